@@ -1,0 +1,54 @@
+# One command a line: `make` lists them. Each makes or mends .venv first; nothing needs activating.
+# ARGS goes to the command, for example: make report ARGS="--preset lesson"; make test ARGS="-k fuse"
+
+PY := .venv/bin/python
+
+# The same numbers on every machine: one thread, one hash seed. Override on the command line for long runs:
+# make lab OMP_NUM_THREADS=8
+OMP_NUM_THREADS ?= 1
+MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
+OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
+PYTHONHASHSEED ?= 0
+export OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS PYTHONHASHSEED
+
+# Someone else's kernels, plotting backend or packages must not be picked up instead of those in .venv.
+unexport JUPYTER_PATH JUPYTER_PREFER_ENV_PATH MPLBACKEND PYTHONPATH PYTHONHOME
+# Byte code makes every later kernel start some seconds faster.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab report test lint notebooks lock clean
+
+help: ## list the targets
+	@echo "HSDS-MEF course. Targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv with everything needed (every target below does this first)
+	@bash bootstrap.sh
+
+lab: setup ## open JupyterLab on the first notebook
+	$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
+
+report: setup ## execute the notebooks into reports/*.html
+	$(PY) -m hsds_lib report $(ARGS)
+
+test: setup ## linter, notebooks against their sources, then pytest and nbval in one run
+	$(PY) -m ruff check
+	$(PY) -m hsds_lib.course.build --check
+	$(PY) -m pytest tests $(wildcard notebooks/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
+
+lint: setup ## linter and type checker
+	$(PY) -m ruff check $(ARGS)
+	$(PY) -m mypy
+
+notebooks: setup ## build notebooks/*.ipynb from notebooks/src/*.py
+	$(PY) -m hsds_lib.course.build $(ARGS)
+
+lock: ## rewrite requirements.lock and constraints.txt from pyproject.toml (ARGS=--upgrade for newer versions)
+	@bash bootstrap.sh lock $(ARGS)
+
+clean: ## remove reports and caches; .venv, runs and data stay
+	rm -rf reports build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find hsds_lib tests notebooks data_scripts benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+		-prune -exec rm -rf {} + 2>/dev/null || true

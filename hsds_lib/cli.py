@@ -1,0 +1,207 @@
+"""The command line: files in, files out. ``hsds --help`` lists the commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hsds_lib import __version__
+from hsds_lib.runtime import RunError
+
+# Imports of torch wait until a command needs them, so that --help answers at once.
+
+app = typer.Typer(
+    help="Hybrid-supervised dual search for multi-exposure image fusion.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any other setting of the preset; repeatable")
+]
+
+
+class UsageError(ValueError):
+    """The command was called in a way that cannot work."""
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"hsds {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="say the version")
+    ] = False,
+) -> None:
+    """Hybrid-supervised dual search for multi-exposure image fusion."""
+
+
+@app.command()
+def check() -> None:
+    """Say whether everything runs on this machine, a line for each thing."""
+    from hsds_lib.check import machine_checks
+
+    checks = machine_checks()
+    for line in checks:
+        typer.echo(str(line))
+    if not all(line.ok for line in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def fuse(
+    out: Annotated[Path, typer.Option("-o", "--out", help="the picture to write, or a folder with --pairs")],
+    under: Annotated[Path | None, typer.Argument(help="the darker exposure")] = None,
+    over: Annotated[Path | None, typer.Argument(help="the brighter exposure")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="a folder of scenes: DIR/<scene>/under.* and over.*", metavar="DIR")
+    ] = None,
+    model: Annotated[str, typer.Option(help="'default', a run folder or a .safetensors file")] = "default",
+    device: Device = "auto",
+) -> None:
+    """Fuse two exposures of one scene into one picture of the same size, or a whole folder of scenes."""
+    from hsds_lib.fusing import fuse_files, load_model
+
+    if (pairs is None) == (under is None and over is None) or (under is None) != (over is None):
+        raise UsageError("give either UNDER and OVER, or --pairs DIR; see `hsds fuse --help`")
+    network = load_model(model, device=device)
+    if pairs is not None:
+        _fuse_pairs(network, pairs, out)
+        return
+    assert under is not None and over is not None
+    swapped = fuse_files(network, under, over, out)
+    if swapped:
+        typer.echo(f"note: {under} is the brighter of the two, so it was taken as the over-exposed image", err=True)
+    typer.echo(f"{out}")
+
+
+def _fuse_pairs(network: Any, pairs: Path, out: Path) -> None:
+    from tqdm import tqdm
+
+    from hsds_lib.fusing import fuse_folder, scene_folders
+
+    count, bad = len(scene_folders(pairs)), 0
+    reports = tqdm(fuse_folder(network, pairs, out), total=count, unit="scene", disable=not sys.stderr.isatty())
+    for number, report in enumerate(reports, start=1):
+        if report.problem is not None:
+            bad += 1
+        outcome = f"{out / report.name}.png" if report.problem is None else f"skipped: {report.problem}"
+        note = " (under and over were swapped)" if report.swapped else ""
+        tqdm.write(
+            f"[{number}/{count}] {report.name}: {outcome}{note}", file=sys.stderr if report.problem else sys.stdout
+        )
+    if bad:
+        typer.echo(f"{bad} of {count} scenes could not be fused; see the lines marked 'skipped'", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    out: Annotated[Path, typer.Option(help="the run folder to write", metavar="RUN")],
+    preset: Annotated[str, typer.Option(help="tiny (seconds), lesson (minutes) or paper (a GPU)")] = "lesson",
+    data: Annotated[str | None, typer.Option(help="embedded, real, mefb, sice_sample, sice, or a folder")] = None,
+    theta: Annotated[float | None, typer.Option(help="pruning threshold; 0 prunes nothing")] = None,
+    top_p: Annotated[int | None, typer.Option(help="operations retained per node")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
+    epochs: Annotated[int | None, typer.Option()] = None,
+    settings: Settings = None,
+    device: Device = "auto",
+) -> None:
+    """Search the network and its loss (Algorithm 1); writes genotype.json, loss_weights.json and the history."""
+    from hsds_lib.config import preset as find_preset
+
+    config = find_preset(preset).search.changed(
+        data=data, theta=theta, top_p=top_p, seed=seed, epochs=epochs, **_assignments(settings)
+    )
+    from hsds_lib.search.run import run_search
+
+    run = run_search(config, out, device=device)
+    operations = sum(len(retained) for retained in run.genotype.nodes.values())
+    strongest = sorted(run.loss_weights.mix.items(), key=lambda item: -item[1])[:3]
+    typer.echo(f"genotype: {operations} operations in {len(run.genotype.nodes)} nodes, in {out / 'genotype.json'}")
+    typer.echo("strongest losses: " + ", ".join(f"{name} {weight:.3f}" for name, weight in strongest))
+    typer.echo(f"next: hsds train --run {out}")
+
+
+@app.command()
+def train(
+    run: Annotated[Path, typer.Option(help="a run folder that `hsds search` wrote", metavar="RUN")],
+    preset: Annotated[str, typer.Option(help="tiny, lesson or paper")] = "lesson",
+    data: Annotated[str | None, typer.Option(help="default: the data of the search")] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    epochs: Annotated[int | None, typer.Option()] = None,
+    settings: Settings = None,
+    device: Device = "auto",
+) -> None:
+    """Train the network that a search found, with the loss it found; writes model.safetensors into RUN."""
+    from hsds_lib.config import preset as find_preset
+    from hsds_lib.losses.space import LossWeights
+    from hsds_lib.network.genotype import Genotype
+    from hsds_lib.runtime import read_json
+
+    genotype, weights = Genotype.load(run / "genotype.json"), LossWeights.load(run / "loss_weights.json")
+    searched = read_json(run / "provenance.json")["config"]["data"]
+    config = find_preset(preset).train.changed(
+        data=data or searched, seed=seed, epochs=epochs, **_assignments(settings)
+    )
+    from hsds_lib.training import train_network
+
+    result = train_network(genotype, weights, config, out=run, device=device)
+    typer.echo(f"validation MEF-SSIM {result.history[-1]['val_mef_ssim']:.4f}; model in {run / 'model.safetensors'}")
+    typer.echo(f"next: hsds fuse UNDER OVER -o OUT.png --model {run}")
+
+
+@app.command()
+def report(
+    notebooks: Annotated[list[str] | None, typer.Argument(help="names such as 05_dual_search; default: all")] = None,
+    preset: Annotated[str | None, typer.Option(help="tiny, lesson or paper")] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="a notebook parameter; repeatable"),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder for the HTML reports")] = Path("reports"),
+) -> None:
+    """Execute the notebooks and write them as self-contained HTML reports with an index page."""
+    from hsds_lib.reports.execute import run_reports
+
+    given = _assignments(parameters) | ({"preset": preset} if preset else {})
+    results = run_reports(notebooks or None, parameters=given, out=out)
+    typer.echo(f"open {out / 'index.html'}")
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+def _assignments(texts: list[str] | None) -> dict[str, Any]:
+    """Read NAME=VALUE options; values are JSON where they can be, else text."""
+    import json
+
+    values = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"'{text}' is not NAME=VALUE")
+        try:
+            values[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name.strip()] = value
+    return values
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user is one sentence and exit code 2, never a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        raise SystemExit(130) from None
+    except (ValueError, OSError, RunError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None

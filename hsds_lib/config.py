@@ -1,0 +1,102 @@
+"""Every setting of a search and of a training: one frozen schema for notebooks, command line and reports."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Contrast = Literal["hybrid", "reference", "natural", "none"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def changed(self, **values: Any) -> Any:
+        """A copy with some fields replaced; unknown names and bad values are one clear ``ValueError``.
+
+        Values of ``None`` are ignored, so that an option that was not given keeps the preset's value.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        try:
+            return type(self)(**{**self.model_dump(), **given})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise ValueError(f"unknown setting '{name}'; known: {', '.join(type(self).model_fields)}") from None
+            raise ValueError(f"setting '{name}' = {first['input']!r}: {first['msg']}") from None
+
+
+class SearchConfig(_Settings):
+    """Settings of a dual search (Algorithm 1). The defaults are the paper's, or design decisions where it is silent."""
+
+    data: str = "embedded"  # a data set's name, or a folder of scenes
+    seed: int = 0
+    width: float = Field(1.0, gt=0)  # scale of the channel counts; 1.0 = paper
+    epochs: int = Field(10, ge=1)  # paper, Implementation Details
+    steps_per_epoch: int | None = Field(None, ge=1)  # None: each training pair once
+    batch_size: int = Field(2, ge=1)  # paper
+    crop: int = Field(256, ge=24)  # pixels; paper
+    lr_omega: float = Field(2e-4, gt=0)  # paper
+    lr_alpha: float = Field(2e-1, gt=0)  # paper
+    lr_beta: float = Field(3e-2, gt=0)  # paper
+    upper_decay: float = Field(1e-3, ge=0)  # weight decay of alpha and beta, as released
+    theta: float = Field(0.05, ge=0, le=1)  # pruning threshold; not in the paper. 0 prunes nothing
+    top_p: int = Field(2, ge=1, le=11)  # operations retained per node; not in the paper
+    prune_from_epoch: int = Field(1, ge=0)  # counted from 0: the second epoch
+    beta_warmup: int = Field(10, ge=0)  # steps before beta moves: Adam's second moments need them
+    inner: Literal["adam", "sgd"] = "adam"  # the optimiser of omega that is unrolled
+    contrast: Contrast = "hybrid"  # Gamma_H; "none" searches no loss (ablations of Table 3)
+    space: Literal["paper", "extended"] = "paper"  # loss search space
+    features: Literal["auto", "imagenet", "random"] = "auto"  # weights of VGG-16
+
+
+class TrainConfig(_Settings):
+    """Settings of training the derived network. The defaults are the paper's."""
+
+    data: str = "embedded"
+    seed: int = 0
+    epochs: int = Field(60, ge=1)  # paper
+    steps_per_epoch: int | None = Field(None, ge=1)
+    batch_size: int = Field(10, ge=1)  # paper
+    crop: int = Field(256, ge=24)  # pixels; paper
+    lr: float = Field(1e-4, gt=0)  # paper
+    schedule: Literal["constant", "cosine"] = "constant"
+    skip_terms: tuple[str, ...] = ()  # loss terms left out; the weights of the others are rescaled
+    recalibration_batches: int = Field(16, ge=1)  # training batches that set the running statistics at the end
+    features: Literal["auto", "imagenet", "random"] = "auto"
+
+
+class Preset(_Settings):
+    """A search and the training of what it finds."""
+
+    search: SearchConfig
+    train: TrainConfig
+
+
+PRESETS: dict[str, Preset] = {
+    # Seconds: for notebooks and tests. Few steps need large ones.
+    "tiny": Preset(
+        search=SearchConfig(
+            width=0.125, epochs=3, steps_per_epoch=6, crop=32, lr_omega=5e-3, lr_alpha=0.3, lr_beta=0.1,
+            theta=0.06, beta_warmup=3,
+        ),
+        train=TrainConfig(epochs=2, steps_per_epoch=20, batch_size=4, crop=48, lr=1e-2, schedule="cosine"),
+    ),
+    # Minutes on a laptop.
+    "lesson": Preset(
+        search=SearchConfig(width=0.25, epochs=6, steps_per_epoch=20, crop=64, lr_omega=2e-3, lr_beta=5e-2),
+        train=TrainConfig(epochs=10, steps_per_epoch=50, batch_size=8, crop=96, lr=3e-3, schedule="cosine"),
+    ),
+    # The paper's run, meant for a GPU.
+    "paper": Preset(search=SearchConfig(), train=TrainConfig()),
+}  # fmt: skip
+"""``tiny`` runs in seconds, ``lesson`` in minutes on a CPU, ``paper`` is the paper's setting."""
+
+
+def preset(name: str) -> Preset:
+    """Look a preset up by name; an unknown name is a ``ValueError`` that lists them."""
+    if name not in PRESETS:
+        raise ValueError(f"preset '{name}' is unknown; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]

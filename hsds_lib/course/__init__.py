@@ -1,0 +1,1 @@
+"""What the notebooks show: plots and the notebook builder."""

@@ -1,0 +1,140 @@
+"""Figures of pictures: rows to compare, and what an exposure loses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from hsds_lib.course.style import GREY, PALE, ROLES, WIDTH, feature_note, headline, new_figure, per_cent, styled
+from hsds_lib.images.color import split_luma
+
+CRUSHED, BLOWN = 0.02, 0.98
+"""Luma at or below the first is lost in the dark, at or above the second in the light; 5 of 255 levels each."""
+
+_DARK, _LIGHT = (86 / 255, 180 / 255, 233 / 255), (213 / 255, 94 / 255, 0.0)  # sky blue, vermilion
+
+
+def luma(rgb: Tensor) -> Tensor:
+    """Take the luma ``(H, W)`` of one picture, RGB ``(3, H, W)``, both in [0, 1]."""
+    return split_luma(rgb[None])[0][0, 0]
+
+
+def lost(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Mark the pixels of a picture that hold no more detail.
+
+    Args:
+        rgb: ``(3, H, W)`` in [0, 1].
+
+    Returns:
+        Two masks ``(H, W)``, bool: crushed (luma at most ``CRUSHED``) and blown (at least ``BLOWN``).
+    """
+    y = luma(rgb)
+    return y <= CRUSHED, y >= BLOWN
+
+
+@styled
+def exposure_loss(under: Tensor, over: Tensor) -> tuple[Figure, str]:
+    """Show two exposures, the pixels each has lost, and their histograms.
+
+    Args:
+        under: the darker exposure, RGB ``(3, H, W)`` in [0, 1].
+        over: the brighter exposure, same shape.
+
+    Returns:
+        The figure and its alternative text, which gives the shares of lost pixels.
+    """
+    ratio = under.shape[-2] / under.shape[-1]
+    figure = new_figure(0.4 + WIDTH / 4 * ratio * 1.02 + 2.6)
+    grid = figure.add_gridspec(2, 4, height_ratios=[WIDTH / 4 * ratio + 0.35, 2.2])
+    sentences = []
+    for column, (role, picture) in enumerate((("under", under), ("over", over))):
+        crushed, blown = lost(picture)
+        place(figure.add_subplot(grid[0, 2 * column]), picture, f"{role}-exposed", colour=ROLES[role])
+        shares = f"{per_cent(crushed.float().mean().item())} black, {per_cent(blown.float().mean().item())} white"
+        place(figure.add_subplot(grid[0, 2 * column + 1]), _mark(picture, crushed, blown), f"lost: {shares}")
+        sentences.append(f"the {role}-exposed picture has {shares}")
+    _histograms(figure.add_subplot(grid[1, :]), under, over)
+    headline(figure, "Two exposures of one scene, and what each of them has lost")
+    alt = f"Two exposures beside maps of their lost pixels: {' and '.join(sentences)}. Below, both histograms."
+    return figure, alt
+
+
+def _mark(picture: Tensor, crushed: Tensor, blown: Tensor) -> Tensor:
+    marked = (luma(picture)[None].expand(3, -1, -1) * 0.5 + 0.25).clone()
+    for mask, colour in ((crushed, _DARK), (blown, _LIGHT)):
+        marked[:, mask] = torch.tensor(colour)[:, None]
+    return marked
+
+
+def _histograms(axes: Axes, under: Tensor, over: Tensor) -> None:
+    bins = np.linspace(0, 1, 65)
+    for role, picture in (("under", under), ("over", over)):
+        counts = np.histogram(luma(picture).clamp(0, 1).numpy(), bins)[0] / luma(picture).numel()
+        axes.stairs(100 * counts, bins, fill=True, color=ROLES[role], alpha=0.45, label=f"{role}-exposed")
+        axes.stairs(100 * counts, bins, color=ROLES[role], lw=1.3)
+    axes.axvspan(0, CRUSHED, color=_DARK, alpha=0.5, lw=0)
+    axes.axvspan(BLOWN, 1, color=_LIGHT, alpha=0.5, lw=0)
+    axes.set_yscale("symlog", linthresh=1, linscale=0.6)
+    axes.set_yticks([0, 1, 10, 50], ["0", "1", "10", "50"])
+    axes.set(xlim=(0, 1), xlabel="luma Y (0 black, 1 white)", ylabel="share of pixels (%)")
+    axes.set_title("histograms; the coloured edges are lost")
+    axes.legend(loc="upper center", ncols=2)
+
+
+@styled
+def picture_row(
+    pictures: Mapping[str, Tensor],
+    captions: Mapping[str, str] | None = None,
+    *,
+    title: str,
+    features: str = "",
+    columns: int = 4,
+) -> tuple[Figure, str]:
+    """Show pictures side by side, at the same scale.
+
+    Args:
+        pictures: name to RGB ``(3, H, W)`` in [0, 1], in the order to show them, all of one size.
+        captions: a line to put under some of the names, such as a score.
+        title: what the pictures are.
+        features: ``VGG16.label`` when the pictures depend on VGG-16 features.
+        columns: pictures per row, at most.
+
+    Returns:
+        The figure and its alternative text.
+
+    Raises:
+        ValueError: without pictures, or when they differ in size.
+    """
+    sizes = {tuple(picture.shape) for picture in pictures.values()}
+    if len(sizes) != 1:
+        raise ValueError(f"picture_row needs pictures of one size; given: {sorted(sizes) or 'none'}")
+    captions = captions or {}
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    (_, height, width) = sizes.pop()
+    cell = WIDTH / columns
+    figure = new_figure(0.45 + rows * (cell * height / width + (0.5 if captions else 0.3)))
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, (name, picture) in zip(grid, pictures.items(), strict=False):
+        caption = captions.get(name, "")
+        place(axes, picture, f"{name}\n{caption}" if captions else name, colour=ROLES.get(name.split("-")[0]))
+    for axes in list(figure.axes)[len(pictures) :]:
+        axes.axis("off")
+    headline(figure, title)
+    said = [f"{name} ({captions[name]})" if captions.get(name) else name for name in pictures]
+    return figure, f"{title}. Pictures: {'; '.join(said)}." + feature_note(figure, features)
+
+
+def place(axes: Axes, picture: Tensor, title: str, *, colour: str | None = None) -> None:
+    """Show one RGB picture ``(3, H, W)`` in [0, 1] under a title, framed in ``colour``."""
+    axes.imshow(picture.detach().clamp(0, 1).permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=9.5)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=colour or (PALE if colour is None else GREY), linewidth=2.2 if colour else 0.8)

@@ -1,0 +1,106 @@
+"""From a hand-written source (jupytext py:percent) to the notebooks it stands for, before anything is executed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from hsds_lib.course.kernel import tags
+
+SOLUTIONS = "solutions"
+"""Folder of the full versions, under ``notebooks``."""
+IGNORE_OUTPUT = "nbval-ignore-output"
+CODE_TAGS = {
+    "parameters": "the cell whose variables papermill may replace; exactly one",
+    "verdict": "its text is stored and compared by nbval; prints only what is equal on every machine",
+    "hero": "its one figure is stored, so that the page on GitHub shows a picture; at most one",
+    "solution": "left out of the student's notebook, kept in notebooks/solutions",
+    "hide-input": "its code is folded",
+    "raises-exception": "it may raise, to show an error message",
+}
+MARKDOWN_TAGS = {"solution"}
+_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+
+
+class SourceError(ValueError):
+    """A notebook source that breaks the rules; the message names file and cell."""
+
+
+def read_source(path: Path) -> NotebookNode:
+    """Read ``notebooks/src/NAME.py`` and check its tags.
+
+    Raises:
+        SourceError: on an unknown tag, an empty code cell, or a wrong number of ``parameters`` or ``hero`` cells.
+    """
+    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    counts: Counter[str] = Counter()
+    for number, cell in enumerate(notebook.cells, start=1):
+        known = set(CODE_TAGS) if cell.cell_type == "code" else MARKDOWN_TAGS
+        unknown = set(tags(cell)) - known
+        if unknown:
+            raise SourceError(
+                f"{path.name}, cell {number}: unknown tag {', '.join(sorted(unknown))} on a {cell.cell_type} cell; "
+                f"known: {', '.join(sorted(known))}"
+            )
+        if cell.cell_type == "code" and not cell.source.strip():
+            raise SourceError(f"{path.name}, cell {number}: the code cell is empty; remove it")
+        counts.update(tags(cell))
+    if counts["parameters"] != 1:
+        raise SourceError(f"{path.name}: {counts['parameters']} cells are tagged 'parameters'; exactly one must be")
+    if counts["hero"] > 1:
+        raise SourceError(f"{path.name}: {counts['hero']} cells are tagged 'hero'; keep the best figure")
+    return notebook
+
+
+def versions(path: Path, notebooks: Path) -> dict[Path, NotebookNode]:
+    """The notebooks one source stands for, by the file each is built into; none of them executed.
+
+    The student's notebook lacks the cells tagged ``solution``; where there are such cells, a full version goes
+    into the folder ``solutions``.
+    """
+    source = read_source(path)
+    student = [cell for cell in source.cells if "solution" not in tags(cell)]
+    found = {notebooks / f"{path.stem}.ipynb": _notebook(student)}
+    if len(student) < len(source.cells):
+        found[notebooks / SOLUTIONS / f"{path.stem}.ipynb"] = _notebook(source.cells)
+    return found
+
+
+def _notebook(cells: list[NotebookNode]) -> NotebookNode:
+    seen: Counter[str] = Counter()
+    made = []
+    for cell in cells:
+        key = f"{cell.cell_type}\0{cell.source}"
+        made.append(_cell(cell, identity=f"{key}\0{seen[key]}"))
+        seen[key] += 1
+    return nbformat.v4.new_notebook(cells=made, metadata=NotebookNode(_METADATA))
+
+
+def _cell(cell: NotebookNode, *, identity: str) -> NotebookNode:
+    # An id made from the content keeps differences between two builds as small as those between the sources.
+    options = {"id": hashlib.sha256(identity.encode()).hexdigest()[:12], "source": cell.source, "metadata": {}}
+    names = tags(cell)
+    if cell.cell_type != "code":
+        if names:
+            options["metadata"]["tags"] = names
+        make = nbformat.v4.new_markdown_cell if cell.cell_type == "markdown" else nbformat.v4.new_raw_cell
+        return make(**options)
+    if "verdict" not in names:
+        names = [*names, IGNORE_OUTPUT]
+    options["metadata"]["tags"] = names
+    if "hide-input" in names:
+        options["metadata"]["jupyter"] = {"source_hidden": True}
+    return nbformat.v4.new_code_cell(**options)

@@ -1,0 +1,106 @@
+"""One look for all figures: colours that colour-blind readers can tell apart, text that reads at notebook width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+WIDTH = 10.5
+"""Width of a figure in inches: what a notebook shows without shrinking it."""
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+INK, GREY, PALE = "#222222", "#7A7A7A", "#E6E6E6"
+
+ROLES = {"under": BLUE, "over": ORANGE, "ref": GREEN, "fused": VERMILION, "natural": PURPLE}
+"""The same colour for the same kind of image in every figure (the palette of Okabe and Ito)."""
+
+_SETTINGS = {
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.5,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "hatch.linewidth": 0.5,
+    "figure.titlesize": 12.5,
+}
+
+
+def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Run a drawing function with the course's settings, and leave matplotlib's own as they were."""
+
+    @wraps(draw)
+    def inside(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with rc_context(_SETTINGS):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def new_figure(height: float, *, width: float = WIDTH) -> Figure:
+    """Make an empty figure, sizes in inches, that no global list of figures knows of."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def headline(figure: Figure, text: str) -> None:
+    """Put the title of the whole figure at its left edge."""
+    figure.suptitle(text, x=0.005, ha="left", weight="bold")
+
+
+def feature_note(figure: Figure, features: str) -> str:
+    """Say under a figure which VGG-16 features it depends on; random ones loudly.
+
+    Args:
+        figure: the figure.
+        features: ``VGG16.label``; an empty string says that no features are involved.
+
+    Returns:
+        The sentence to add to the alternative text.
+    """
+    if not features:
+        return ""
+    loud = "random" in features
+    text = f"Depends on {features}"
+    figure.supxlabel(
+        f"▲ {text}" if loud else text,
+        x=0.005,
+        ha="left",
+        fontsize=10 if loud else 8.5,
+        color=VERMILION if loud else GREY,
+        weight="bold" if loud else "normal",
+    )
+    return f" {text}."
+
+
+def mark_epochs(axes: Axes, epochs: list[int]) -> None:
+    """Shade every second epoch, so that a step can be placed; ``epochs`` holds the epoch of every step."""
+    starts = [step for step, epoch in enumerate(epochs) if step == 0 or epoch != epochs[step - 1]]
+    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(epochs)], strict=True)):
+        if number % 2:
+            axes.axvspan(start - 0.5, end - 0.5, color=PALE, alpha=0.6, lw=0, zorder=0)
+    axes.set_xlim(-0.5, len(epochs) - 0.5)
+
+
+def per_cent(share: float) -> str:
+    """Write a share in words that suit its size: ``12 %``, ``0.4 %``."""
+    return f"{100 * share:.0f} %" if share >= 0.0995 or share == 0 else f"{100 * share:.1f} %"

@@ -1,0 +1,87 @@
+"""Brightness and colour apart: the network fuses Y, the chroma of the two exposures is fused by a formula.
+
+Everything here works pixel by pixel, so tiles of an image can be processed one at a time, and is
+differentiable with respect to the brightness.
+"""
+
+from __future__ import annotations
+
+import torch
+from kornia.color import rgb_to_ycbcr
+from torch import Tensor
+
+# The value of Cb and Cr of a gray pixel. (In 8-bit files it would be 128/255; here nothing is quantised.)
+NEUTRAL = 0.5
+
+# The numbers of kornia's forward conversion (BT.601, rounded to three digits).
+_RED_IN_Y, _BLUE_IN_Y = 0.299, 0.114
+_CB_PER_BLUE, _CR_PER_RED = 0.564, 0.713
+
+
+def split_luma(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Split RGB into BT.601 brightness and chroma.
+
+    Args:
+        rgb: ``(B, 3, H, W)`` in [0, 1].
+
+    Returns:
+        Y ``(B, 1, H, W)`` in [0, 1] and CbCr ``(B, 2, H, W)`` in [0, 1], 0.5 for gray.
+    """
+    ycbcr = rgb_to_ycbcr(rgb)
+    return ycbcr[:, :1], ycbcr[:, 1:]
+
+
+def merge_luma(y: Tensor, cbcr: Tensor) -> Tensor:
+    """Join brightness and chroma into RGB: the inverse of ``split_luma``.
+
+    Args:
+        y: ``(B, 1, H, W)``.
+        cbcr: ``(B, 2, H, W)``, 0.5 for gray.
+
+    Returns:
+        RGB ``(B, 3, H, W)``, not clamped: a Y that was not made with this chroma can leave [0, 1].
+    """
+    # kornia's own inverse clamps, and with that stops the gradient of every colour out of range.
+    blue_less_y = (cbcr[:, :1] - NEUTRAL) / _CB_PER_BLUE
+    red_less_y = (cbcr[:, 1:] - NEUTRAL) / _CR_PER_RED
+    green_less_y = -(_RED_IN_Y * red_less_y + _BLUE_IN_Y * blue_less_y) / (1 - _RED_IN_Y - _BLUE_IN_Y)
+    return torch.cat([y + red_less_y, y + green_less_y, y + blue_less_y], dim=1)
+
+
+def fuse_chroma(cbcr_under: Tensor, cbcr_over: Tensor) -> Tensor:
+    """Average the chroma of two exposures, each weighted by its distance from neutral.
+
+    With ``d = c - 0.5``: fused ``d = (|d_u| d_u + |d_o| d_o) / (|d_u| + |d_o|)``, for Cb and Cr
+    separately. A clipped (colourless) pixel so takes its colour from the other exposure; where both are
+    neutral the result is.
+
+    Args:
+        cbcr_under: ``(B, 2, H, W)``, or any shape.
+        cbcr_over: the same shape.
+
+    Returns:
+        The same shape and type, between the two inputs everywhere.
+    """
+    under, over = cbcr_under - NEUTRAL, cbcr_over - NEUTRAL
+    weight_under, weight_over = under.abs(), over.abs()
+    total = weight_under + weight_over
+    neutral = total == 0
+    # The first `where` keeps 0/0 out of the graph, the second gives the neutral pixels their value.
+    safe_total = torch.where(neutral, torch.ones_like(total), total)
+    fused = (weight_under / safe_total) * under + (weight_over / safe_total) * over
+    return torch.where(neutral, torch.zeros_like(fused), fused) + NEUTRAL
+
+
+def colourise(fused_y: Tensor, under: Tensor, over: Tensor) -> Tensor:
+    """Give a fused brightness the fused colour of its two exposures.
+
+    Args:
+        fused_y: ``(B, 1, H, W)``.
+        under: RGB ``(B, 3, H, W)`` in [0, 1].
+        over: RGB ``(B, 3, H, W)`` in [0, 1].
+
+    Returns:
+        RGB ``(B, 3, H, W)``, clamped to [0, 1].
+    """
+    chroma = fuse_chroma(split_luma(under)[1], split_luma(over)[1])
+    return merge_luma(fused_y, chroma).clamp(0, 1)

@@ -1,0 +1,208 @@
+"""Read and write the 8-bit colour photographs that everything else works on.
+
+Two photographs go in and one comes out, so every odd file is met here: it is either converted in a way that
+this module's functions document, or refused in one sentence that says what to do. Nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from hsds_lib.runtime import atomic_path
+
+_SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".tif": ("TIFF", {"compression": "tiff_deflate"}),
+    ".tiff": ("TIFF", {"compression": "tiff_deflate"}),
+    ".webp": ("WEBP", {"lossless": True}),
+}
+IMAGE_SUFFIXES: tuple[str, ...] = tuple(_SAVE_OPTIONS)
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP")
+_SUFFIX_LIST = ", ".join(IMAGE_SUFFIXES)
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TIFF_BITS_PER_SAMPLE = 258
+
+
+class ImageError(ValueError):
+    """An image file that cannot be used as it is; the message names the file and what to do."""
+
+
+def read_rgb(path: str | Path) -> Tensor:
+    """Read one photograph as 8-bit RGB.
+
+    Conversions: the EXIF orientation is applied; gray and black-and-white images become three equal channels;
+    a palette is looked up; an alpha channel that is opaque everywhere is dropped. Colour profiles are ignored
+    (pixels are taken as sRGB). Of a camera's multi-picture JPEG the main picture is read.
+
+    Args:
+        path: a PNG, JPEG, TIFF or WebP file; its content decides, not its suffix.
+
+    Returns:
+        float32 ``(3, H, W)`` in [0, 1]: multiples of 1/255.
+
+    Raises:
+        ImageError: the file is missing, empty, damaged, not an image, more than 8 bits deep, transparent,
+            CMYK or another mode without a plain RGB meaning, animated or larger than Pillow's limit.
+    """
+    path = Path(path)
+    _require_file(path)
+    try:
+        # Pillow warns about broken EXIF and large pictures; what matters of that is raised below.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                _require_eight_bits(path, image)
+                _require_single(path, image)
+                image.load()
+                rgb = _to_rgb(path, ImageOps.exif_transpose(image))
+    except (ImageError, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(f"{path} is not a readable image; give a PNG, JPEG, TIFF or WebP file") from None
+    except PermissionError:
+        raise ImageError(f"{path} may not be read; change its permissions or copy it") from None
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels, which is unsafe; reduce it"
+        ) from None
+    except Exception as error:  # decoders raise almost anything on a damaged file
+        raise ImageError(f"{path} is damaged or cut short ({error}); export or copy it again") from error
+    pixels = torch.from_numpy(np.array(rgb, dtype=np.uint8))  # (H, W, 3)
+    return pixels.permute(2, 0, 1).contiguous().float() / 255
+
+
+def read_pair(under_path: str | Path, over_path: str | Path) -> tuple[Tensor, Tensor]:
+    """Read an under- and an over-exposed photograph of one scene.
+
+    Args:
+        under_path: the darker photograph.
+        over_path: the brighter photograph.
+
+    Returns:
+        Two tensors as ``read_rgb`` gives them, of the same size.
+
+    Raises:
+        ImageError: one of them cannot be read, or their sizes differ.
+    """
+    under, over = read_rgb(under_path), read_rgb(over_path)
+    if under.shape != over.shape:
+        raise ImageError(
+            f"{under_path} is {_size(under)} and {over_path} is {_size(over)} pixels (width x height); "
+            "give two aligned photographs of the same size"
+        )
+    return under, over
+
+
+def write_rgb(path: str | Path, image: Tensor) -> None:
+    """Write an image as an 8-bit file: clamped to [0, 1] and rounded to the nearest of 256 levels.
+
+    PNG, TIFF and WebP are written without loss, JPEG with quality 95. The file appears whole or not at all.
+
+    Args:
+        path: the file to write; the suffix decides on the format.
+        image: ``(3, H, W)`` or ``(1, 3, H, W)``, any floating-point type and device.
+
+    Raises:
+        ImageError: the suffix is not known, the shape is not that of one RGB image, values are not finite,
+            or the folder cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _SAVE_OPTIONS:
+        raise ImageError(f"{path} has no suffix of an image format written here; use one of {_SUFFIX_LIST}")
+    single = image[0] if image.ndim == 4 and image.shape[0] == 1 else image
+    if single.ndim != 3 or single.shape[0] != 3 or 0 in single.shape:
+        raise ImageError(
+            f"{path}: an image of shape {tuple(image.shape)} was given; expected (3, H, W) or (1, 3, H, W)"
+        )
+    if not single.is_floating_point():
+        raise ImageError(f"{path}: an image of {image.dtype} was given; expected floating point in [0, 1]")
+    single = single.detach().to("cpu", torch.float32)
+    if not bool(torch.isfinite(single).all()):
+        raise ImageError(f"{path}: the image holds values that are not finite; look for a diverged model or input")
+    pixels = (single.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    file_format, options = _SAVE_OPTIONS[path.suffix.lower()]
+    try:
+        with atomic_path(path) as temporary:
+            Image.fromarray(pixels).save(temporary, format=file_format, **options)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
+
+
+def find_image(folder: str | Path, stem: str) -> Path | None:
+    """Find the one image called ``stem`` in a folder, whatever its known suffix.
+
+    Args:
+        folder: where to look (not in its sub-folders).
+        stem: the file name without suffix, such as ``under``.
+
+    Returns:
+        The path, or ``None`` when there is no such image.
+
+    Raises:
+        ImageError: several images have this name (``under.png`` and ``under.jpg``).
+    """
+    found = sorted(
+        entry
+        for entry in Path(folder).glob("*")
+        if entry.stem == stem and entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
+    )
+    if len(found) > 1:
+        names = " and ".join(entry.name for entry in found)
+        raise ImageError(f"{folder} holds {names}, so '{stem}' is ambiguous; keep one of them")
+    return found[0] if found else None
+
+
+def _require_file(path: Path) -> None:
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder; give an image file ({_SUFFIX_LIST})")
+    if not path.is_file():
+        raise ImageError(f"{path} does not exist; give an image file ({_SUFFIX_LIST})")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes); export or copy it again")
+
+
+def _require_eight_bits(path: Path, image: Image.Image) -> None:
+    bits = 8
+    if image.format == "PNG":
+        # Pillow gives 16-bit RGB as 8-bit without a word, so the header (IHDR, byte 24) is asked.
+        with path.open("rb") as file:
+            head = file.read(25)
+        bits = head[24] if head.startswith(_PNG_SIGNATURE) else 8
+    elif image.format == "TIFF":
+        samples = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
+        bits = max(samples) if isinstance(samples, tuple) else int(samples)
+    if bits > 8 or image.mode in {"F", "I"} or image.mode.startswith("I;16"):
+        raise ImageError(f"{path} has more than 8 bits per channel; export it with 8 bits")
+
+
+def _require_single(path: Path, image: Image.Image) -> None:
+    frames = getattr(image, "n_frames", 1)
+    # MPO is what many cameras and telephones write into a .jpg: a JPEG followed by further views.
+    if frames > 1 and image.format != "MPO":
+        raise ImageError(f"{path} holds {frames} pictures; save the one to be used as a file of its own")
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    if image.width == 0 or image.height == 0:
+        raise ImageError(f"{path} has no pixels ({image.width} x {image.height}); export it again")
+    if image.mode in {"LA", "PA", "RGBA", "La", "RGBa"} or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() != (255, 255):
+            raise ImageError(f"{path} is transparent in places; flatten it onto a background first")
+        return rgba.convert("RGB")
+    if image.mode in {"1", "L", "P", "RGB"}:
+        return image.convert("RGB")
+    raise ImageError(f"{path} has the colour mode {image.mode}; export it as 8-bit RGB")
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[-1]} x {image.shape[-2]}"

@@ -1,0 +1,268 @@
+"""Scenes and natural images by split, and batches of paired crops for search and training."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hsds_lib.images.color import fuse_chroma, split_luma
+from hsds_lib.images.exposure import Camera, embedded_photographs, simulate_triple
+from hsds_lib.images.folders import (
+    DATA_VARIABLE,
+    DataError,
+    SceneFiles,
+    Split,
+    check_split,
+    data_folder,
+    list_images,
+    list_scenes,
+)
+from hsds_lib.images.io import ImageError, read_pair, read_rgb
+
+__all__ = ["Batch", "DataError", "PairBatches", "Scene", "Split", "load_naturals", "load_scenes"]
+
+# Split by photograph: no view of a photograph of one split is in another.
+EMBEDDED_SPLIT: dict[Split, tuple[str, ...]] = {
+    "train": ("chelsea", "coffee", "rocket"),
+    "val": ("motorcycle",),
+    "test": ("astronaut",),
+}
+EMBEDDED_TRIPLES = 4  # illuminations per photograph
+MAX_NATURALS = 64  # eagerly loaded
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Two exposures of one scene and, where there is one, the picture that fusion should give."""
+
+    name: str
+    under: Tensor  # RGB (3, H, W) in [0, 1]
+    over: Tensor  # RGB (3, H, W) in [0, 1]
+    ref: Tensor | None = None  # RGB (3, H, W) in [0, 1]
+    ref_origin: str | None = None  # "file", "simulated" or the classical fusion it was made by
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops for one step; all four are RGB ``(B, 3, crop, crop)`` in [0, 1]."""
+
+    under: Tensor
+    over: Tensor
+    ref: Tensor
+    natural: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Give the same batch on another device."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+    @cached_property
+    def over_under_y(self) -> Tensor:
+        """The network's input ``(B, 2, H, W)`` in [0, 1]: channel 0 is Y of over, channel 1 Y of under."""
+        return torch.cat([split_luma(self.over)[0], split_luma(self.under)[0]], dim=1)
+
+    @cached_property
+    def chroma(self) -> Tensor:
+        """The fused CbCr of the two exposures ``(B, 2, H, W)`` in [0, 1]."""
+        return fuse_chroma(split_luma(self.under)[1], split_luma(self.over)[1])
+
+
+def load_scenes(data: str | Path, split: Split, *, seed: int = 0, limit: int | None = None) -> list[Scene]:
+    """Load the scenes of one split.
+
+    Args:
+        data: "embedded" (triples made from scikit-image's photographs), the name of a folder in ``HSDS_DATA``
+            ("mefb", "sice_sample", "sice"), "real" ("mefb" and "sice_sample" together), or a folder; its
+            layout and split are those of ``folders.list_scenes``.
+        split: "train", "val" or "test".
+        seed: of the simulated exposures and of splits that are drawn.
+        limit: load the first so many scenes only.
+
+    Returns:
+        At least one scene, in a fixed order.
+
+    Raises:
+        DataError: the data is missing, incomplete or damaged, or the split is empty.
+    """
+    check_split(split)
+    if limit is not None and limit < 1:
+        raise DataError(f"limit {limit} leaves no scene; give 1 or more, or None for all")
+    if str(data) == "embedded":
+        return _embedded_scenes(split, seed, limit)
+    if str(data) == "real":
+        listed = [
+            (f"{name}/{scene.name}", scene)
+            for name in ("mefb", "sice_sample")
+            for scene in list_scenes(data_folder(name), split, seed=seed)
+        ]
+    else:
+        listed = [(scene.name, scene) for scene in list_scenes(data_folder(data), split, seed=seed)]
+    return [_load_scene(name, scene) for name, scene in listed[:limit]]
+
+
+def load_naturals(
+    data: str | Path, split: Split = "train", *, seed: int = 0, limit: int = MAX_NATURALS
+) -> list[Tensor]:
+    """Load natural images: ordinary, well-exposed photographs, unpaired, for the contrast Gamma_N.
+
+    With data "embedded" they are the unmodified photographs of the split. Otherwise they are ``coco`` or
+    ``natural`` in ``HSDS_DATA``, the same for every split, and where neither is there, the embedded
+    photographs of the split. The names "coco" and "natural" ask for one of them, and a missing one is an
+    error.
+
+    Args:
+        data: as in ``load_scenes``, or "natural" or "coco".
+        split: which embedded photographs.
+        seed: of the choice when there are more than ``limit``.
+        limit: how many are loaded at most.
+
+    Returns:
+        RGB tensors ``(3, H, W)`` in [0, 1] of various sizes.
+
+    Raises:
+        DataError: the images are missing or damaged.
+    """
+    check_split(split)
+    folder = _natural_folder(str(data))
+    if folder is None:
+        photographs = embedded_photographs()
+        return [photographs[name] for name in EMBEDDED_SPLIT[split]][:limit]
+    paths = list_images(folder)
+    if len(paths) > limit:
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(paths), generator=generator)[:limit].tolist()
+        paths = [paths[index] for index in sorted(chosen)]
+    try:
+        return [read_rgb(path) for path in paths]
+    except ImageError as error:
+        raise DataError(str(error)) from error
+
+
+class PairBatches:
+    """Batches of paired crops: each iteration is one shuffled pass over the scenes.
+
+    Under, over and reference of an item are cut at the same place and flipped alike; natural images are
+    drawn at random. The last, incomplete batch of a pass is left out, unless it is the only one: then it
+    is filled up by going through the scenes again.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        naturals: Sequence[Tensor],
+        *,
+        crop: int,
+        batch_size: int,
+        generator: torch.Generator,
+        augment: bool = True,
+    ) -> None:
+        """Check the scenes and keep them.
+
+        Args:
+            scenes: at least one, each with a reference and at least ``crop`` pixels high and wide.
+            naturals: RGB ``(3, H, W)``; those smaller than the crop are not used.
+            crop: side of the square crops, pixels.
+            batch_size: items in a batch.
+            generator: on the CPU; the only source of randomness.
+            augment: random place and flips; otherwise the central crop, not flipped.
+
+        Raises:
+            DataError: there are no scenes or naturals, one is too small, or a reference is missing.
+        """
+        if crop < 1 or batch_size < 1:
+            raise DataError(f"crop is {crop} and batch_size {batch_size}; both must be 1 or more")
+        if not scenes:
+            raise DataError("there are no scenes to make batches of; load at least one")
+        for scene in scenes:
+            _require_usable(scene, crop)
+        large = [natural for natural in naturals if min(natural.shape[-2:]) >= crop]
+        if not large:
+            raise DataError(
+                f"none of the {len(naturals)} natural images is {crop} pixels high and wide; reduce the crop"
+            )
+        self._scenes, self._naturals = list(scenes), large
+        self.crop, self.batch_size = crop, batch_size
+        self._generator, self._augment = generator, augment
+
+    def __len__(self) -> int:
+        """Count the batches of one pass: at least 1."""
+        return max(1, len(self._scenes) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Give the batches of one pass."""
+        needed = len(self) * self.batch_size
+        order: list[int] = []
+        while len(order) < needed:
+            order += torch.randperm(len(self._scenes), generator=self._generator).tolist()
+        for start in range(0, needed, self.batch_size):
+            yield self._batch(order[start : start + self.batch_size])
+
+    def _batch(self, indices: list[int]) -> Batch:
+        items = []
+        for index in indices:
+            scene = self._scenes[index]
+            assert scene.ref is not None  # checked at construction
+            under, over, ref = self._cut(torch.stack([scene.under, scene.over, scene.ref]))
+            drawn = int(torch.randint(len(self._naturals), (), generator=self._generator))
+            items.append((under, over, ref, self._cut(self._naturals[drawn])))
+        under, over, ref, natural = (torch.stack(images) for images in zip(*items, strict=True))
+        return Batch(under=under, over=over, ref=ref, natural=natural)
+
+    def _cut(self, images: Tensor) -> Tensor:
+        room_y, room_x = images.shape[-2] - self.crop, images.shape[-1] - self.crop
+        if not self._augment:
+            top, left = room_y // 2, room_x // 2
+            return images[..., top : top + self.crop, left : left + self.crop]
+        top = int(torch.randint(room_y + 1, (), generator=self._generator))
+        left = int(torch.randint(room_x + 1, (), generator=self._generator))
+        cut = images[..., top : top + self.crop, left : left + self.crop]
+        flips = torch.rand(2, generator=self._generator) < 0.5
+        return cut.flip([axis for axis, flip in zip((-2, -1), flips.tolist(), strict=True) if flip])
+
+
+def _require_usable(scene: Scene, crop: int) -> None:
+    height, width = scene.under.shape[-2:]
+    if min(height, width) < crop:
+        raise DataError(f"scene '{scene.name}' is {width} x {height} pixels, smaller than the crop of {crop}")
+    if scene.ref is None:
+        raise DataError(f"scene '{scene.name}' has no reference; make references first (attach_references)")
+
+
+def _embedded_scenes(split: Split, seed: int, limit: int | None) -> list[Scene]:
+    photographs = embedded_photographs()
+    # Photographs take turns, so that a limit still leaves different ones.
+    names = [(photo, number) for number in range(EMBEDDED_TRIPLES) for photo in EMBEDDED_SPLIT[split]][:limit]
+    scenes = []
+    for photo, number in names:
+        # One generator a scene: a scene does not depend on which others are loaded.
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{photo}/{number}".encode()))
+        under, over, ref = simulate_triple(photographs[photo], Camera(), generator)
+        scenes.append(Scene(f"{photo}-{number + 1}", under, over, ref, "simulated"))
+    return scenes
+
+
+def _load_scene(name: str, paths: SceneFiles) -> Scene:
+    try:
+        under, over = read_pair(paths.under, paths.over)
+        ref = None if paths.ref is None else read_rgb(paths.ref)
+    except ImageError as error:
+        raise DataError(f"scene '{name}': {error}") from error
+    if ref is not None and ref.shape != under.shape:
+        size, wanted = (f"{image.shape[2]} x {image.shape[1]}" for image in (ref, under))
+        raise DataError(f"scene '{name}': {paths.ref} is {size} and its exposures are {wanted} pixels")
+    return Scene(name, under, over, ref, None if ref is None else "file")
+
+
+def _natural_folder(data: str) -> Path | None:
+    if data in {"natural", "coco"}:
+        return data_folder(data)
+    root = os.environ.get(DATA_VARIABLE)
+    if data == "embedded" or not root:
+        return None
+    return next((Path(root) / name for name in ("coco", "natural") if (Path(root) / name).is_dir()), None)

@@ -1,0 +1,136 @@
+"""The hybrid contrast that judges a loss (Eq. 3): near a good image, far from the two exposures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hsds_lib.losses.features import Features
+
+if TYPE_CHECKING:
+    from hsds_lib.losses.terms import Targets
+
+CONTRAST_LAYERS = ("relu2_2", "relu3_3", "relu5_1")
+EPS = 1e-7  # once in the denominator of each layer
+
+
+def gamma(
+    fused: Features,
+    positive: Features,
+    negatives: Sequence[tuple[Features, Features]],
+    *,
+    layers: Sequence[str] = CONTRAST_LAYERS,
+) -> Tensor:
+    """Contrast one set of features, Eq. 3: distance to the positive over the summed distances to M negatives.
+
+    Per item and layer ``MSE(F, P) / (sum_m (MSE(F, u_m) + MSE(F, o_m)) + 1e-7)``; summed over the layers,
+    mean over the items. A batch therefore gives the mean of its items.
+
+    Args:
+        fused: VGG-16 features of the fused image, one ``(B, C, h, w)`` per layer.
+        positive: features of the image to come near to.
+        negatives: M pairs (features of an under-exposed image, of an over-exposed image), ``M >= 1``.
+        layers: layers to sum over.
+
+    Returns:
+        A scalar, 0 when fused and positive agree.
+
+    Raises:
+        ValueError: without negatives, or when a layer is missing.
+    """
+    if not negatives:
+        raise ValueError("the contrast of Eq. 3 got no negatives; give at least one (under, over) pair of features")
+    for features in (fused, positive, *(features for pair in negatives for features in pair)):
+        missing = [layer for layer in layers if layer not in features]
+        if missing:
+            raise ValueError(
+                f"the contrast of Eq. 3 lacks features of {', '.join(missing)}; encode {', '.join(layers)}"
+            )
+    ratios = []
+    for layer in layers:
+        push = torch.stack(
+            [_distance(fused[layer], under[layer]) + _distance(fused[layer], over[layer]) for under, over in negatives]
+        )
+        ratios.append(_distance(fused[layer], positive[layer]) / (push.sum(dim=0) + EPS))
+    return torch.stack(ratios).sum(dim=0).mean()
+
+
+def gamma_r(features: Features, targets: Targets, *, n_negatives: int = 1) -> Tensor:
+    """Contrast with the reference as positive: Gamma_R, Eq. 3.
+
+    Args:
+        features: VGG-16 features of the fused image, at least ``CONTRAST_LAYERS``.
+        targets: made with ``prepare_targets(..., contrast=True)``.
+        n_negatives: M; 1 is the item's own two exposures, more adds those of the next items of the batch.
+
+    Returns:
+        A scalar.
+    """
+    return gamma(features, targets.ref_features, source_negatives(targets, n_negatives))
+
+
+def gamma_n(features: Features, targets: Targets, *, n_negatives: int = 1) -> Tensor:
+    """Contrast with a natural image as positive: Gamma_N, Eq. 3.
+
+    Args:
+        features: VGG-16 features of the fused image, at least ``CONTRAST_LAYERS``.
+        targets: made with ``prepare_targets(..., contrast=True)``.
+        n_negatives: M, as in ``gamma_r``.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: if the targets were prepared without contrast.
+    """
+    if targets.natural_features is None:
+        raise ValueError("the targets hold no natural features; prepare them with prepare_targets(..., contrast=True)")
+    return gamma(features, targets.natural_features, source_negatives(targets, n_negatives))
+
+
+def gamma_h(features: Features, targets: Targets, *, n_negatives: int = 1) -> Tensor:
+    """Contrast with both positives: Gamma_H = Gamma_R + Gamma_N, Eq. 3 and the sentence after it.
+
+    Args:
+        features: VGG-16 features of the fused image, at least ``CONTRAST_LAYERS``.
+        targets: made with ``prepare_targets(..., contrast=True)``.
+        n_negatives: M, as in ``gamma_r``.
+
+    Returns:
+        A scalar. It does not contain beta: only its effect through the network weights does.
+    """
+    return gamma_r(features, targets, n_negatives=n_negatives) + gamma_n(features, targets, n_negatives=n_negatives)
+
+
+def source_negatives(targets: Targets, n_negatives: int = 1) -> list[tuple[Features, Features]]:
+    """Choose M negatives: each item's own exposures, then those of the items after it (cyclically).
+
+    Args:
+        targets: prepared targets of a batch of B items.
+        n_negatives: M, ``1 <= M <= B``.
+
+    Returns:
+        M pairs (under features, over features), each for the whole batch.
+
+    Raises:
+        ValueError: if M is outside 1..B.
+    """
+    batch = targets.images.shape[0]
+    if not 1 <= n_negatives <= batch:
+        raise ValueError(f"n_negatives is {n_negatives}; a batch of {batch} gives between 1 and {batch} negatives")
+    under, over = targets.under_features, targets.over_features
+    return [(_shifted(under, shift), _shifted(over, shift)) for shift in range(n_negatives)]
+
+
+def _shifted(features: Features, shift: int) -> Features:
+    if shift == 0:
+        return features
+    return {layer: torch.roll(value, -shift, dims=0) for layer, value in features.items() if layer in CONTRAST_LAYERS}
+
+
+def _distance(first: Tensor, second: Tensor) -> Tensor:
+    """Mean square error per item: ``(B, C, h, w)`` to ``(B,)``."""
+    return (first - second).square().mean(dim=(1, 2, 3))

@@ -1,0 +1,207 @@
+"""VGG-16 features for the perceptual terms (Table 1) and for the contrast (Eq. 3), without torchvision."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WEIGHTS_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+WEIGHTS_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+BLOCKS = (
+    (64, 64),
+    (128, 128),
+    (256, 256, 256),
+    (512, 512, 512),
+    (512, 512, 512),
+)  # channels of the 13 convolutions
+LAYERS = tuple(f"relu{b}_{c}" for b, block in enumerate(BLOCKS, 1) for c in range(1, len(block) + 1))
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Features = dict[str, Tensor]
+
+
+class WeightsError(RuntimeError):
+    """The VGG-16 weight file is missing, could not be downloaded, or is not the published one."""
+
+
+class VGG16(nn.Module):
+    """The 13-convolution trunk of VGG-16, frozen; make it with ``load_vgg16``.
+
+    Attributes:
+        source: ``"imagenet"`` or ``"random"``.
+        label: a sentence for plots and reports that says which features were used.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, source: Literal["imagenet", "random"]) -> None:
+        """Build the trunk with its weights still unset."""
+        super().__init__()
+        self.source = source
+        self.label = (
+            "ImageNet VGG-16 features"
+            if source == "imagenet"
+            else "random VGG-16 features: not comparable with the paper"
+        )
+        # Plain parameters: the constructor of a convolution would draw from the global generator.
+        self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
+        channels = 3
+        for name, width in zip(LAYERS, (width for block in BLOCKS for width in block), strict=True):
+            self.weights[name] = nn.Parameter(torch.empty(width, channels, 3, 3))
+            self.biases[name] = nn.Parameter(torch.empty(width))
+            channels = width
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> VGG16:
+        """Stay in evaluation mode: this network is a ruler, never trained."""
+        return super().train(False)
+
+    def forward(self, image: Tensor, layers: Sequence[str]) -> Features:
+        """Encode images up to the deepest layer asked for.
+
+        Args:
+            image: in [0, 1], luminance ``(B, 1, H, W)`` (repeated to three channels) or RGB ``(B, 3, H, W)``.
+                ImageNet mean and standard deviation are applied here. Gradients flow to it.
+            layers: names such as ``"relu2_2"`` (block 2, second convolution, after the ReLU).
+
+        Returns:
+            One tensor per name, ``(B, C, H / 2**(block - 1), W / 2**(block - 1))`` rounded down.
+
+        Raises:
+            ValueError: for an unknown layer, a wrong shape, or an image too small for the deepest layer.
+        """
+        wanted = set(layers)
+        _check_request(image, wanted)
+        deepest = max(wanted, key=LAYERS.index)
+        x = (image.expand(-1, 3, -1, -1) - self.mean) / self.std
+        features: Features = {}
+        for name in LAYERS[: LAYERS.index(deepest) + 1]:
+            if name.endswith("_1") and name != LAYERS[0]:
+                x = F.max_pool2d(x, 2)
+            # Not in place: earlier features must stay what they are, for the losses and for autograd.
+            x = F.relu(F.conv2d(x, self.weights[name], self.biases[name], padding=1))
+            if name in wanted:
+                features[name] = x
+        return features
+
+
+def load_vgg16(
+    source: Literal["auto", "imagenet", "random"] = "auto", *, seed: int = 0, path: str | Path | None = None
+) -> VGG16:
+    """Make a frozen VGG-16 trunk.
+
+    Args:
+        source: ``"imagenet"`` reads the published weights (from ``path``, else from the cache, else downloads
+            528 MB into the cache); ``"random"`` draws He-normal weights from ``seed``, for work offline;
+            ``"auto"`` takes the weight file if it is there and random weights otherwise, and never downloads.
+        seed: seed of the random weights; no global generator is touched.
+        path: weight file to use instead of the cached one.
+
+    Returns:
+        The network; its ``source`` and ``label`` say which weights it has.
+
+    Raises:
+        WeightsError: if the ImageNet weights cannot be had or the file is not the published one.
+        ValueError: for an unknown source.
+    """
+    if source not in ("auto", "imagenet", "random"):
+        raise ValueError(f"VGG-16 source is {source!r}; choose 'auto', 'imagenet' or 'random'")
+    file = Path(path) if path is not None else vgg16_cache_path()
+    if source == "random" or (source == "auto" and not file.is_file()):
+        return _random_vgg16(seed)
+    if not file.is_file():
+        if path is not None:
+            raise WeightsError(f"{file} does not exist; give the file {Path(WEIGHTS_URL).name} or leave the path out")
+        _download(file)
+    return _read_imagenet_vgg16(file)
+
+
+def vgg16_cache_path() -> Path:
+    """Say where the ImageNet weights are cached for this user; the file need not exist."""
+    import pooch
+
+    return Path(pooch.os_cache("hsds-mef")) / Path(WEIGHTS_URL).name
+
+
+def _random_vgg16(seed: int) -> VGG16:
+    network = VGG16("random")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name in LAYERS:
+            weight = network.weights[name]
+            weight.normal_(0.0, math.sqrt(2.0 / weight[0].numel()), generator=generator)
+            network.biases[name].zero_()
+    return network
+
+
+def _read_imagenet_vgg16(file: Path) -> VGG16:
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != WEIGHTS_SHA256:
+        raise WeightsError(
+            f"{file} is not the published VGG-16 (sha256 {digest[:12]}..., not {WEIGHTS_SHA256[:12]}...); "
+            f"delete it and fetch {WEIGHTS_URL} again, or use source='random'"
+        )
+    published = torch.load(file, map_location="cpu", weights_only=True)
+    network = VGG16("imagenet")
+    with torch.no_grad():
+        for name, position in zip(LAYERS, _published_positions(), strict=True):
+            network.weights[name].copy_(published[f"features.{position}.weight"])
+            network.biases[name].copy_(published[f"features.{position}.bias"])
+    return network
+
+
+def _published_positions() -> list[int]:
+    """Index of each convolution in the published file, which counts ReLUs and pools too: 0, 2, 5, 7, ..."""
+    positions, index = [], 0
+    for block in BLOCKS:
+        for _ in block:
+            positions.append(index)
+            index += 2
+        index += 1
+    return positions
+
+
+def _download(file: Path) -> None:
+    import pooch
+
+    try:
+        pooch.retrieve(
+            WEIGHTS_URL,
+            known_hash=f"sha256:{WEIGHTS_SHA256}",
+            fname=file.name,
+            path=file.parent,
+            progressbar=sys.stderr.isatty(),
+        )
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"the VGG-16 weights could not be downloaded from {WEIGHTS_URL} ({type(error).__name__}); "
+            f"copy that file to {file} by hand, or use source='random'"
+        ) from error
+
+
+def _check_request(image: Tensor, wanted: set[str]) -> None:
+    unknown = sorted(wanted - set(LAYERS))
+    if unknown or not wanted:
+        raise ValueError(f"VGG-16 layers {unknown} are not known; choose one or more of {', '.join(LAYERS)}")
+    if image.dim() != 4 or image.shape[1] not in (1, 3):
+        raise ValueError(f"VGG-16 got an image of shape {tuple(image.shape)}; give (B, 1, H, W) or (B, 3, H, W)")
+    minimum = 2 ** (max(int(name[4]) for name in wanted) - 1)
+    if min(image.shape[2:]) < minimum:
+        raise ValueError(
+            f"VGG-16 got an image of {image.shape[2]} x {image.shape[3]} pixels, "
+            f"but {max(wanted, key=LAYERS.index)} needs at least {minimum} on each side; give a larger crop"
+        )

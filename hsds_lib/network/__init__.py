@@ -1,0 +1,1 @@
+"""The network: operations, genotype, and one wiring for supernet and derived network."""

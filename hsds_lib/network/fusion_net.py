@@ -1,0 +1,144 @@
+"""The fusion network: one wiring of 15 nodes, for the supernet and for the derived network alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.operations import PRIMITIVES, BatchNorm, MixedOp, kernel
+
+RETINEX_ITERATIONS = 3
+"""How often the intensity and the illumination path are applied, with shared weights."""
+
+_EPSILON = 1e-5  # keeps the two divisions of the Retinex part finite
+
+
+def node_channels(width: float) -> dict[str, tuple[int, int]]:
+    """Input and output channels of every node; ``width`` 1.0 gives the paper's 16, 32 and 64."""
+    thin, mid, thick = (max(1, round(count * width)) for count in (16, 32, 64))
+    levels = {1: (1, thin), 2: (thin, mid), 3: (3 * mid, thick), 4: (thick, mid), 5: (mid, thin)}
+    attention = {f"{branch}_{level}": shape for level, shape in levels.items() for branch in ("x", "y")}
+    retinex = {f"{path}_{part}": shape for path in "il" for part, shape in ((1, (thin, mid)), (2, (mid, thin)))}
+    return {**attention, "div": (thin, thin), **retinex}
+
+
+class FusionNet(nn.Module):
+    """Fuse the luma of two exposures (Figure 2 of the paper): feature attention, then a Retinex pair of paths.
+
+    The wiring is the released network's, which the paper's figure leaves open. Every node is a
+    :class:`MixedOp`; which operations it holds is the only difference between a supernet and a derived
+    network. Any size from 1 x 1 works.
+    """
+
+    def __init__(
+        self, operations: Mapping[str, Sequence[str]], *, width: float = 1.0, mix: Tensor | None = None
+    ) -> None:
+        """Build the network.
+
+        Args:
+            operations: for each of the 15 nodes, the operations it holds.
+            width: scale of the channel counts, 1.0 as in the paper.
+            mix: fixed node weights, ``(15, 11)``; without them every forward needs its own.
+        """
+        super().__init__()
+        self.width = width
+        channels = node_channels(width)
+        self.nodes = nn.ModuleDict({name: MixedOp(operations[name], *channels[name]) for name in NODES})
+        mid, thin = channels["x_2"][1], channels["x_1"][1]
+        # The released guides differ: dense from x to y, depthwise from y to x. Kept, so that weights carry over.
+        self.guide_xy = _guide(mid, groups=1)
+        self.guide_yx = _guide(mid, groups=mid)
+        self.reconstruction = nn.Conv2d(thin, 1, 3, padding=1)
+        # The light path multiplies by up to 16, so default weights start in the flat ends of tanh. Initial
+        # values are not in the paper; here the first picture is mid-gray with little structure.
+        nn.init.normal_(self.reconstruction.weight, std=0.02 / thin**0.5)
+        nn.init.constant_(self.reconstruction.bias, 0.5)
+        self.register_buffer("mix", mix, persistent=False)
+
+    def forward(self, over_under: Tensor, mix: Tensor | None = None) -> Tensor:
+        """Fuse a batch of luma pairs.
+
+        Args:
+            over_under: ``(B, 2, H, W)`` in [0, 1]; channel 0 over-, channel 1 under-exposed.
+            mix: node weights, ``(15, 11)``; by default the network's own.
+
+        Returns:
+            Fused luma, ``(B, 1, H, W)`` in (-1, 1); clamp it to [0, 1] for a picture.
+        """
+        mix = self.mix if mix is None else mix
+        if mix is None:
+            raise ValueError("this network has no node weights of its own: pass mix of shape (15, 11)")
+        return self._retinex(self._attention(over_under[:, 1:2], over_under[:, 0:1], mix), mix)
+
+    def _node(self, name: str, x: Tensor, mix: Tensor) -> Tensor:
+        return self.nodes[name](x, mix[NODES.index(name)])
+
+    def _attention(self, under: Tensor, over: Tensor, mix: Tensor) -> Tensor:
+        x_1, y_1 = self._node("x_1", under, mix), self._node("y_1", over, mix)
+        x_2, y_2 = self._node("x_2", x_1, mix), self._node("y_2", y_1, mix)
+        x_3 = self._node("x_3", torch.cat([*_pools(x_2), self.guide_yx(y_2)], dim=1), mix)
+        y_3 = self._node("y_3", torch.cat([*_pools(y_2), self.guide_xy(x_2)], dim=1), mix)
+        x_4 = self._node("x_4", _enlarge(x_3, x_2), mix) + x_2
+        y_4 = self._node("y_4", _enlarge(y_3, y_2), mix) + y_2
+        return self._node("x_5", x_4, mix) * x_1 + self._node("y_5", y_4, mix) * y_1
+
+    def _retinex(self, feature: Tensor, mix: Tensor) -> Tensor:
+        intensity = self._node("div", feature, mix)
+        light = feature / (torch.sigmoid(intensity) + _EPSILON)
+        for _ in range(RETINEX_ITERATIONS):
+            intensity = self._node("i_2", self._node("i_1", intensity, mix), mix) + intensity
+            light = light / (torch.sigmoid(self._node("l_2", self._node("l_1", light, mix), mix)) + _EPSILON)
+        return torch.tanh(self.reconstruction(intensity * light))
+
+
+class Supernet(FusionNet):
+    """The search network: every node starts with all 11 operations and may lose some."""
+
+    def __init__(self, *, width: float = 1.0) -> None:
+        """Build the supernet at ``width`` (1.0: 3,819,825 parameters)."""
+        super().__init__(dict.fromkeys(NODES, PRIMITIVES), width=width)
+
+    def remove(self, node: str, primitive: str) -> None:
+        """Remove an operation physically: no forward, no backward, no memory."""
+        self.nodes[node].remove(primitive)
+
+
+def derive(genotype: Genotype) -> FusionNet:
+    """Build the network that a genotype describes, with fresh weights."""
+    operations = {node: tuple(retained) for node, retained in genotype.nodes.items()}
+    return FusionNet(operations, width=genotype.width, mix=genotype.mix().float())
+
+
+def receptive_radius(network: FusionNet) -> int:
+    """How many pixels away an input can still change an output pixel (an upper bound, used for tiling)."""
+    reach = {}
+    for name, node in network.nodes.items():
+        sizes = [kernel(primitive) for primitive in node.operations]
+        reach[name] = max(max(height, width) // 2 * dilation for height, width, dilation in sizes)
+
+    def widest(level: int) -> int:
+        return max(reach[f"x_{level}"], reach[f"y_{level}"])
+
+    # Half resolution: the node counts double; 2 for the dilated guide, 2 + 2 for pooling and enlarging.
+    attention = widest(1) + widest(2) + 2 + 2 * widest(3) + 4 + widest(4) + widest(5)
+    paths = max(reach["i_1"] + reach["i_2"], reach["l_1"] + reach["l_2"])
+    return attention + reach["div"] + RETINEX_ITERATIONS * paths + 1
+
+
+def _guide(channels: int, *, groups: int) -> nn.Sequential:
+    conv = nn.Conv2d(channels, channels, 3, stride=2, padding=2, dilation=2, groups=groups, bias=False)
+    return nn.Sequential(conv, BatchNorm(channels), nn.ReLU())
+
+
+def _pools(x: Tensor) -> tuple[Tensor, Tensor]:
+    maximum = functional.max_pool2d(x, 2, ceil_mode=True)
+    average = functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+    return maximum, average
+
+
+def _enlarge(x: Tensor, like: Tensor) -> Tensor:
+    return functional.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,1 @@
+"""Executed reports: papermill to self-contained HTML."""

@@ -1,0 +1,229 @@
+"""Execute notebooks with papermill and write each as a page that says how it came about."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import nbformat
+import papermill
+from nbformat import NotebookNode
+
+from hsds_lib.course.kernel import KERNEL_NAME, find_notebooks, first_error, kernel_environment, kernel_manager, tags
+from hsds_lib.reports.page import report_page
+from hsds_lib.reports.record import FORMAT, duration, page_facts, write_index, write_thumbnail
+from hsds_lib.runtime import atomic_path, provenance, write_json
+
+CELL_TIMEOUT = 600.0
+"""Seconds that a cell may take unless the preset is ``paper``."""
+_PAPERMILL_MARKER = "papermill-error-cell-tag"
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What became of one notebook."""
+
+    name: str
+    title: str
+    html: Path
+    seconds: float  # of the execution
+    error: str | None  # one sentence; None when every cell ran
+
+    @property
+    def ok(self) -> bool:
+        """Whether every cell ran."""
+        return self.error is None
+
+
+@dataclass(frozen=True)
+class _Job:
+    path: Path
+    defaults: dict[str, Any]
+    given: dict[str, Any]
+
+
+def run_reports(
+    names: Sequence[str] | None = None,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    out: str | Path = "reports",
+    notebooks: Path | None = None,
+    timeout: float | Literal["auto"] | None = "auto",
+) -> list[ReportResult]:
+    """Execute notebooks and write ``NAME.html``, ``NAME.json``, ``NAME.ipynb`` and ``index.html`` into ``out``.
+
+    A failing notebook gets its page too, up to the cell that failed, and the others still run. Reports of earlier
+    runs stay, and stay on the index. One line is printed for each notebook.
+
+    Args:
+        names: which notebooks, such as ``05_dual_search``; all when None.
+        parameters: values for the ``parameters`` cells; each goes to the notebooks that know it.
+        out: the folder to write to.
+        notebooks: the folder with the built notebooks; the checkout's when None.
+        timeout: seconds that one cell may take, None for no limit; "auto": ten minutes, and no limit for the
+            preset ``paper``.
+
+    Returns:
+        One result for each notebook, in order; look at ``ok``.
+
+    Raises:
+        ValueError: before anything is executed, when a notebook or a parameter is unknown.
+        FileNotFoundError: outside a checkout.
+    """
+    parameters = dict(parameters or {})
+    jobs = _jobs(_select(notebooks or find_notebooks(), names), parameters)
+    if timeout == "auto":
+        timeout = None if parameters.get("preset") == "paper" else CELL_TIMEOUT
+    out = Path(out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    pages = {job.path.stem for job in jobs} | {page.stem for page in out.glob("*.html")}
+    results = []
+    for job in jobs:
+        print(f"{job.path.stem} ... ", end="", flush=True)
+        result = _report(job, out, pages=pages, timeout=timeout)
+        results.append(result)
+        print(f"{'ok' if result.ok else 'FAILED'}, {duration(result.seconds)}", flush=True)
+        if result.error:
+            print(f"    {result.error}", flush=True)
+        # After each one, so that an interrupted run leaves an index over what it finished.
+        write_index(out)
+    return results
+
+
+def known_parameters(path: Path) -> dict[str, Any]:
+    """Parameters of a notebook and their default values, as papermill reads them from its ``parameters`` cell."""
+    return {name: _value(found["default"]) for name, found in papermill.inspect_notebook(str(path)).items()}
+
+
+def _select(notebooks: Path, names: Sequence[str] | None) -> list[Path]:
+    known = {path.stem: path for path in sorted(notebooks.resolve().glob("*.ipynb"))}
+    if not known:
+        raise FileNotFoundError(f"there are no notebooks in {notebooks}; build them with `make notebooks`")
+    if names is None:
+        return list(known.values())
+    wanted = [Path(name).stem for name in names]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(f"no notebook is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def _jobs(paths: Iterable[Path], parameters: Mapping[str, Any]) -> list[_Job]:
+    found = {path: known_parameters(path) for path in paths}
+    known = sorted({name for defaults in found.values() for name in defaults})
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ValueError(
+            f"unknown parameter {', '.join(unknown)}; the notebooks asked for know {', '.join(known) or 'none'}"
+        )
+    return [
+        _Job(path, defaults, {name: value for name, value in parameters.items() if name in defaults})
+        for path, defaults in found.items()
+    ]
+
+
+def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None) -> ReportResult:
+    name = job.path.stem
+    executed = out / f"{name}.ipynb"
+    executed.unlink(missing_ok=True)
+    start = time.perf_counter()
+    raised = _execute(job, executed, timeout=timeout)
+    seconds = time.perf_counter() - start
+    notebook = nbformat.read(executed if executed.is_file() else job.path, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if _PAPERMILL_MARKER not in tags(cell)]
+    error, failed_cell = _failure(notebook, raised)
+    record = {
+        "report": FORMAT,
+        "name": name,
+        "title": _title(notebook, name),
+        "status": "failed" if error else "ok",
+        "error": error,
+        "seconds": round(seconds, 3),
+        "cell_seconds": _cell_seconds(notebook),
+        "parameters": job.defaults | job.given,
+        "given": job.given,
+        "notebook_sha256": hashlib.sha256(job.path.read_bytes()).hexdigest(),
+        "thumbnail_alt": write_thumbnail(notebook, out / f"{name}.jpg"),
+        "provenance": provenance(HSDS_DATA=os.environ.get("HSDS_DATA")),
+    }
+    html = out / f"{name}.html"
+    page = report_page(notebook, page_facts(record, failed_cell=failed_cell), pages=pages)
+    with atomic_path(html) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    write_json(out / f"{name}.json", record)
+    return ReportResult(name, record["title"], html, seconds, error)
+
+
+def _execute(job: _Job, executed: Path, *, timeout: float | None) -> Exception | None:
+    """Run one notebook; what stopped it is returned, so that the report can still be written."""
+    # Whatever a cell writes without saying where lies here, and is kept.
+    work = executed.with_name(f"{job.path.stem}_files")
+    work.mkdir(exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="hsds-report-") as folder:
+            papermill.execute_notebook(
+                str(job.path),
+                str(executed),
+                parameters=job.given,
+                kernel_name=KERNEL_NAME,
+                kernel_manager_class=kernel_manager(kernel_environment(folder)),
+                execution_timeout=timeout,
+                cwd=str(work),
+                progress_bar=False,
+            )
+    except Exception as error:  # a dead kernel, a time limit, a failing cell: all end up in the report
+        return error
+    finally:
+        if not any(work.iterdir()):
+            work.rmdir()
+    return None
+
+
+def _failure(notebook: NotebookNode, raised: Exception | None) -> tuple[str | None, str | None]:
+    """Sentence and id of the failing cell; by the outputs, since papermill does not mark a cell that timed out."""
+    found = first_error(notebook)
+    if found is None and raised is None:
+        return None, None
+    if found is not None:
+        cell, output = notebook.cells[found[0]], found[1]
+        # All that an interrupted kernel says of a time limit is KeyboardInterrupt.
+        interrupted = output.ename == "KeyboardInterrupt" and raised is not None
+        reason = "time limit reached" if interrupted else f"{output.ename}: {output.evalue.strip()}"
+    else:
+        # The kernel died, or never started: the last cell that was begun is the one.
+        begun = (cell for cell in reversed(notebook.cells) if cell.cell_type == "code" and _begun(cell))
+        cell = next(begun, None)
+        reason = f"{type(raised).__name__}: {' '.join(str(raised).split())[:300]}"
+    if cell is None:
+        return reason, None
+    return f"{reason}, in the cell that starts with {cell.source.splitlines()[0]!r}", cell.get("id")
+
+
+def _begun(cell: NotebookNode) -> bool:
+    return cell.metadata.get("papermill", {}).get("status", "pending") != "pending"
+
+
+def _title(notebook: NotebookNode, name: str) -> str:
+    lines = (line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
+    # Titles are shown as plain text: without the marks for emphasis, code and formulas.
+    return next((re.sub(r"[*`$]", "", line[2:]).strip() for line in lines if line.startswith("# ")), name)
+
+
+def _cell_seconds(notebook: NotebookNode) -> list[float]:
+    timings = (cell.metadata.get("papermill", {}).get("duration") for cell in notebook.cells)
+    return [round(seconds, 3) for seconds in timings if seconds is not None]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,143 @@
+"""An executed notebook as one HTML file that needs nothing else: no network, no script, no file beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bs4 import BeautifulSoup
+from jinja2 import Environment, PackageLoader, pass_context
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
+from pygments.formatters import HtmlFormatter
+from traitlets import default
+
+from hsds_lib.reports.formulas import latex_output, to_html
+
+_CODE_COLOURS = "xcode"
+_LOADING = ("@import", "url(http", 'url("http', "url('http", "url(//", "import(", "fetch(")
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown to HTML, with formulas as MathML."""
+
+    def block_math(self, body: str) -> str:
+        return to_html(body, display=True)
+
+    def inline_math(self, body: str) -> str:
+        return to_html(body, display=False)
+
+    def latex_environment(self, name: str, body: str) -> str:
+        return to_html(rf"\begin{{{name}}}{body}\end{{{name}}}", display=True)
+
+
+class ReportExporter(HTMLExporter):
+    """nbconvert's exporter with this course's page, instead of one that loads scripts from the network."""
+
+    @default("template_name")
+    def _template(self) -> str:
+        return "report"
+
+    @default("extra_template_basedirs")
+    def _template_folders(self) -> list[str]:
+        return [str(_templates())]
+
+    @property
+    def default_config(self) -> Any:
+        """What is shown of an output that exists in several forms: the first of these."""
+        config = super().default_config
+        config.NbConvertBase.display_data_priority = [
+            "text/html",
+            "text/markdown",
+            "image/svg+xml",
+            "text/latex",
+            "image/png",
+            "image/jpeg",
+            # A widget without a kernel is blank; the template says so.
+            "application/vnd.jupyter.widget-view+json",
+            "text/plain",
+        ]
+        return config
+
+    @pass_context
+    def markdown2html(self, context: Any, source: str) -> str:
+        """Convert a markdown cell."""
+        attachments = context.get("cell", {}).get("attachments", {})
+        renderer = _Renderer(escape=False, attachments=attachments, exclude_anchor_links=True)
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+    def default_filters(self) -> Iterable[tuple[str, Any]]:
+        """Filters for the template."""
+        yield from super().default_filters()
+        yield ("latex_output", latex_output)
+
+
+def report_page(notebook: NotebookNode, facts: dict[str, Any], *, pages: Iterable[str]) -> str:
+    """Make the page of an executed notebook.
+
+    Args:
+        notebook: the executed notebook; it is not changed.
+        facts: what the provenance block shows; see ``hsds_lib.reports.execute``.
+        pages: names of the notebooks that have a page of their own, to which links may lead.
+
+    Returns:
+        HTML with its style and pictures inside.
+    """
+    shown = NotebookNode(notebook)
+    shown.metadata = NotebookNode({key: value for key, value in notebook.metadata.items() if key != "widgets"})
+    resources = {"report": {**facts, "style": style(code=True)}}
+    page, _ = ReportExporter().from_notebook_node(shown, resources=resources)
+    return _self_contained(page, set(pages))
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill one of the plain templates in ``templates``; values are escaped."""
+    environment = Environment(loader=PackageLoader("hsds_lib.reports", "templates"), autoescape=True, trim_blocks=True)
+    return environment.get_template(template).render(style=style(), **values)
+
+
+@cache
+def style(*, code: bool = False) -> str:
+    """The style sheet of all pages, with colours for code when asked for."""
+    text = (_templates() / "style.css").read_text(encoding="utf-8")
+    return text + HtmlFormatter(style=_CODE_COLOURS).get_style_defs(".highlight") if code else text
+
+
+def loads_from_elsewhere(page: str) -> list[str]:
+    """Whatever a page would load when opened: addresses in ``src``, style sheets, imports. Links do not count."""
+    soup = BeautifulSoup(page, features="html.parser")
+    found = [tag[name] for name in ("src", "srcset", "poster", "data") for tag in soup.find_all(attrs={name: True})]
+    found += [tag["href"] for tag in soup.find_all(["link", "image", "use"], href=True)]
+    found = [address for address in found if not address.startswith(("data:", "#"))]
+    for tag in soup.find_all(["style", "script"]):
+        text = tag.get_text()
+        found += [mark for mark in _LOADING if mark in text]
+    return found
+
+
+def _self_contained(page: str, pages: set[str]) -> str:
+    """Lead links to other notebooks to their pages, and take out whatever would be loaded from elsewhere."""
+    soup = BeautifulSoup(page, features="html.parser")
+    for picture in soup.find_all("img"):
+        if not picture.get("src", "").startswith("data:"):
+            # Badges and pictures beside the notebook: their words must do.
+            picture.replace_with(picture.get("alt", ""))
+    for link in soup.select("main a[href]"):
+        address = urlsplit(link["href"])
+        if address.scheme or not address.path:
+            continue
+        if address.path.endswith(".ipynb") and Path(address.path).stem in pages:
+            link["href"] = f"{Path(address.path).stem}.html"
+        else:
+            link.unwrap()
+    return str(soup)
+
+
+@cache
+def _templates() -> Path:
+    return Path(str(files("hsds_lib.reports"))) / "templates"

@@ -1,0 +1,170 @@
+"""What every run needs besides mathematics: devices, seeds, atomic files, progress and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsds_lib import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+
+class RunError(RuntimeError):
+    """A search or a training cannot go on; the message says at which step, why, and what to change."""
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` and move it there when the block ends well.
+
+    A reader therefore sees the old file or the whole new one, never half of it.
+
+    Args:
+        path: the file to be written; missing parent folders are made.
+
+    Yields:
+        A path in the same folder with the same suffix, removed again when the block raises.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes private files; a result is an ordinary file.
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically; NaN and infinity are refused with a ``ValueError``."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read one JSON file; a missing or broken one gives a sentence that names it."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; give the folder or file that a run has written") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); write it again with the command that made it") from None
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Choose where to compute: ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        ValueError: when the device asked for is not present here.
+    """
+    import torch
+
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if present[kind])
+    if name not in present:
+        raise ValueError(f"device '{name}' is unknown; choose auto, cpu, cuda or mps")
+    if not present[name]:
+        raise ValueError(f"device '{name}' is not present on this machine; use auto or cpu")
+    return torch.device(name)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's default generator inside the block, and put its state back afterwards."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def fingerprint(tensors: Iterable[torch.Tensor]) -> str:
+    """SHA-256 over the values of some tensors, to say which pixels a result was made from."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Say how a result came about: versions, machine, commit, time, and whatever else is given."""
+    import torch
+
+    packages = ("torch", "numpy", "kornia", "scikit-image", "opencv-python-headless", "pydantic")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {
+        "hsds_lib": __version__,
+        "commit": _commit(),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "system": platform.system(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        **facts,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this library runs from, with ``-dirty`` when files differ; None outside one."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+class Progress:
+    """Progress that suits its reader: a bar on a terminal, one line per epoch in logs and notebooks, or nothing."""
+
+    def __init__(self, total: int, *, label: str, show: bool = True) -> None:
+        """Expect ``total`` steps; ``show=False`` keeps quiet."""
+        from tqdm import tqdm
+
+        self.show = show
+        self._label = label
+        self._start = time.perf_counter()
+        self._bar = tqdm(total=total, desc=label, disable=not (show and sys.stderr.isatty()))
+
+    def step(self) -> None:
+        """One step is done."""
+        self._bar.update()
+
+    def line(self, text: str) -> None:
+        """Say one line, with the time since the start."""
+        if self.show:
+            elapsed = time.perf_counter() - self._start
+            self._bar.write(f"{self._label}: {text} ({elapsed:.0f} s)", file=sys.stderr)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()

@@ -1,0 +1,1 @@
+"""The dual search: hypergradient, WSRAS and Algorithm 1."""

@@ -1,0 +1,206 @@
+"""Algorithm 1: one loop that searches the network (alpha), its loss (beta), and trains the weights (omega)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hsds_lib.config import SearchConfig
+from hsds_lib.images.pairs import Batch
+from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma_h, gamma_n, gamma_r
+from hsds_lib.losses.features import VGG16
+from hsds_lib.losses.space import SPACES, LossWeights, initial_beta, mixture, weighted_loss
+from hsds_lib.losses.terms import PERCEPTUAL_LAYERS, Targets, prepare_targets, term_vector
+from hsds_lib.network.fusion_net import Supernet
+from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.operations import PRIMITIVES, batch_statistics, softmax_active
+from hsds_lib.runtime import RunError, seeded
+from hsds_lib.search.hypergradient import Weights, beta_gradient, jacobian_vector, preconditioner
+from hsds_lib.search.wsras import prune_step, retain
+
+_ALL_LAYERS = tuple(dict.fromkeys((*PERCEPTUAL_LAYERS, *CONTRAST_LAYERS)))
+
+_CONTRASTS: dict[str, Callable[[dict[str, Tensor], Targets], Tensor]] = {
+    "hybrid": gamma_h,
+    "reference": gamma_r,
+    "natural": gamma_n,
+    "none": gamma_h,  # logged, but nothing is searched by it
+}
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """What the omega step leaves for the beta step: the point it started from, and its batch."""
+
+    omega: Weights
+    pair: Tensor
+    targets: Targets
+    terms: Tensor
+
+
+class DualSearch:
+    """The state of a search and its step; no copy of the network is ever made.
+
+    Attributes:
+        network: the supernet, with omega.
+        alpha: architecture logits, ``(15, 11)``, starting at 0 (all operations equal).
+        active: which operations are alive, bool, ``(15, 11)``.
+        beta: loss logits, ``(19,)`` in the paper's space, starting at 0 (all terms equal).
+        history: one record per step, ready for JSON.
+    """
+
+    def __init__(self, config: SearchConfig, vgg: VGG16, *, device: torch.device | str = "cpu") -> None:
+        """Start a search; the seed of ``config`` fixes the initial weights."""
+        self.config, self.device = config, torch.device(device)
+        self.vgg = vgg.to(self.device)
+        with seeded(config.seed):
+            self.network = Supernet(width=config.width).to(self.device)
+        self.names = SPACES[config.space]
+        self.alpha = torch.zeros(len(NODES), len(PRIMITIVES), device=self.device, requires_grad=True)
+        self.active = torch.ones_like(self.alpha, dtype=torch.bool)
+        self.beta = initial_beta(config.space).to(self.device).requires_grad_()
+        inner = torch.optim.Adam if config.inner == "adam" else torch.optim.SGD
+        self.omega_optimiser = inner(self.network.parameters(), lr=config.lr_omega)
+        # Separate optimisers: alpha and beta have rates of their own (paper) and the released betas and decay.
+        upper = {"betas": (0.5, 0.999), "weight_decay": config.upper_decay}
+        self.alpha_optimiser = torch.optim.Adam([self.alpha], lr=config.lr_alpha, **upper)
+        self.beta_optimiser = torch.optim.Adam([self.beta], lr=config.lr_beta, **upper)
+        self.history: list[dict[str, Any]] = []
+
+    def node_mix(self) -> Tensor:
+        """Mixture weights of the operations, ``(15, 11)``; removed ones are exactly 0."""
+        return softmax_active(self.alpha, self.active)
+
+    def loss_mix(self) -> Tensor:
+        """Weights of the loss terms, ``(19,)``."""
+        return mixture(self.beta)
+
+    def step(self, train: Batch, val: Batch, *, epoch: int = 0) -> dict[str, Any]:
+        """One pass through the loop body of Algorithm 1, on one batch of each half of the training set."""
+        start = time.perf_counter()
+        descent = self._descend_omega(train.to(self.device))
+        record = self._upper_level(val.to(self.device), descent)
+        removed = self._prune() if epoch >= self.config.prune_from_epoch else []
+        record = {
+            "step": len(self.history),
+            "epoch": epoch,
+            **record,
+            "train_terms": _rounded(descent.terms),
+            "train_loss": float(weighted_loss(descent.terms, self.loss_mix().detach())),
+            "removed": removed,
+            "n_active": int(self.active.sum()),
+            "node_mix": _rounded(self.node_mix()),
+            "loss_mix": _rounded(self.loss_mix()),
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+        self.history.append(record)
+        return record
+
+    def _descend_omega(self, batch: Batch) -> _Descent:
+        """Algorithm 1 line 3: one optimiser step on omega; this is the one-step unrolled point itself."""
+        self.network.train()
+        targets = prepare_targets(batch, self.vgg, contrast=False)
+        pair = batch.over_under_y
+        terms = term_vector(self.network(pair, self.node_mix().detach()), targets, self.vgg, names=self.names)
+        self._check_finite(terms, "loss")
+        omega = {name: weight.detach().clone() for name, weight in self.network.named_parameters()}
+        self.omega_optimiser.zero_grad(set_to_none=True)
+        weighted_loss(terms, self.loss_mix().detach()).backward()
+        self.omega_optimiser.step()
+        return _Descent(omega, pair, targets, terms.detach())
+
+    def _upper_level(self, batch: Batch, descent: _Descent) -> dict[str, Any]:
+        """Algorithm 1 lines 5 and 7: beta, then alpha, from one forward pass on the validation batch."""
+        with batch_statistics(self.network):
+            targets = prepare_targets(batch, self.vgg, contrast=True)
+            fused = self.network(batch.over_under_y, self.node_mix())
+            features = self.vgg(fused, _ALL_LAYERS)
+            gamma = _CONTRASTS[self.config.contrast](features, targets)
+            spread = self._beta_step(gamma, descent)
+            terms = term_vector(fused, targets, features=features, names=self.names)
+            self._check_finite(terms, "validation loss")
+            loss = weighted_loss(terms, self.loss_mix().detach())
+            # First order, as in the paper: omega is taken as it is. Pruned entries must not move, and Adam's
+            # momentum and decay would move them even without a gradient.
+            (self.alpha.grad,) = torch.autograd.grad(loss, self.alpha)
+        held = self.alpha.detach().clone()
+        self.alpha_optimiser.step()
+        with torch.no_grad():
+            self.alpha.copy_(torch.where(self.active, self.alpha, held))
+        return {"gamma": float(gamma.detach()), "val_loss": float(loss.detach()), "step_spread": spread}
+
+    def _beta_step(self, gamma: Tensor, descent: _Descent) -> list[float] | None:
+        """Algorithm 1 line 5 by one forward-mode pass; returns the 5 %, 50 % and 95 % points of the step factor."""
+        if self.config.contrast == "none" or len(self.history) < self.config.beta_warmup:
+            return None
+        weights = dict(self.network.named_parameters())
+        gradients = torch.autograd.grad(gamma, list(weights.values()), retain_graph=True)
+        factors = {name: preconditioner(self.omega_optimiser, weight) for name, weight in weights.items()}
+        v = {name: factors[name] * gradient for name, gradient in zip(weights, gradients, strict=True)}
+        mix = self.node_mix().detach()
+
+        def terms(omega: Weights) -> Tensor:
+            fused = torch.func.functional_call(self.network, dict(omega), (descent.pair, mix))
+            return term_vector(fused, descent.targets, self.vgg, names=self.names)
+
+        with torch.no_grad():  # forward mode needs no graph
+            jacobian = jacobian_vector(terms, descent.omega, v)
+        self.beta.grad = beta_gradient(self.loss_mix().detach(), jacobian)
+        self._check_finite(self.beta.grad, "hypergradient")
+        self.beta_optimiser.step()
+        values = torch.cat([torch.as_tensor(factor, device=self.device).flatten() for factor in factors.values()])
+        return [float(value) for value in torch.quantile(values[:1_000_000], values.new_tensor([0.05, 0.5, 0.95]))]
+
+    def _prune(self) -> list[tuple[str, str]]:
+        """Algorithm 1 lines 8-13; removed operations lose their weights and their optimiser state too."""
+        pruned = prune_step(self.alpha, self.active, theta=self.config.theta, top_p=self.config.top_p)
+        removed = [(NODES[row], PRIMITIVES[column]) for row, column in (self.active & ~pruned).nonzero().tolist()]
+        self.active = pruned
+        for node, primitive in removed:
+            self.network.remove(node, primitive)
+        if removed:
+            alive = list(self.network.parameters())
+            self.omega_optimiser.param_groups[0]["params"] = alive
+            gone = set(self.omega_optimiser.state) - set(alive)
+            for parameter in gone:
+                del self.omega_optimiser.state[parameter]
+        return removed
+
+    def genotype(self) -> Genotype:
+        """Algorithm 1 line 15: the ``top_p`` strongest operations of every node."""
+        return retain(self.alpha, self.active, top_p=self.config.top_p, width=self.config.width)
+
+    def loss_weights(self) -> LossWeights:
+        """The searched loss, as a file the training reads."""
+        return LossWeights.from_beta(self.beta.detach().cpu(), space=self.config.space)
+
+    def _check_finite(self, values: Tensor, what: str) -> None:
+        if not bool(torch.isfinite(values).all()):
+            bad = [name for name, value in zip(self.names, values.tolist(), strict=True) if value - value != 0]
+            raise RunError(
+                f"step {len(self.history)}: the {what} is not finite in {', '.join(bad)}; lower lr_omega or lr_alpha"
+            )
+
+
+def _rounded(values: Tensor) -> list[Any]:
+    return (values.detach().double().cpu() * 1e6).round().div(1e6).tolist()
+
+
+def term_gradient_norms(fused: Tensor, targets: Targets, vgg: VGG16, names: tuple[str, ...]) -> dict[str, float]:
+    """Norm of the gradient of every loss term with respect to the fused image: which terms are alive.
+
+    Args:
+        fused: fused luma, ``(B, 1, H, W)``.
+        targets: what the terms compare with.
+        vgg: the feature network.
+        names: the terms, in order.
+    """
+    fused = fused.detach().requires_grad_()
+    terms = term_vector(fused, targets, vgg, names=names)
+    norms = (torch.autograd.grad(term, fused, retain_graph=True)[0].norm() for term in terms)
+    return {name: float(norm) for name, norm in zip(names, norms, strict=True)}

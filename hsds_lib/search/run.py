@@ -1,0 +1,177 @@
+"""A whole search, from a data set's name to the files it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from torch.nn import functional
+
+from hsds_lib.config import SearchConfig
+from hsds_lib.images.pairs import Batch, PairBatches, Scene, load_naturals, load_scenes
+from hsds_lib.images.reference import attach_references
+from hsds_lib.losses.features import load_vgg16
+from hsds_lib.losses.mef_ssim import mef_ssim_pair
+from hsds_lib.losses.space import SPACES, LossWeights
+from hsds_lib.losses.terms import prepare_targets
+from hsds_lib.network.genotype import Genotype
+from hsds_lib.network.operations import batch_statistics
+from hsds_lib.runtime import Progress, fingerprint, pick_device, provenance, write_json
+from hsds_lib.search.dual import DualSearch, term_gradient_norms
+
+
+SCORED_SIDE = 160  # pixels; shorter side of the copies on which candidate references are compared
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """What a finished search hands on."""
+
+    search: DualSearch
+    genotype: Genotype
+    loss_weights: LossWeights
+    train_scenes: list[Scene]
+    val_scenes: list[Scene]
+
+
+def referenced_scenes(data: str, split: str, *, seed: int, limit: int | None = None) -> list[Scene]:
+    """Load scenes, and give those without a reference the best of several classical fusions by MEF-SSIM."""
+    scenes = load_scenes(data, split, seed=seed, limit=limit)
+
+    def score(*luma: torch.Tensor) -> float:
+        # Reduced copies rank the candidates alike and cost a tenth.
+        scale = min(1.0, SCORED_SIDE / min(luma[0].shape[-2:]))
+        return float(mef_ssim_pair(*(functional.interpolate(y, scale_factor=scale, mode="area") for y in luma)))
+
+    return attach_references(scenes, score)
+
+
+def halves(scenes: list[Scene], generator: torch.Generator) -> tuple[list[Scene], list[Scene]]:
+    """Split the training set at random into a half for omega and a half for alpha and beta (paper)."""
+    if len(scenes) < 2:
+        raise ValueError(f"a search needs at least 2 training scenes, one for each level; given: {len(scenes)}")
+    order = torch.randperm(len(scenes), generator=generator).tolist()
+    middle = len(scenes) // 2
+    return [scenes[i] for i in order[:middle]], [scenes[i] for i in order[middle:]]
+
+
+def endless(batches: PairBatches) -> Iterator[Batch]:
+    """Pass after pass over the scenes, shuffled anew each time."""
+    while True:
+        yield from batches
+
+
+def run_search(
+    config: SearchConfig,
+    out: Path | None = None,
+    *,
+    device: str = "auto",
+    show: bool = True,
+    on_epoch: Callable[[DualSearch, int], None] | None = None,
+) -> SearchRun:
+    """Search network and loss (Algorithm 1) and write what was found.
+
+    Args:
+        config: the settings; their seed fixes everything that is random.
+        out: run folder for ``genotype.json``, ``loss_weights.json``, ``history.jsonl`` and
+            ``provenance.json``; nothing is written without it.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        show: report progress on standard error.
+        on_epoch: called with the search and the epoch number before the first epoch (-1) and after each.
+
+    Raises:
+        FileExistsError: when ``out`` already holds a finished search.
+        DataError: when the data cannot be read.
+    """
+    _refuse_finished(out)
+    began = time.perf_counter()
+    generator = torch.Generator().manual_seed(config.seed)
+    scenes = referenced_scenes(config.data, "train", seed=config.seed)
+    naturals = load_naturals(config.data, "train", seed=config.seed)
+    train_scenes, val_scenes = halves(scenes, generator)
+    shape = {"crop": config.crop, "batch_size": config.batch_size, "generator": generator}
+    train = PairBatches(train_scenes, naturals, **shape)
+    train_batches, val_batches = endless(train), endless(PairBatches(val_scenes, naturals, **shape))
+    vgg = load_vgg16(config.features, seed=config.seed)
+    search = DualSearch(config, vgg, device=pick_device(device))
+    steps = config.steps_per_epoch or len(train)
+    progress = Progress(config.epochs * steps, label="search", show=show)
+    gradients = term_gradients(search, next(iter(train)))
+    history = _open_history(out)
+    try:
+        if on_epoch is not None:
+            on_epoch(search, -1)
+        for epoch in range(config.epochs):
+            for _ in range(steps):
+                record = search.step(next(train_batches), next(val_batches), epoch=epoch)
+                _append(history, record)
+                progress.step()
+            progress.line(_epoch_line(epoch, config.epochs, search.history[-steps:]))
+            if on_epoch is not None:
+                on_epoch(search, epoch)
+    finally:
+        progress.close()
+        if history is not None:
+            history.close()
+    run = SearchRun(search, search.genotype(), search.loss_weights(), train_scenes, val_scenes)
+    if out is not None:
+        facts = {"vgg": vgg.source, "term_gradient_norms": gradients, "seconds": round(time.perf_counter() - began, 1)}
+        _write(run, config, out, facts)
+    return run
+
+
+def term_gradients(search: DualSearch, batch: Batch) -> dict[str, float]:
+    """Gradient norm of every loss term at the present fused image: a dead term would show as 0."""
+    batch = batch.to(search.device)
+    with torch.no_grad(), batch_statistics(search.network):
+        fused = search.network(batch.over_under_y, search.node_mix())
+    targets = prepare_targets(batch, search.vgg, contrast=False)
+    return term_gradient_norms(fused, targets, search.vgg, search.names)
+
+
+def _refuse_finished(out: Path | None) -> None:
+    if out is not None and (Path(out) / "genotype.json").exists():
+        raise FileExistsError(f"{out} already holds a finished search; name another folder, or remove this one")
+
+
+def _open_history(out: Path | None) -> TextIO | None:
+    if out is None:
+        return None
+    Path(out).mkdir(parents=True, exist_ok=True)
+    return (Path(out) / "history.jsonl").open("w", encoding="utf-8")
+
+
+def _append(history: TextIO | None, record: dict[str, Any]) -> None:
+    if history is not None:
+        history.write(json.dumps(record, allow_nan=False) + "\n")
+        history.flush()
+
+
+def _epoch_line(epoch: int, epochs: int, records: list[dict[str, Any]]) -> str:
+    mean = {key: sum(record[key] for record in records) / len(records) for key in ("train_loss", "val_loss", "gamma")}
+    return (
+        f"epoch {epoch + 1}/{epochs}, train {mean['train_loss']:.3f}, val {mean['val_loss']:.3f}, "
+        f"Gamma_H {mean['gamma']:.3f}, {records[-1]['n_active']} of 165 operations"
+    )
+
+
+def _write(run: SearchRun, config: SearchConfig, out: Path, facts: dict[str, Any]) -> None:
+    """Write the results; the genotype comes last, because it marks the run as finished."""
+    images = [image for scene in (*run.train_scenes, *run.val_scenes) for image in (scene.under, scene.over)]
+    origin = provenance(
+        kind="search",
+        config=config.model_dump(),
+        loss_terms=SPACES[config.space],
+        train_scenes=[scene.name for scene in run.train_scenes],
+        val_scenes=[scene.name for scene in run.val_scenes],
+        data_sha256=fingerprint(images),
+        **facts,
+    )
+    write_json(Path(out) / "provenance.json", origin)
+    run.loss_weights.save(Path(out) / "loss_weights.json")
+    run.genotype.save(Path(out) / "genotype.json")

@@ -1,0 +1,120 @@
+"""One wiring: sizes, counts, and a supernet that equals the network derived from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
+from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.operations import PRIMITIVES, softmax_active
+
+
+def parameters(network: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def some_genotype(width: float = 0.125, seed: int = 0) -> Genotype:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.rand(15, 11, generator=generator)
+    kept = scores >= scores.topk(2, dim=1).values[:, 1:]
+    return Genotype.from_mix(softmax_active(scores.double(), kept), width=width)
+
+
+def test_supernet_has_the_papers_parameter_count() -> None:
+    assert parameters(Supernet()) == 3_819_825  # counted on the released supernet
+
+
+def test_released_genotype_has_its_parameter_count(fixtures_root: Path) -> None:
+    released = json.loads((fixtures_root / "parity" / "released_genotype.json").read_text())
+    rows = released["attention"] + released["retinex"]
+    nodes = {row["node"]: {entry["op"]: entry["renormalised"] for entry in row["retained"]} for row in rows}
+    assert parameters(derive(Genotype(nodes=nodes))) == 1_166_353
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 5), (16, 16), (37, 51)])
+def test_any_size_keeps_its_size(size: tuple[int, int]) -> None:
+    network = derive(some_genotype()).eval()
+    fused = network(torch.rand(1, 2, *size))
+    assert fused.shape == (1, 1, *size)
+    assert torch.isfinite(fused).all()
+
+
+def test_supernet_with_the_rest_removed_equals_the_derived_network_bit_for_bit() -> None:
+    torch.manual_seed(1)
+    genotype = some_genotype()
+    supernet, network = Supernet(width=0.125), derive(genotype)
+    for node, retained in genotype.nodes.items():
+        for primitive in set(PRIMITIVES) - set(retained):
+            supernet.remove(node, primitive)
+    network.load_state_dict(supernet.state_dict())
+    pair = torch.rand(2, 2, 20, 20)
+    for mode in (True, False):
+        assert torch.equal(supernet.train(mode)(pair, genotype.mix().float()), network.train(mode)(pair))
+
+
+def test_the_first_channel_is_over_and_the_second_under() -> None:
+    torch.manual_seed(2)
+    network = derive(some_genotype()).eval()
+    seen = {}
+    network.nodes["x_1"].register_forward_hook(lambda module, inputs, output: seen.update(x=inputs[0]))
+    pair = torch.rand(1, 2, 8, 8)
+    network(pair)
+    assert torch.equal(seen["x"], pair[:, 1:2])  # the x branch reads the under-exposed image
+
+
+def test_a_network_without_weights_of_its_own_asks_for_them() -> None:
+    with pytest.raises(ValueError, match=r"pass mix of shape \(15, 11\)"):
+        Supernet(width=0.125)(torch.rand(1, 2, 8, 8))
+
+
+def test_no_input_beyond_the_receptive_radius_changes_a_pixel() -> None:
+    torch.manual_seed(3)
+    network: FusionNet = derive(some_genotype()).eval().double()
+    radius, centre = receptive_radius(network), 130
+    assert radius < centre
+    pair = torch.rand(1, 2, 2 * centre, 2 * centre, dtype=torch.float64, requires_grad=True)
+    network(pair)[0, 0, centre, centre].backward()
+    assert pair.grad is not None
+    touched = pair.grad.abs().sum(dim=(0, 1)).nonzero() - centre
+    assert 8 < int(touched.abs().max()) <= radius
+
+
+@pytest.mark.parametrize("width", [0.0625, 0.3, 1.0])
+def test_width_scales_the_channels(width: float) -> None:
+    node = Supernet(width=width).nodes["x_2"].operations["conv_1x1"].conv
+    assert (node.in_channels, node.out_channels) == (max(1, round(16 * width)), max(1, round(32 * width)))
+
+
+def test_genotype_survives_its_file(tmp_path: Path) -> None:
+    genotype = some_genotype()
+    genotype.save(tmp_path / "genotype.json")
+    assert Genotype.load(tmp_path / "genotype.json") == genotype
+    assert torch.equal(Genotype.from_mix(genotype.mix(), width=genotype.width).mix(), genotype.mix())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_1": {}}, "node x_1 needs operations"),
+        ({"x_1": {"conv_9x9": 1.0}}, "node x_1 needs operations"),
+        ({"x_1": {"conv_1x1": 0.4}}, "must be positive and sum to 1"),
+        ({"z_1": {"conv_1x1": 1.0}}, "names exactly the nodes"),
+    ],
+)
+def test_a_broken_genotype_file_is_refused_in_one_sentence(tmp_path: Path, change: dict, message: str) -> None:
+    nodes = {node: {"conv_1x1": 1.0} for node in NODES} | change
+    (tmp_path / "g.json").write_text(json.dumps({"nodes": nodes, "width": 1.0}))
+    with pytest.raises(ValueError, match=message):
+        Genotype.load(tmp_path / "g.json")
+
+
+def test_gradients_reach_every_weight() -> None:
+    torch.manual_seed(4)
+    network = derive(some_genotype(width=0.25))
+    network(torch.rand(2, 2, 24, 24)).square().mean().backward()
+    dead = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert dead == []

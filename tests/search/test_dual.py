@@ -1,0 +1,193 @@
+"""Algorithm 1: each of the three moves, pruning is physical, and the beta gradient is the exact one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hsds_lib.config import SearchConfig, preset
+from hsds_lib.images.pairs import Batch, PairBatches, load_naturals, load_scenes
+from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma_h
+from hsds_lib.losses.features import VGG16, load_vgg16
+from hsds_lib.losses.terms import prepare_targets, term_vector
+from hsds_lib.network.operations import BatchNorm, batch_statistics
+from hsds_lib.runtime import RunError
+from hsds_lib.search.dual import DualSearch
+from hsds_lib.search.run import halves, run_search, term_gradients
+
+SMALL = preset("tiny").search.changed(width=0.0625, crop=32, batch_size=1, beta_warmup=1, prune_from_epoch=0)
+
+
+@pytest.fixture(scope="module")
+def vgg() -> VGG16:
+    return load_vgg16("random", seed=0)
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[Batch]:
+    scenes, naturals = load_scenes("embedded", "train", limit=3), load_naturals("embedded", "train")
+    generator = torch.Generator().manual_seed(0)
+    pairs = PairBatches(scenes, naturals, crop=32, batch_size=1, generator=generator)
+    return [batch for _ in range(3) for batch in pairs]
+
+
+def run(config: SearchConfig, vgg: VGG16, batches: list[Batch], steps: int = 6) -> DualSearch:
+    search = DualSearch(config, vgg)
+    for step in range(steps):
+        search.step(batches[step], batches[step + 1])
+    return search
+
+
+@pytest.fixture(scope="module")
+def searched(vgg: VGG16, batches: list[Batch]) -> DualSearch:
+    return run(SMALL.changed(theta=0.09), vgg, batches)
+
+
+def test_omega_alpha_and_beta_each_change(searched: DualSearch, vgg: VGG16) -> None:
+    start = DualSearch(SMALL, vgg)
+    before = dict(start.network.named_parameters())
+    moved = [name for name, weight in searched.network.named_parameters() if not torch.equal(weight, before[name])]
+    assert len(moved) == len(list(searched.network.parameters()))
+    assert (searched.alpha != 0).any(dim=1).all()
+    assert (searched.beta != 0).all()
+
+
+def test_operations_below_theta_are_removed_physically(searched: DualSearch) -> None:
+    removed = [tuple(entry) for record in searched.history for entry in record["removed"]]
+    assert removed
+    assert int(searched.active.sum()) == 165 - len(removed)
+    for node, primitive in removed:
+        assert primitive not in searched.network.nodes[node].operations
+    alive = set(searched.network.parameters())
+    assert set(searched.omega_optimiser.state) == alive
+    assert set(searched.omega_optimiser.param_groups[0]["params"]) == alive
+
+
+def test_the_same_seed_with_theta_zero_gives_another_genotype(
+    searched: DualSearch, vgg: VGG16, batches: list[Batch]
+) -> None:
+    unpruned = run(SMALL.changed(theta=0.0), vgg, batches)
+    assert unpruned.active.all()
+    assert unpruned.genotype() != searched.genotype()
+
+
+def test_the_same_seed_gives_the_same_search(searched: DualSearch, vgg: VGG16, batches: list[Batch]) -> None:
+    def without_time(search: DualSearch) -> list[dict[str, Any]]:
+        return [{key: value for key, value in record.items() if key != "seconds"} for record in search.history]
+
+    again = run(SMALL.changed(theta=0.09), vgg, batches)
+    assert without_time(again) == without_time(searched)
+    assert again.genotype() == searched.genotype()
+
+
+def test_alpha_of_removed_operations_stays_put(vgg: VGG16, batches: list[Batch]) -> None:
+    search = DualSearch(SMALL.changed(theta=0.0), vgg)
+    search.step(batches[0], batches[1])
+    search.active[:, 3] = False
+    held = search.alpha.detach().clone()
+    search.step(batches[1], batches[2])
+    assert torch.equal(search.alpha[:, 3], held[:, 3])
+    assert not torch.equal(search.alpha[:, 4], held[:, 4])
+
+
+def test_running_statistics_move_in_the_omega_step_only(vgg: VGG16, batches: list[Batch]) -> None:
+    search = DualSearch(SMALL.changed(theta=0.0, beta_warmup=0), vgg)
+    search.step(batches[0], batches[1])
+    counts = {m.num_batches_tracked.item() for m in search.network.modules() if isinstance(m, BatchNorm)}
+    assert counts == {1, 3}  # once, and three times where the Retinex paths iterate
+
+
+@pytest.mark.parametrize("inner", ["sgd", "adam"])
+def test_beta_hypergradient_of_the_network_equals_double_backward(
+    inner: str, vgg: VGG16, batches: list[Batch]
+) -> None:
+    """The real network, the real 19 losses and Gamma_H in float64, against autograd through the inner step."""
+    exact_vgg = load_vgg16("random", seed=0).double()
+    train, val = (
+        Batch(**{k: getattr(b, k).double() for k in ("under", "over", "ref", "natural")}) for b in batches[:2]
+    )
+    config = SMALL.changed(inner=inner, beta_warmup=0, theta=0.0, lr_beta=1e-9, lr_omega=1e-4)
+    search = DualSearch(config, exact_vgg)
+    search.network.double()
+    search.alpha.data, search.beta.data = search.alpha.data.double(), torch.linspace(-1, 1, 19, dtype=torch.float64)
+    omega = {name: weight.detach().clone() for name, weight in search.network.named_parameters()}
+    beta, mix = search.beta.detach().clone().requires_grad_(), search.node_mix().detach()
+    search.step(train, val)
+
+    def forward(weights: dict[str, Tensor], batch: Batch) -> Tensor:
+        return torch.func.functional_call(search.network, weights, (batch.over_under_y, mix))
+
+    with batch_statistics(search.network):
+        start = {name: weight.requires_grad_() for name, weight in omega.items()}
+        terms = term_vector(forward(start, train), prepare_targets(train, exact_vgg, contrast=False), exact_vgg)
+        inner_loss = (torch.softmax(beta, 0) * terms).sum()
+        gradients = torch.autograd.grad(inner_loss, list(start.values()), create_graph=True)
+        reached = dict(search.network.named_parameters())
+        # The fixed factor D of the step that was taken; the first Adam step has no earlier momentum.
+        factor = {n: _factor(inner, g.detach(), config) for n, g in zip(start, gradients, strict=True)}
+        unrolled = {n: start[n] - factor[n] * g for n, g in zip(start, gradients, strict=True)}
+        for name, weight in unrolled.items():
+            torch.testing.assert_close(weight, reached[name], rtol=1e-9, atol=1e-12)
+        features = exact_vgg(forward(unrolled, val), CONTRAST_LAYERS)
+        expected = torch.autograd.grad(gamma_h(features, prepare_targets(val, exact_vgg, contrast=True)), beta)[0]
+    assert search.beta.grad is not None and expected.norm() > 0
+    assert (search.beta.grad - expected).norm() / expected.norm() < 1e-10
+
+
+def _factor(inner: str, gradient: Tensor, config: SearchConfig) -> Tensor | float:
+    return config.lr_omega if inner == "sgd" else config.lr_omega / (gradient.abs() + 1e-8)
+
+
+def test_no_loss_term_is_dead(vgg: VGG16, batches: list[Batch]) -> None:
+    norms = term_gradients(DualSearch(SMALL, vgg), batches[0])
+    assert len(norms) == 19
+    assert all(norm > 0 for norm in norms.values()), norms
+
+
+def test_without_contrast_the_loss_is_not_searched(vgg: VGG16, batches: list[Batch]) -> None:
+    search = run(SMALL.changed(contrast="none"), vgg, batches, steps=3)
+    assert (search.beta == 0).all() and (search.alpha != 0).any()
+
+
+@pytest.mark.parametrize("contrast", ["reference", "natural"])
+def test_each_half_of_gamma_searches_another_loss(
+    contrast: str, searched: DualSearch, vgg: VGG16, batches: list[Batch]
+) -> None:
+    half = run(SMALL.changed(contrast=contrast), vgg, batches, steps=3)
+    assert (half.beta != 0).all()
+    assert half.history[1]["loss_mix"] != searched.history[1]["loss_mix"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_term(vgg: VGG16, batches: list[Batch]) -> None:
+    search = DualSearch(SMALL, vgg)
+    with torch.no_grad():
+        search.network.reconstruction.bias.fill_(torch.nan)
+    with pytest.raises(RunError, match=r"step 0: the loss is not finite in l1_ref, .* lower lr_omega"):
+        search.step(batches[0], batches[1])
+
+
+def test_halves_share_no_scene() -> None:
+    scenes = load_scenes("embedded", "train")
+    first, second = halves(scenes, torch.Generator().manual_seed(0))
+    names = [scene.name for scene in (*first, *second)]
+    assert sorted(names) == sorted(scene.name for scene in scenes) and len(set(names)) == len(names)
+
+
+def test_run_search_leaves_its_files_and_refuses_to_overwrite_them(tmp_path: Path) -> None:
+    config = SMALL.changed(epochs=2, steps_per_epoch=2)
+    seen: list[int] = []
+    result = run_search(config, tmp_path, device="cpu", show=False, on_epoch=lambda search, epoch: seen.append(epoch))
+    assert seen == [-1, 0, 1]
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 1, 2, 3]
+    assert type(result.genotype).load(tmp_path / "genotype.json") == result.genotype
+    assert type(result.loss_weights).load(tmp_path / "loss_weights.json") == result.loss_weights
+    origin = json.loads((tmp_path / "provenance.json").read_text())
+    assert origin["config"] == json.loads(json.dumps(config.model_dump())) and len(origin["term_gradient_norms"]) == 19
+    with pytest.raises(FileExistsError, match="already holds a finished search"):
+        run_search(config, tmp_path, show=False)

@@ -1,0 +1,77 @@
+"""Pruning refinement and weight retention: what survives, and which rule breaks ties."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hsds_lib.network.genotype import NODES
+from hsds_lib.network.operations import PRIMITIVES, softmax_active
+from hsds_lib.search.wsras import prune_step, retain
+
+
+def everything(rows: int = 15) -> torch.Tensor:
+    return torch.ones(rows, 11, dtype=torch.bool)
+
+
+def test_prune_removes_only_the_smallest_below_theta() -> None:
+    alpha = torch.tensor([[2.0, 0.0, -4.0], [0.0, 0.1, 0.2]])
+    active = torch.ones(2, 3, dtype=torch.bool)
+    assert prune_step(alpha, active, theta=0.05, top_p=1).tolist() == [[True, True, False], [True, True, True]]
+
+
+def test_prune_leaves_its_input_untouched() -> None:
+    active = everything()
+    prune_step(torch.randn(15, 11) * 5, active, theta=0.5, top_p=2)
+    assert active.all()
+
+
+@pytest.mark.parametrize("top_p", [1, 2, 3, 11])
+def test_prune_never_leaves_fewer_than_top_p_and_never_revives(top_p: int) -> None:
+    generator = torch.Generator().manual_seed(top_p)
+    active = everything()
+    for _ in range(30):
+        pruned = prune_step(torch.randn(15, 11, generator=generator) * 4, active, theta=1.0, top_p=top_p)
+        assert not (pruned & ~active).any()
+        assert ((active.sum(1) - pruned.sum(1)) <= 1).all()
+        active = pruned
+    assert (active.sum(dim=1) == top_p).all()
+
+
+def test_theta_zero_prunes_nothing_even_at_extreme_logits() -> None:
+    alpha = torch.zeros(15, 11)
+    alpha[:, 0] = 500.0  # the others underflow to a weight of exactly 0
+    assert prune_step(alpha, everything(), theta=0.0, top_p=1).all()
+
+
+def test_ties_remove_the_last_and_retain_the_first() -> None:
+    pruned = prune_step(torch.zeros(15, 11), everything(), theta=0.5, top_p=2)
+    assert not pruned[:, 10].any() and pruned[:, :10].all()
+    genotype = retain(torch.zeros(15, 11), everything(), top_p=2, width=1.0)
+    assert all(list(retained) == ["conv_1x1", "conv_3x3"] for retained in genotype.nodes.values())
+
+
+def test_retain_keeps_the_strongest_with_the_softmax_over_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    alpha = torch.randn(15, 11, generator=generator)
+    genotype = retain(alpha, everything(), top_p=3, width=0.5)
+    row = alpha[NODES.index("div")].double()
+    best = row.topk(3)
+    expected = {PRIMITIVES[i]: w for i, w in zip(best.indices.tolist(), best.values.softmax(0).tolist(), strict=True)}
+    assert genotype.nodes["div"] == pytest.approx(expected)
+    assert genotype.width == 0.5
+
+
+def test_retain_never_takes_a_pruned_operation() -> None:
+    alpha, active = torch.zeros(15, 11), everything()
+    alpha[:, 4], active[:, 4] = 9.0, False
+    assert all("conv_1x3" not in retained for retained in retain(alpha, active, top_p=2, width=1.0).nodes.values())
+    active[:] = False
+    active[:, 7] = True
+    assert all(retained == {"conv_5x1": 1.0} for retained in retain(alpha, active, top_p=2, width=1.0).nodes.values())
+
+
+def test_pruning_then_softmax_renormalises_the_rest() -> None:
+    alpha = torch.tensor([[1.0, 0.0, -9.0]])
+    active = prune_step(alpha, torch.ones(1, 3, dtype=torch.bool), theta=0.05, top_p=1)
+    torch.testing.assert_close(softmax_active(alpha, active)[0, :2], torch.tensor([1.0, 0.0]).softmax(0))
