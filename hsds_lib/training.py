@@ -63,7 +63,7 @@ def train_network(
     val_scenes = referenced_scenes(config.data, "val", seed=config.seed)
     naturals = load_naturals(config.data, "train", seed=config.seed)
     generator = torch.Generator().manual_seed(config.seed)
-    shape = {"crop": config.crop, "batch_size": config.batch_size, "generator": generator}
+    shape: dict[str, Any] = {"crop": config.crop, "batch_size": config.batch_size, "generator": generator}
     batches = PairBatches(train_scenes, naturals, **shape)
     weights = training_weights(loss_weights, config.skip_terms)
     vgg = load_vgg16(config.features, seed=config.seed).to(where)
@@ -209,6 +209,8 @@ def validation_score(network: FusionNet, scenes: list[Scene], *, crop: int) -> f
 
 def save_model(network: FusionNet, path: str | Path) -> None:
     """Write weights and, in the file's metadata, the genotype they belong to, as one safetensors file."""
+    if network.mix is None:
+        raise ValueError("a supernet has no genotype of its own; derive a network first")
     genotype = Genotype.from_mix(network.mix.double().cpu(), width=network.width)
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with atomic_path(path) as temporary:

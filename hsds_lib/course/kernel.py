@@ -37,7 +37,7 @@ def kernel_manager(environment: Mapping[str, str]) -> type[AsyncKernelManager]:
         def _no_folders(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[], parent=self)
 
-        async def start_kernel(self, **options: Any) -> None:
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             # ipykernel otherwise writes of every kernel that the loopback connection is not encrypted, and of every
             # interrupt, to the terminal; errors of cells arrive as outputs.
             arguments = [*options.pop("extra_arguments", []), "--IPKernelApp.log_level=50"]

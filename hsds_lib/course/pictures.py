@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from hsds_lib.course.style import GREY, PALE, ROLES, WIDTH, feature_note, headline, new_figure, per_cent, styled
 from hsds_lib.images.color import split_luma
@@ -73,7 +74,7 @@ def _mark(picture: Tensor, crushed: Tensor, blown: Tensor) -> Tensor:
 
 
 def _histograms(axes: Axes, under: Tensor, over: Tensor) -> None:
-    bins = np.linspace(0, 1, 65)
+    bins = np.linspace(0, 1, 51)  # CRUSHED and BLOWN are edges of bins
     for role, picture in (("under", under), ("over", over)):
         counts = np.histogram(luma(picture).clamp(0, 1).numpy(), bins)[0] / luma(picture).numel()
         axes.stairs(100 * counts, bins, fill=True, color=ROLES[role], alpha=0.45, label=f"{role}-exposed")
@@ -138,3 +139,12 @@ def place(axes: Axes, picture: Tensor, title: str, *, colour: str | None = None)
     axes.set_title(title, fontsize=9.5)
     for spine in axes.spines.values():
         spine.set(visible=True, color=colour or (PALE if colour is None else GREY), linewidth=2.2 if colour else 0.8)
+
+
+def preview(picture: Tensor, *, longest: int = 900) -> Tensor:
+    """Reduce a large RGB picture ``(3, H, W)`` so that its longer side has at most ``longest`` pixels."""
+    scale = longest / max(picture.shape[-2:])
+    if scale >= 1:
+        return picture
+    size = [max(1, round(side * scale)) for side in picture.shape[-2:]]
+    return interpolate(picture[None], size=size, mode="bilinear", antialias=True)[0].clamp(0, 1)

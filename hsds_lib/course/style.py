@@ -93,12 +93,12 @@ def feature_note(figure: Figure, features: str) -> str:
 
 
 def mark_epochs(axes: Axes, epochs: list[int]) -> None:
-    """Shade every second epoch, so that a step can be placed; ``epochs`` holds the epoch of every step."""
-    starts = [step for step, epoch in enumerate(epochs) if step == 0 or epoch != epochs[step - 1]]
-    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(epochs)], strict=True)):
+    """Shade every second epoch; ``epochs`` holds the epoch of every step, and steps count from 1."""
+    starts = [step for step, epoch in enumerate(epochs, start=1) if step == 1 or epoch != epochs[step - 2]]
+    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(epochs) + 1], strict=True)):
         if number % 2:
             axes.axvspan(start - 0.5, end - 0.5, color=PALE, alpha=0.6, lw=0, zorder=0)
-    axes.set_xlim(-0.5, len(epochs) - 0.5)
+    axes.set_xlim(0.5, len(epochs) + 0.5)
 
 
 def per_cent(share: float) -> str:

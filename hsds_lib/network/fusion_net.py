@@ -34,6 +34,8 @@ class FusionNet(nn.Module):
     network. Any size from 1 x 1 works.
     """
 
+    mix: Tensor | None
+
     def __init__(
         self, operations: Mapping[str, Sequence[str]], *, width: float = 1.0, mix: Tensor | None = None
     ) -> None:
@@ -56,7 +58,7 @@ class FusionNet(nn.Module):
         # The light path multiplies by up to 16, so default weights start in the flat ends of tanh. Initial
         # values are not in the paper; here the first picture is mid-gray with little structure.
         nn.init.normal_(self.reconstruction.weight, std=0.02 / thin**0.5)
-        nn.init.constant_(self.reconstruction.bias, 0.5)
+        nn.init.constant_(self.reconstruction.bias, 0.5)  # type: ignore[arg-type]  # it has a bias
         self.register_buffer("mix", mix, persistent=False)
 
     def forward(self, over_under: Tensor, mix: Tensor | None = None) -> Tensor:
@@ -74,8 +76,14 @@ class FusionNet(nn.Module):
             raise ValueError("this network has no node weights of its own: pass mix of shape (15, 11)")
         return self._retinex(self._attention(over_under[:, 1:2], over_under[:, 0:1], mix), mix)
 
+    def node(self, name: str) -> MixedOp:
+        """The node of that name, one of ``NODES``."""
+        node = self.nodes[name]
+        assert isinstance(node, MixedOp)
+        return node
+
     def _node(self, name: str, x: Tensor, mix: Tensor) -> Tensor:
-        return self.nodes[name](x, mix[NODES.index(name)])
+        return self.node(name)(x, mix[NODES.index(name)])
 
     def _attention(self, under: Tensor, over: Tensor, mix: Tensor) -> Tensor:
         x_1, y_1 = self._node("x_1", under, mix), self._node("y_1", over, mix)
@@ -104,7 +112,7 @@ class Supernet(FusionNet):
 
     def remove(self, node: str, primitive: str) -> None:
         """Remove an operation physically: no forward, no backward, no memory."""
-        self.nodes[node].remove(primitive)
+        self.node(node).remove(primitive)
 
 
 def derive(genotype: Genotype) -> FusionNet:
@@ -116,8 +124,8 @@ def derive(genotype: Genotype) -> FusionNet:
 def receptive_radius(network: FusionNet) -> int:
     """How many pixels away an input can still change an output pixel (an upper bound, used for tiling)."""
     reach = {}
-    for name, node in network.nodes.items():
-        sizes = [kernel(primitive) for primitive in node.operations]
+    for name in NODES:
+        sizes = [kernel(primitive) for primitive in network.node(name).operations]
         reach[name] = max(max(height, width) // 2 * dilation for height, width, dilation in sizes)
 
     def widest(level: int) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import nbformat
 import papermill
 from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
 
 from hsds_lib.course.kernel import KERNEL_NAME, find_notebooks, first_error, kernel_environment, kernel_manager, tags
 from hsds_lib.reports.page import report_page
@@ -140,7 +141,7 @@ def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None) -> 
     notebook = nbformat.read(executed if executed.is_file() else job.path, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if _PAPERMILL_MARKER not in tags(cell)]
     error, failed_cell = _failure(notebook, raised)
-    record = {
+    record: dict[str, Any] = {
         "report": FORMAT,
         "name": name,
         "title": _title(notebook, name),
@@ -190,7 +191,11 @@ def _execute(job: _Job, executed: Path, *, timeout: float | None) -> Exception |
 def _failure(notebook: NotebookNode, raised: Exception | None) -> tuple[str | None, str | None]:
     """Sentence and id of the failing cell; by the outputs, since papermill does not mark a cell that timed out."""
     found = first_error(notebook)
-    if found is None and raised is None:
+    # papermill also complains at the end of errors in cells that may raise.
+    meant = isinstance(raised, PapermillExecutionError) and any(
+        output.output_type == "error" for cell in notebook.cells for output in cell.get("outputs", [])
+    )
+    if found is None and (raised is None or meant):
         return None, None
     if found is not None:
         cell, output = notebook.cells[found[0]], found[1]
@@ -208,7 +213,7 @@ def _failure(notebook: NotebookNode, raised: Exception | None) -> tuple[str | No
 
 
 def _begun(cell: NotebookNode) -> bool:
-    return cell.metadata.get("papermill", {}).get("status", "pending") != "pending"
+    return cell.metadata.get("papermill", {}).get("start_time") is not None
 
 
 def _title(notebook: NotebookNode, name: str) -> str:

@@ -67,14 +67,18 @@ class ReportExporter(HTMLExporter):
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:
         """Convert a markdown cell."""
-        attachments = context.get("cell", {}).get("attachments", {})
-        renderer = _Renderer(escape=False, attachments=attachments, exclude_anchor_links=True)
-        return MarkdownWithMath(renderer=renderer).render(source)
+        return markdown_html(source, attachments=context.get("cell", {}).get("attachments"))
 
     def default_filters(self) -> Iterable[tuple[str, Any]]:
         """Filters for the template."""
         yield from super().default_filters()
         yield ("latex_output", latex_output)
+
+
+def markdown_html(source: str, *, attachments: Any = None) -> str:
+    """Convert markdown, its formulas to MathML; a formula that cannot be drawn stays TeX, with the class ``tex``."""
+    renderer = _Renderer(escape=False, attachments=attachments or {}, exclude_anchor_links=True)
+    return MarkdownWithMath(renderer=renderer).render(source)
 
 
 def report_page(notebook: NotebookNode, facts: dict[str, Any], *, pages: Iterable[str]) -> str:
@@ -111,8 +115,8 @@ def style(*, code: bool = False) -> str:
 def loads_from_elsewhere(page: str) -> list[str]:
     """Whatever a page would load when opened: addresses in ``src``, style sheets, imports. Links do not count."""
     soup = BeautifulSoup(page, features="html.parser")
-    found = [tag[name] for name in ("src", "srcset", "poster", "data") for tag in soup.find_all(attrs={name: True})]
-    found += [tag["href"] for tag in soup.find_all(["link", "image", "use"], href=True)]
+    found = [str(tag[name]) for name in ("src", "srcset", "poster", "data") for tag in soup.select(f"[{name}]")]
+    found += [str(tag["href"]) for tag in soup.select("link[href], image[href], use[href]")]
     found = [address for address in found if not address.startswith(("data:", "#"))]
     for tag in soup.find_all(["style", "script"]):
         text = tag.get_text()
@@ -124,11 +128,11 @@ def _self_contained(page: str, pages: set[str]) -> str:
     """Lead links to other notebooks to their pages, and take out whatever would be loaded from elsewhere."""
     soup = BeautifulSoup(page, features="html.parser")
     for picture in soup.find_all("img"):
-        if not picture.get("src", "").startswith("data:"):
+        if not str(picture.get("src", "")).startswith("data:"):
             # Badges and pictures beside the notebook: their words must do.
-            picture.replace_with(picture.get("alt", ""))
+            picture.replace_with(str(picture.get("alt", "")))
     for link in soup.select("main a[href]"):
-        address = urlsplit(link["href"])
+        address = urlsplit(str(link["href"]))
         if address.scheme or not address.path:
             continue
         if address.path.endswith(".ipynb") and Path(address.path).stem in pages:

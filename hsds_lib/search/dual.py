@@ -67,7 +67,7 @@ class DualSearch:
         inner = torch.optim.Adam if config.inner == "adam" else torch.optim.SGD
         self.omega_optimiser = inner(self.network.parameters(), lr=config.lr_omega)
         # Separate optimisers: alpha and beta have rates of their own (paper) and the released betas and decay.
-        upper = {"betas": (0.5, 0.999), "weight_decay": config.upper_decay}
+        upper: dict[str, Any] = {"betas": (0.5, 0.999), "weight_decay": config.upper_decay}
         self.alpha_optimiser = torch.optim.Adam([self.alpha], lr=config.lr_alpha, **upper)
         self.beta_optimiser = torch.optim.Adam([self.beta], lr=config.lr_beta, **upper)
         self.history: list[dict[str, Any]] = []

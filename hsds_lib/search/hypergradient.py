@@ -23,8 +23,8 @@ def jacobian_vector(terms: Callable[[Weights], Tensor], omega: Weights, v: Weigh
     Returns:
         ``J``, ``(terms,)``.
     """
-    _, change = torch.func.jvp(terms, (dict(omega),), ({name: v[name] for name in omega},))
-    return change
+    tangent = {name: v[name] for name in omega}
+    return torch.func.jvp(terms, (dict(omega),), (tangent,))[1]
 
 
 def beta_gradient(mix: Tensor, jacobian: Tensor) -> Tensor:

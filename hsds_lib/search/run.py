@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from hsds_lib.config import SearchConfig
-from hsds_lib.images.pairs import Batch, PairBatches, Scene, load_naturals, load_scenes
+from hsds_lib.images.pairs import Batch, PairBatches, Scene, Split, load_naturals, load_scenes
 from hsds_lib.images.reference import attach_references
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
@@ -39,7 +39,7 @@ class SearchRun:
     val_scenes: list[Scene]
 
 
-def referenced_scenes(data: str, split: str, *, seed: int, limit: int | None = None) -> list[Scene]:
+def referenced_scenes(data: str, split: Split, *, seed: int, limit: int | None = None) -> list[Scene]:
     """Load scenes, and give those without a reference the best of several classical fusions by MEF-SSIM."""
     scenes = load_scenes(data, split, seed=seed, limit=limit)
 
@@ -94,14 +94,15 @@ def run_search(
     scenes = referenced_scenes(config.data, "train", seed=config.seed)
     naturals = load_naturals(config.data, "train", seed=config.seed)
     train_scenes, val_scenes = halves(scenes, generator)
-    shape = {"crop": config.crop, "batch_size": config.batch_size, "generator": generator}
+    shape: dict[str, Any] = {"crop": config.crop, "batch_size": config.batch_size, "generator": generator}
     train = PairBatches(train_scenes, naturals, **shape)
     train_batches, val_batches = endless(train), endless(PairBatches(val_scenes, naturals, **shape))
     vgg = load_vgg16(config.features, seed=config.seed)
     search = DualSearch(config, vgg, device=pick_device(device))
     steps = config.steps_per_epoch or len(train)
     progress = Progress(config.epochs * steps, label="search", show=show)
-    gradients = term_gradients(search, next(iter(train)))
+    probe = next(iter(train))
+    gradients = {"start": term_gradients(search, probe)}
     history = _open_history(out)
     try:
         if on_epoch is not None:
@@ -118,6 +119,7 @@ def run_search(
         progress.close()
         if history is not None:
             history.close()
+    gradients["end"] = term_gradients(search, probe)
     run = SearchRun(search, search.genotype(), search.loss_weights(), train_scenes, val_scenes)
     if out is not None:
         facts = {"vgg": vgg.source, "term_gradient_norms": gradients, "seconds": round(time.perf_counter() - began, 1)}

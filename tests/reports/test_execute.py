@@ -1,0 +1,443 @@
+"""Reports: every notebook gets a page that stands alone, failures included, and the index lists them all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import pytest
+from bs4 import BeautifulSoup, Tag
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from typer.testing import CliRunner
+
+from hsds_lib.course import kernel
+from hsds_lib.course.source import versions
+from hsds_lib.reports import execute
+from hsds_lib.reports.execute import ReportResult, known_parameters, run_reports
+from hsds_lib.reports.formulas import FormulaError, latex_output, to_html, to_mathml
+from hsds_lib.reports.page import loads_from_elsewhere, markdown_html, report_page
+from hsds_lib.reports.record import duration, write_index
+
+GOOD = r"""
+# %% [markdown]
+# # 1 · A *good* one
+#
+# [![Badge](https://example.org/badge.svg)](https://example.org/launch) Inline $a_k$, and displayed:
+#
+# $$\min_{\alpha} \Gamma_H(\alpha) \tag{3}$$
+#
+# Read [the bad one](02_bad.ipynb#part) and [the readme](../README.md).
+
+# %% tags=["parameters"]
+preset: str = "tiny"  # tiny | lesson | paper
+theta: float = 0.05  # pruning threshold
+
+# %%
+import os
+import warnings
+
+from matplotlib import pyplot as plt
+
+from hsds_lib.course.figures import show
+
+print("preset", preset, "theta", theta)
+warnings.warn("something to know", stacklevel=1)
+
+# %% tags=["hero"]
+figure, axes = plt.subplots(figsize=(3, 2))
+axes.plot([0, 1, 0])
+show(figure, alt="A line that <rises> & falls.")
+
+# %%
+from ipywidgets import IntSlider
+
+IntSlider(value=3)
+
+# %% tags=["hide-input"]
+print("data folder:", os.environ.get("HSDS_DATA"))
+
+# %% tags=["raises-exception"]
+raise KeyError("meant to be shown")
+
+# %%
+with open("left_behind.txt", "w") as file:
+    print("kept", file=file)
+"""
+BAD = """
+# %% [markdown]
+# # 2 · A bad one
+
+# %% tags=["parameters"]
+preset: str = "tiny"  # tiny | lesson | paper
+
+# %%
+print("it went well until here")
+
+# %%
+raise ValueError(f"no such preset as {preset}")
+
+# %%
+print("this is never said")
+"""
+
+
+@pytest.fixture(scope="module")
+def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of notebooks as the builder would name them; what they store does not matter to a report."""
+    folder = tmp_path_factory.mktemp("checkout") / "notebooks"
+    for name, text in {"01_good": GOOD, "02_bad": BAD}.items():
+        source = folder / "src" / f"{name}.py"
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(text.lstrip(), encoding="utf-8")
+        for path, notebook in versions(source, folder).items():
+            nbformat.write(notebook, path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reports(notebooks: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ReportResult]]:
+    """Both notebooks executed once, into a relative folder."""
+    work = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(work)
+        patch.setenv("HSDS_DATA", "/some/photographs")
+        results = run_reports(parameters={"preset": "lesson", "theta": 0.25}, out="reports", notebooks=notebooks)
+    return work / "reports", results
+
+
+def _page(out: Path, name: str) -> BeautifulSoup:
+    return BeautifulSoup((out / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+
+
+def _record(out: Path, name: str) -> dict[str, Any]:
+    record = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+    assert isinstance(record, dict)
+    return record
+
+
+def _select_one(page: BeautifulSoup, selector: str) -> Tag:
+    found = page.select(selector)
+    assert len(found) == 1, f"{len(found)} elements match {selector}"
+    return found[0]
+
+
+def test_results_say_what_ran_and_what_did_not(reports):
+    _, results = reports
+    assert [(result.name, result.ok) for result in results] == [("01_good", True), ("02_bad", False)]
+    assert results[0].title == "1 · A good one"
+    assert results[1].error == (
+        "ValueError: no such preset as lesson, in the cell that starts with "
+        "'raise ValueError(f\"no such preset as {preset}\")'"
+    )
+    assert all(result.html.is_file() and result.seconds > 0 for result in results)
+
+
+def test_parameters_reach_the_notebooks_that_know_them(reports):
+    out, _ = reports
+    assert "preset lesson theta 0.25" in _page(out, "01_good").get_text()
+    assert _record(out, "01_good")["parameters"] == {"preset": "lesson", "theta": 0.25}
+    assert _record(out, "02_bad")["given"] == {"preset": "lesson"}
+
+
+def test_failing_notebook_gets_a_page_that_shows_where(reports):
+    out, _ = reports
+    page = _page(out, "02_bad")
+    assert "it went well until here" in page.get_text()
+    assert "no such preset as lesson" in _select_one(page, ".failure").get_text()
+    link = _select_one(page, ".failure a")
+    cell = page.find(id=str(link["href"]).removeprefix("#"))
+    assert cell is not None
+    assert "ValueError" in cell.get_text()
+    assert "Not run" in _select_one(page, ".unrun").get_text()
+    assert "papermill" not in page.get_text()
+
+
+def test_exception_that_is_meant_is_no_failure(reports):
+    out, _ = reports
+    page = _page(out, "01_good")
+    assert "meant to be shown" in page.get_text()
+    assert page.select(".failure") == []
+
+
+@pytest.mark.parametrize("name", ["01_good", "02_bad", "index"])
+def test_pages_load_nothing_from_elsewhere(reports, name):
+    out, _ = reports
+    text = (out / f"{name}.html").read_text(encoding="utf-8")
+    assert loads_from_elsewhere(text) == []
+    assert "<script" not in text
+    assert not any(host in text for host in ("cdnjs", "jsdelivr", "unpkg", "mathjax"))
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<script src="https://x.org/require.js"></script>',
+        '<link rel="stylesheet" href="https://x.org/a.css">',
+        '<img src="picture.png" alt="">',
+        "<style>@import 'a.css';</style>",
+        '<style>b { background: url("https://x.org/a.png") }</style>',
+        '<script type="module">const m = await import("https://x.org/m.mjs")</script>',
+    ],
+)
+def test_loads_from_elsewhere_sees(markup):
+    assert loads_from_elsewhere(f"<html><body>{markup}</body></html>")
+
+
+def test_page_has_one_title_one_main_and_a_language(reports):
+    out, _ = reports
+    page = _page(out, "01_good")
+    assert _select_one(page, "title").get_text() == "1 · A good one"
+    assert _select_one(page, "html")["lang"] == "en"
+    assert len(page.select("main")) == len(page.select("h1")) == 1
+    assert page.find(id=str(_select_one(page, "a.skip")["href"]).removeprefix("#")) is not None
+
+
+def test_figures_keep_their_alt_text(reports):
+    out, _ = reports
+    picture = _select_one(_page(out, "01_good"), "figure img")
+    assert picture["alt"] == "A line that <rises> & falls."
+    assert str(picture["src"]).startswith("data:image/png;base64,")
+    assert 0 < int(str(picture["width"])) < 400
+
+
+def test_formulas_are_drawn_without_a_script(reports):
+    out, _ = reports
+    page = _page(out, "01_good")
+    displayed = _select_one(page, "math[display=block]")
+    assert "(3)" in displayed.get_text()
+    assert len(page.select("main math")) == 2
+    assert page.select(".tex") == []
+    assert "$" not in _select_one(page, "main section.prose").get_text()
+
+
+def test_links_between_notebooks_lead_to_their_pages(reports):
+    out, _ = reports
+    links = [str(link["href"]) for link in _page(out, "01_good").select("main a")]
+    assert "02_bad.html" in links
+    assert "https://example.org/launch" in links
+    assert not any("README" in link or link.endswith(".ipynb") for link in links)
+
+
+def test_remote_pictures_become_their_words(reports):
+    out, _ = reports
+    page = _page(out, "01_good")
+    assert not any("badge.svg" in str(picture) for picture in page.select("img"))
+    assert _select_one(page, 'a[href="https://example.org/launch"]').get_text() == "Badge"
+
+
+def test_widget_without_a_kernel_says_so(reports):
+    out, _ = reports
+    text = _page(out, "01_good").get_text()
+    assert "interactive control" in text
+    assert "IntSlider(value=3)" not in text.replace("IntSlider(value=3)", "", 1)  # the source, once
+
+
+def test_hidden_code_is_folded(reports):
+    out, _ = reports
+    folded = _select_one(_page(out, "01_good"), "details.input")
+    assert "data folder" in folded.get_text()
+
+
+def test_reports_see_the_data_folder_and_say_so(reports):
+    out, _ = reports
+    assert "data folder: /some/photographs" in _page(out, "01_good").get_text()
+    assert _record(out, "01_good")["provenance"]["HSDS_DATA"] == "/some/photographs"
+
+
+def test_provenance_is_on_the_page_and_beside_it(reports):
+    out, _ = reports
+    record, page = _record(out, "01_good"), _page(out, "01_good")
+    origin = record["provenance"]
+    assert {"commit", "python", "packages", "device", "written", "hsds_lib"} <= set(origin)
+    assert record["status"] == "ok"
+    assert record["seconds"] >= sum(record["cell_seconds"]) * 0.5 > 0
+    shown = _select_one(page, "header.provenance").get_text()
+    for fact in (origin["python"], origin["packages"]["torch"], origin["device"], "preset lesson", "0.25"):
+        assert fact in shown
+    assert record["notebook_sha256"] in shown
+
+
+def test_files_that_cells_leave_are_kept_beside_the_report(reports):
+    out, _ = reports
+    assert (out / "01_good_files" / "left_behind.txt").read_text(encoding="utf-8") == "kept\n"
+    assert not (out / "02_bad_files").exists()
+
+
+def test_index_lists_both_with_status_and_picture(reports):
+    out, _ = reports
+    page = _page(out, "index")
+    rows = page.select("tbody tr")
+    assert [_cell_text(row, "a") for row in rows] == ["1 · A good one", "2 · A bad one"]
+    assert [_cell_text(row, ".status") for row in rows] == ["ok", "failed"]
+    [thumbnail] = page.select("img")
+    assert thumbnail["alt"] == "A line that <rises> & falls."
+    assert "1 of 2 notebooks" in page.get_text()
+
+
+def _cell_text(row: Tag, selector: str) -> str:
+    found = row.select_one(selector)
+    assert found is not None
+    return found.get_text()
+
+
+def test_index_keeps_earlier_reports_while_their_page_exists(reports, tmp_path):
+    out, _ = reports
+    for name in ("01_good", "02_bad"):
+        for suffix in (".json", ".html"):
+            (tmp_path / f"{name}{suffix}").write_bytes((out / f"{name}{suffix}").read_bytes())
+    (tmp_path / "other.json").write_text("[1, 2]", encoding="utf-8")
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
+    write_index(tmp_path)
+    assert len(_page(tmp_path, "index").select("tbody tr")) == 2
+    (tmp_path / "02_bad.html").unlink()
+    write_index(tmp_path)
+    assert [_cell_text(row, "a") for row in _page(tmp_path, "index").select("tbody tr")] == ["1 · A good one"]
+
+
+def test_one_line_is_printed_for_each_notebook(notebooks, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(execute, "_execute", lambda job, executed, timeout: None)
+    run_reports(out=tmp_path, notebooks=notebooks)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" ... ")[0] for line in lines] == ["01_good", "02_bad"]
+    assert all(line.endswith(" s") for line in lines)
+
+
+@pytest.fixture
+def never(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        pytest.fail("a notebook was executed")
+
+    monkeypatch.setattr(papermill, "execute_notebook", refuse)
+
+
+def test_unknown_parameter_is_refused_before_anything_runs(notebooks, tmp_path, never):
+    with pytest.raises(ValueError, match=r"unknown parameter thta; .* know preset, theta"):
+        run_reports(parameters={"preset": "tiny", "thta": 1}, out=tmp_path / "out", notebooks=notebooks)
+    assert not (tmp_path / "out").exists()
+
+
+def test_parameter_must_be_known_to_a_notebook_asked_for(notebooks, tmp_path, never):
+    with pytest.raises(ValueError, match="unknown parameter theta; the notebooks asked for know preset"):
+        run_reports(["02_bad"], parameters={"theta": 0.1}, out=tmp_path / "out", notebooks=notebooks)
+
+
+def test_unknown_notebook_is_refused_with_the_known_ones(notebooks, tmp_path, never):
+    with pytest.raises(ValueError, match="no notebook is called 03_new; there are 01_good, 02_bad"):
+        run_reports(["03_new"], out=tmp_path / "out", notebooks=notebooks)
+
+
+def test_outside_a_checkout_the_error_says_so(tmp_path, monkeypatch, never):
+    monkeypatch.setattr(kernel, "_LIBRARY_FOLDER", tmp_path)
+    with pytest.raises(FileNotFoundError, match="part of a checkout"):
+        run_reports(out=tmp_path / "out")
+
+
+def test_known_parameters_have_their_defaults(notebooks):
+    assert known_parameters(notebooks / "01_good.ipynb") == {"preset": "tiny", "theta": 0.05}
+
+
+def test_command_line_exits_with_one_after_a_failure(notebooks, tmp_path, monkeypatch):
+    from hsds_lib.cli import app
+
+    monkeypatch.setattr(execute, "find_notebooks", lambda: notebooks)
+    command = ["report", "02_bad", "--preset", "tiny", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "FAILED" in result.output
+    assert _record(tmp_path, "02_bad")["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("last_line", "reason"),
+    [
+        ("import time; time.sleep(60)", "time limit reached"),
+        ("import os; os._exit(3)", "DeadKernelError"),
+    ],
+)
+def test_hanging_or_dying_cell_is_named(tmp_path, last_line, reason):
+    cells = [new_code_cell("preset = 'tiny'", metadata={"tags": ["parameters"]}), new_code_cell(last_line)]
+    metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(new_notebook(cells=cells, metadata=metadata), tmp_path / "toy.ipynb")
+    [result] = run_reports(out=tmp_path / "out", notebooks=tmp_path, timeout=2)
+    assert result.error is not None
+    assert reason in result.error
+    assert last_line in result.error
+    assert "did not run to its end" in _page(tmp_path / "out", "toy").get_text()
+
+
+def test_only_the_paper_preset_has_no_time_limit(notebooks, tmp_path, monkeypatch):
+    limits = []
+    monkeypatch.setattr(execute, "_execute", lambda job, executed, timeout: limits.append(timeout))
+    for preset in ("tiny", "paper"):
+        run_reports(["02_bad"], parameters={"preset": preset}, out=tmp_path, notebooks=notebooks)
+    assert limits == [600, None]
+
+
+def _html(*outputs: Any) -> str:
+    notebook = new_notebook(
+        cells=[new_markdown_cell("# T"), new_code_cell("x", execution_count=1, outputs=list(outputs))]
+    )
+    facts = {"name": "t", "title": "T", "status": "ok", "error": None, "failed_cell": None}
+    return report_page(notebook, {**facts, "summary": [], "details": []}, pages=[])
+
+
+def test_page_prefers_html_and_draws_latex_outputs():
+    table = new_output("execute_result", data={"text/html": "<table><td>7</td></table>", "text/plain": "seven"})
+    page = _html(table, new_output("display_data", data={"text/latex": "$a^2$"}))
+    assert "<td>7</td>" in page
+    assert "seven" not in page
+    assert "<msup>" in page
+
+
+def test_page_escapes_what_cells_print():
+    page = _html(new_output("stream", name="stdout", text="<script>alert(1)</script>"))
+    assert "<script>" not in page
+
+
+@pytest.mark.parametrize(
+    "tex",
+    [
+        r"\min_{\alpha,\beta} \Gamma_H(\omega^{*}(\alpha,\beta);\alpha) \tag{1}",
+        r"\begin{aligned} a &= b \\ c &= d \end{aligned} \tag{2}",
+        r"\sum_{i} \frac{\lVert \phi_i(I_f) - \phi_i(I_r) \rVert_2^2}{\sum_{m=1}^{M} \lVert x \rVert_1 + \epsilon}",
+        r"\frac{\partial \Gamma}{\partial \beta_k} = -\xi\, \mathrm{mix}_k \Bigl( J_k - \sum_j J_j \Bigr)",
+        r"\operatorname*{arg\,min}_{\omega} \mathcal{L}_{\text{train}}, \boldsymbol{\alpha} \in \mathbb{R}^{15}",
+        r"\begin{cases} 1 & x > 0 \\ 0 & \text{else} \end{cases}",
+    ],
+)
+def test_formulas_of_the_course_can_be_drawn(tex):
+    assert to_mathml(tex, display=True).startswith("<math")
+
+
+def test_only_tagged_formulas_are_numbered():
+    assert "(1)" not in to_mathml(r"\begin{equation} a = b \end{equation}", display=True)
+    assert "(7)" in to_mathml(r"a = b \tag{7}", display=True)
+
+
+def test_formula_that_cannot_be_drawn_stays_readable():
+    with pytest.raises(FormulaError, match="nosuchcommand"):
+        to_mathml(r"\nosuchcommand{x}", display=False)
+    shown = to_html(r"\nosuchcommand{x} < 1", display=False)
+    assert 'class="tex"' in shown
+    assert r"\nosuchcommand{x} &lt; 1</code>" in shown
+
+
+@pytest.mark.parametrize(("text", "displayed"), [("$a$", False), ("$$a$$", True), (r"\(a\)", False), ("a", True)])
+def test_latex_output_takes_the_delimiters_off(text, displayed):
+    shown = latex_output(text)
+    assert ('display="block"' in shown) == displayed
+    assert "$" not in shown
+
+
+def test_dollars_in_code_are_left_alone():
+    assert "<math" not in markdown_html("Set `$HOME$`.\n\n```bash\necho $HOME$\n```\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.04, "0.0 s"), (73.2, "73 s"), (720, "12 min"), (12_000, "3 h 20 min")]
+)
+def test_duration_in_words(seconds, words):
+    assert duration(seconds) == words

@@ -1,0 +1,112 @@
+"""The command line as a user meets it: files out, one sentence for a mistake, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hsds_lib.cli import main
+from hsds_lib.images.io import read_rgb, write_rgb
+from hsds_lib.images.pairs import load_scenes
+
+
+def hsds(*words: str | Path) -> int:
+    """Run the command in this process and give its exit code."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_info:
+        patch.setattr(sys, "argv", ["hsds", *map(str, words)])
+        main()
+    return int(exit_info.value.code or 0)
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    folder = tmp_path / "pairs"
+    for scene in load_scenes("embedded", "test", limit=2):
+        write_rgb(folder / scene.name / "under.png", scene.under[:, :90, :70])
+        write_rgb(folder / scene.name / "over.jpg", scene.over[:, :90, :70])
+    return folder
+
+
+def test_fuse_writes_one_picture_of_the_same_size(scenes: Path, tmp_path: Path) -> None:
+    scene = sorted(scenes.iterdir())[0]
+    assert hsds("fuse", scene / "under.png", scene / "over.jpg", "-o", tmp_path / "out.png") == 0
+    assert read_rgb(tmp_path / "out.png").shape == (3, 90, 70)
+
+
+def test_fuse_folder_skips_a_bad_scene_and_exits_with_1(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hsds("fuse", "--pairs", scenes, "-o", tmp_path / "good") == 0
+    (scenes / "bad").mkdir()
+    assert hsds("fuse", "--pairs", scenes, "-o", tmp_path / "some") == 1
+    assert len(list((tmp_path / "some").iterdir())) == 2
+    captured = capsys.readouterr()
+    assert "bad: skipped: no image named under.*" in captured.err and "1 of 3 scenes" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["fuse", "a.png", "-o", "x.png"], "give either UNDER and OVER, or --pairs DIR"),
+        (["fuse", "gone.png", "gone.png", "-o", "x.png"], "gone.png"),
+        (["fuse", "--pairs", "gone", "-o", "x"], "'gone' holds no scenes"),
+        (["fuse", "a.png", "b.png", "-o", "x.png", "--model", "gone"], "no trained model at gone"),
+        (["fuse", "a.png", "b.png", "-o", "x.png", "--device", "tpu"], "device 'tpu' is unknown"),
+        (["search", "--out", "run", "--preset", "huge"], "preset 'huge' is unknown"),
+        (["search", "--out", "run", "--set", "tetha=1"], "unknown setting 'tetha'"),
+        (["search", "--out", "run", "--set", "theta"], "'theta' is not NAME=VALUE"),
+        (["search", "--out", "run", "--preset", "tiny", "--data", "gone"], "gone"),
+        (["train", "--run", "gone"], "genotype.json does not exist"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    words: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert hsds(*words) == 2
+    error = capsys.readouterr().err.strip()
+    assert sentence in error and error.startswith("error: ") and len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_search_then_train_then_fuse_through_files_alone(scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    short = ["--set", "width=0.0625", "--set", "steps_per_epoch=2", "--set", "batch_size=1"]
+    assert hsds("search", "--preset", "tiny", "--data", "embedded", "--out", run, "--epochs", "2", *short) == 0
+    assert {path.name for path in run.iterdir()} == {
+        "genotype.json", "loss_weights.json", "history.jsonl", "provenance.json"
+    }  # fmt: skip
+    skip = 'skip_terms=["perceptual_ref","perceptual_under","perceptual_over"]'
+    training = ["--set", "steps_per_epoch=2", "--set", "recalibration_batches=1", "--set", skip]
+    assert hsds("train", "--run", run, "--preset", "tiny", "--epochs", "1", *training) == 0
+    scene = sorted(scenes.iterdir())[0]
+    words = ["fuse", scene / "under.png", scene / "over.jpg", "-o", tmp_path / "out.png", "--model", run]
+    assert hsds(*words) == 0 and (tmp_path / "out.png").is_file()
+    assert json.loads((run / "training_provenance.json").read_text())["config"]["data"] == "embedded"
+
+
+def test_check_reports_every_line_ok(capsys: pytest.CaptureFixture[str]) -> None:
+    code = hsds("check")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 10 and all(line.startswith("[OK]") for line in lines), lines
+    assert code == 0
+
+
+def test_help_answers_without_importing_torch() -> None:
+    call = "import sys; sys.argv = ['hsds', '--help']\ntry:\n import hsds_lib.cli as c; c.main()\n"
+    code = call + "except SystemExit: pass\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "assert 'torch' not in sys.modules"],
+        capture_output=True, text=True, env=os.environ | {"COLUMNS": "100"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in ("check", "fuse", "search", "train", "report"))

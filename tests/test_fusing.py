@@ -1,0 +1,107 @@
+"""From files to a file: sizes kept, tiles without seams, and no model that was not trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hsds_lib.fusing import ModelError, fuse, fuse_files, fuse_folder, fuse_luma, load_model
+from hsds_lib.images.classical import average, mertens
+from hsds_lib.images.io import ImageError, read_rgb, write_rgb
+from hsds_lib.images.pairs import load_scenes
+from hsds_lib.network.fusion_net import FusionNet, derive, receptive_radius
+from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.training import save_model
+
+
+@pytest.fixture
+def network() -> FusionNet:
+    """A small network with seeded weights: enough to test the plumbing."""
+    torch.manual_seed(0)
+    nodes = {node: {"conv_3x3": 0.6, "conv_1x1": 0.4} for node in NODES}
+    return derive(Genotype(nodes=nodes, width=0.125)).eval()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    scene = load_scenes("embedded", "test", limit=1)[0]
+    paths = tmp_path / "in" / "scene" / "under.png", tmp_path / "in" / "scene" / "over.png"
+    for path, image in zip(paths, (scene.under, scene.over), strict=True):
+        write_rgb(path, image[:, :61, :47])
+    return paths
+
+
+@pytest.mark.parametrize("size", [(200, 170), (131, 257)])
+def test_tiles_give_the_same_picture_as_the_whole(network: FusionNet, size: tuple[int, int]) -> None:
+    network = network.double()
+    under, over = torch.rand(2, 1, 1, *size, dtype=torch.float64)
+    whole = fuse_luma(network, under, over, tile=10_000)
+    assert receptive_radius(network) > 8
+    torch.testing.assert_close(fuse_luma(network, under, over, tile=50), whole, rtol=0, atol=1e-10)
+
+
+def test_the_picture_keeps_its_size_and_range(network: FusionNet) -> None:
+    fused = fuse(network, torch.rand(3, 33, 20), torch.rand(3, 33, 20))
+    assert fused.shape == (3, 33, 20) and fused.min() >= 0 and fused.max() <= 1
+
+
+def test_gray_exposures_give_a_gray_picture(network: FusionNet) -> None:
+    under, over = (torch.rand(1, 24, 24).expand(3, -1, -1) for _ in range(2))
+    fused = fuse(network, under, over)
+    assert (fused - fused.mean(dim=0)).abs().max() < 1 / 255
+
+
+def test_different_sizes_are_refused(network: FusionNet) -> None:
+    with pytest.raises(ImageError, match=r"must both be \(3, H, W\) of one size"):
+        fuse(network, torch.rand(3, 8, 8), torch.rand(3, 8, 9))
+
+
+def test_swapped_files_are_put_right(network: FusionNet, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    under, over = pair
+    assert fuse_files(network, under, over, tmp_path / "a.png") is False
+    assert fuse_files(network, over, under, tmp_path / "b.png") is True
+    assert torch.equal(read_rgb(tmp_path / "a.png"), read_rgb(tmp_path / "b.png"))
+
+
+def test_a_bad_scene_is_reported_and_the_others_fused(
+    network: FusionNet, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "broken").mkdir()
+    (tmp_path / "in" / "broken" / "under.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "broken" / "over.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "empty").mkdir()
+    reports = {report.name: report.problem for report in fuse_folder(network, tmp_path / "in", tmp_path / "out")}
+    assert reports["scene"] is None and reports["broken"] and "under.*" in str(reports["empty"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scene.png"]
+    assert read_rgb(tmp_path / "out" / "scene.png").shape == (3, 61, 47)
+
+
+def test_missing_and_damaged_models_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no trained model at"):
+        load_model(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(ModelError, match="not a readable safetensors file"):
+        load_model(tmp_path)
+    save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match="does not say which genotype"):
+        load_model(tmp_path / "other.safetensors")
+
+
+def test_model_survives_its_file(network: FusionNet, tmp_path: Path) -> None:
+    save_model(network, tmp_path / "model.safetensors")
+    pair = torch.rand(1, 2, 17, 19)
+    assert torch.equal(load_model(tmp_path, device="cpu")(pair), network(pair))
+
+
+def test_the_model_that_ships_is_trained_and_is_neither_mertens_nor_an_average() -> None:
+    scene = load_scenes("embedded", "test", limit=1)[0]
+    network = load_model("default", device="cpu")
+    fused = fuse(network, scene.under, scene.over)
+    for other in (mertens(scene.under, scene.over), average(scene.under, scene.over), scene.under, scene.over):
+        assert (fused - other).abs().mean() > 0.01
+    assert scene.ref is not None
+    error = (fused - scene.ref).abs().mean()
+    assert error < (scene.under - scene.ref).abs().mean() and error < (scene.over - scene.ref).abs().mean()
