@@ -63,6 +63,7 @@ class TrainConfig(_Settings):
     crop: int = Field(256, ge=24)  # pixels; paper
     lr: float = Field(1e-4, gt=0)  # paper
     schedule: Literal["constant", "cosine"] = "constant"
+    separate_statistics: bool = False  # running statistics for each Retinex iteration; released: one for all three
     skip_terms: tuple[str, ...] = ()  # loss terms left out; the weights of the others are rescaled
     recalibration_batches: int = Field(16, ge=1)  # training batches that set the running statistics at the end
     features: Literal["auto", "imagenet", "random"] = "auto"
@@ -82,12 +83,16 @@ PRESETS: dict[str, Preset] = {
             width=0.125, epochs=3, steps_per_epoch=6, crop=32, lr_omega=5e-3, lr_alpha=0.3, lr_beta=0.1,
             theta=0.06, beta_warmup=3,
         ),
-        train=TrainConfig(epochs=2, steps_per_epoch=20, batch_size=4, crop=48, lr=1e-2, schedule="cosine"),
+        train=TrainConfig(
+            epochs=2, steps_per_epoch=20, batch_size=4, crop=48, lr=1e-2, schedule="cosine", separate_statistics=True,
+        ),
     ),
     # Minutes on a laptop.
     "lesson": Preset(
         search=SearchConfig(width=0.25, epochs=6, steps_per_epoch=20, crop=64, lr_omega=2e-3, lr_beta=5e-2),
-        train=TrainConfig(epochs=10, steps_per_epoch=50, batch_size=8, crop=96, lr=3e-3, schedule="cosine"),
+        train=TrainConfig(
+            epochs=10, steps_per_epoch=50, batch_size=8, crop=96, lr=3e-3, schedule="cosine", separate_statistics=True,
+        ),
     ),
     # The paper's run, meant for a GPU.
     "paper": Preset(search=SearchConfig(), train=TrainConfig()),

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.nn import functional
 
 from hsds_lib.images.color import colourise, split_luma
 from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, find_image, read_pair, write_rgb
@@ -46,13 +47,14 @@ def load_model(source: str | Path = "default", *, device: str = "auto") -> Fusio
         raise ModelError(f"no trained model at {path}; give a run folder after `hsds train`, or a .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
-            description = (file.metadata() or {}).get("genotype")
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ModelError(f"{path} is not a readable safetensors file ({error}); copy or train it again") from None
-    if description is None:
+    if "genotype" not in metadata:
         raise ModelError(f"{path} does not say which genotype it belongs to; use a file that `hsds train` wrote")
-    network = derive(Genotype.model_validate_json(description))
+    separate = metadata.get("separate_statistics") == "true"
+    network = derive(Genotype.model_validate_json(metadata["genotype"]), separate_statistics=separate)
     network.load_state_dict(tensors)
     return network.to(pick_device(device)).eval()
 
@@ -63,21 +65,23 @@ def fuse_luma(network: FusionNet, under_y: Tensor, over_y: Tensor, *, tile: int 
 
     Every piece is computed with a margin as wide as the network can see, so no seam can arise.
     """
-    pair = torch.cat([over_y, under_y], dim=1)
+    rows, columns = over_y.shape[-2:]
+    # Even sizes: halving and enlarging an odd one stretches the picture, by another amount in every piece.
+    pair = functional.pad(torch.cat([over_y, under_y], dim=1), (0, columns % 2, 0, rows % 2), mode="replicate")
     height, width = pair.shape[-2:]
     if max(height, width) <= tile:
-        return network(pair)
+        return network(pair)[..., :rows, :columns]
     # Even offsets: pooling joins pixels in pairs, and a piece must form the same pairs as the whole.
     margin = receptive_radius(network) + receptive_radius(network) % 2
     step = tile - tile % 2
-    fused = torch.empty_like(over_y)
+    fused = torch.empty_like(pair[:, :1])
     for top in range(0, height, step):
         for left in range(0, width, step):
             upper, outer = max(0, top - margin), max(0, left - margin)
             piece = network(pair[..., upper : top + step + margin, outer : left + step + margin])
             bottom, right = min(top + step, height), min(left + step, width)
             fused[..., top:bottom, left:right] = piece[..., top - upper : bottom - upper, left - outer : right - outer]
-    return fused
+    return fused[..., :rows, :columns]
 
 
 def fuse(network: FusionNet, under: Tensor, over: Tensor, *, tile: int = DEFAULT_TILE) -> Tensor:

@@ -68,7 +68,7 @@ def train_network(
     weights = training_weights(loss_weights, config.skip_terms)
     vgg = load_vgg16(config.features, seed=config.seed).to(where)
     with seeded(config.seed):
-        network = derive(genotype).to(where)
+        network = derive(genotype, separate_statistics=config.separate_statistics).to(where)
     run = TrainingRun(network)
     _descend(run, endless(batches), len(batches), weights, config, vgg, val_scenes, out=out, show=show)
     network.eval()
@@ -176,7 +176,7 @@ def recalibrate(network: FusionNet, batches: list[Batch]) -> None:
     """Set the running statistics of every normalisation to their mean over some training batches.
 
     The moving average of training mixes statistics of many older weights; a plain mean under the present
-    ones is what evaluation needs. The iterated Retinex nodes average their three distributions.
+    ones is what evaluation needs.
     """
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -213,5 +213,9 @@ def save_model(network: FusionNet, path: str | Path) -> None:
         raise ValueError("a supernet has no genotype of its own; derive a network first")
     genotype = Genotype.from_mix(network.mix.double().cpu(), width=network.width)
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    metadata = {
+        "genotype": genotype.model_dump_json(),
+        "separate_statistics": json.dumps(network.separate_statistics),
+    }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"genotype": genotype.model_dump_json()})
+        save_file(tensors, temporary, metadata=metadata)

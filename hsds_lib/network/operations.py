@@ -44,15 +44,39 @@ class BatchNorm(nn.BatchNorm2d):
 
     The validation and forward-mode passes of a search step need the statistics of their own batch, and
     must leave the running ones (and the counter, which ``torch.func`` cannot change in place) alone.
+
+    With ``iterations`` > 1 it keeps running statistics for each iteration of a node that is applied
+    repeatedly, instead of one mean over different distributions; the affine weights are shared either way.
     """
 
     record: bool = True
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``(B, C, H, W)``; see :func:`batch_statistics` for the non-recording mode."""
+    def __init__(self, channels: int, *, iterations: int = 1) -> None:
+        """Normalise ``channels`` channels."""
+        super().__init__(channels)
+        self.iterations = iterations
+        if iterations > 1:
+            self.running_mean = self.running_mean.repeat(iterations, 1)
+            self.running_var = self.running_var.repeat(iterations, 1)
+            self.num_batches_tracked = self.num_batches_tracked.repeat(iterations)
+
+    def forward(self, x: Tensor, iteration: int = 0) -> Tensor:
+        """Normalise ``(B, C, H, W)``; ``iteration`` chooses the statistics where there are several."""
         if self.training and not self.record:
             return functional.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
-        return super().forward(x)
+        if self.iterations == 1:
+            return super().forward(x)
+        mean, variance = self.running_mean[iteration], self.running_var[iteration]
+        factor = 0.0
+        if self.training:
+            self.num_batches_tracked[iteration] += 1
+            # Without momentum it is a plain mean, as in torch.
+            factor = 1 / float(self.num_batches_tracked[iteration]) if self.momentum is None else self.momentum
+        # Rows are views: the statistics are updated in place.
+        return functional.batch_norm(x, mean, variance, self.weight, self.bias, self.training, factor, self.eps)
 
 
 @contextmanager
@@ -72,8 +96,8 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
 class Operation(nn.Module):
     """One candidate: convolution without bias, batch normalisation, ReLU; the size is kept."""
 
-    def __init__(self, primitive: str, inputs: int, outputs: int) -> None:
-        """Build the named operation from ``inputs`` to ``outputs`` channels."""
+    def __init__(self, primitive: str, inputs: int, outputs: int, *, iterations: int = 1) -> None:
+        """Build the named operation from ``inputs`` to ``outputs`` channels; see :class:`BatchNorm`."""
         super().__init__()
         height, width, dilation = kernel(primitive)
         self.conv = nn.Conv2d(
@@ -84,11 +108,11 @@ class Operation(nn.Module):
             dilation=dilation,
             bias=False,
         )
-        self.norm = BatchNorm(outputs)
+        self.norm = BatchNorm(outputs, iterations=iterations)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, iteration: int = 0) -> Tensor:
         """Map ``(B, inputs, H, W)`` to non-negative ``(B, outputs, H, W)``."""
-        return functional.relu(self.norm(self.conv(x)))
+        return functional.relu(self.norm(self.conv(x), iteration))
 
 
 class MixedOp(nn.Module):
@@ -98,25 +122,28 @@ class MixedOp(nn.Module):
     no second class that could drift away. An operation that was removed is gone: it costs nothing.
     """
 
-    def __init__(self, primitives: Sequence[str], inputs: int, outputs: int) -> None:
+    def __init__(self, primitives: Sequence[str], inputs: int, outputs: int, *, iterations: int = 1) -> None:
         """Hold the named operations, each once, in the order of ``PRIMITIVES``."""
         super().__init__()
         ordered = sorted(primitives, key=PRIMITIVES.index)
         if not ordered or len(set(ordered)) != len(ordered):
             raise ValueError(f"a node needs at least one operation, each once; given: {list(primitives)}")
-        self.operations = nn.ModuleDict({name: Operation(name, inputs, outputs) for name in ordered})
+        self.operations = nn.ModuleDict(
+            {name: Operation(name, inputs, outputs, iterations=iterations) for name in ordered}
+        )
 
-    def forward(self, x: Tensor, mix: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mix: Tensor, iteration: int = 0) -> Tensor:
         """Sum the operations with their weights.
 
         Args:
             x: input, ``(B, inputs, H, W)``.
             mix: one weight per entry of ``PRIMITIVES``, ``(11,)``; those of absent operations are not read.
+            iteration: which pass through a repeated node this is.
 
         Returns:
             ``(B, outputs, H, W)``.
         """
-        return sum(mix[PRIMITIVES.index(name)] * operation(x) for name, operation in self.operations.items())
+        return sum(mix[PRIMITIVES.index(name)] * operation(x, iteration) for name, operation in self.operations.items())
 
     def remove(self, primitive: str) -> None:
         """Remove one operation for good; the last one cannot be removed."""

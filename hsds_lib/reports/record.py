@@ -44,7 +44,7 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None) -> dict[st
     summary = [
         ("Executed", _moment(origin["written"])),
         ("Duration", duration(record["seconds"])),
-        ("Parameters", _parameters(record["parameters"])),
+        ("Parameters", _main_parameters(record)),
         ("Commit", _commit(origin)),
         ("Device", origin["device"]),
     ]
@@ -63,7 +63,7 @@ def write_index(out: Path) -> Path:
         {
             **record,
             "time": duration(record["seconds"]),
-            "parameters": _parameters(record["parameters"]),
+            "parameters": _main_parameters(record),
             "executed": _moment(record["provenance"]["written"]),
             "commit": _commit(record["provenance"]),
             "thumbnail": _embedded(out / f"{record['name']}.jpg"),
@@ -121,8 +121,11 @@ def _embedded(path: Path) -> str | None:
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def _parameters(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_plain(value)}" for name, value in values.items()) or "none"
+def _main_parameters(record: Mapping[str, Any]) -> str:
+    """Those given for this run, and the two that say most about any run; the page's details have them all."""
+    shown = {"preset", "seed", *record["given"]}
+    found = [f"{name} {_plain(value)}" for name, value in record["parameters"].items() if name in shown]
+    return ", ".join(found) or "defaults"
 
 
 def _plain(value: Any) -> str:

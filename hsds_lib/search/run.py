@@ -24,7 +24,6 @@ from hsds_lib.network.operations import batch_statistics
 from hsds_lib.runtime import Progress, fingerprint, pick_device, provenance, write_json
 from hsds_lib.search.dual import DualSearch, term_gradient_norms
 
-
 SCORED_SIDE = 160  # pixels; shorter side of the copies on which candidate references are compared
 
 

@@ -140,8 +140,8 @@ print("tiles leave no seam:", torch.allclose(fused, tiled, atol=1e-4))
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
 
-results = {"under": shot.under, "over": shot.over, "average": average(shot.under, shot.over)}
-results |= {"Mertens": mertens(shot.under, shot.over), "fused": fused}
+results = {"under": shot.under, "over": shot.over, "fused": fused}
+results |= {"average": average(shot.under, shot.over), "Mertens": mertens(shot.under, shot.over)}
 results |= {} if shot.ref is None else {"ref": shot.ref}
 pair = (under_y.cpu(), over_y.cpu())
 scores = {name: float(mef_ssim_pair(split_luma(image[None])[0], *pair)) for name, image in results.items()}

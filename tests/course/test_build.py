@@ -24,7 +24,7 @@ from hsds_lib.course import kernel
 from hsds_lib.course.outputs import OutputError, fit_png, normalise_outputs
 from hsds_lib.course.source import SourceError, read_source
 
-SOURCE = '''
+SOURCE = """
 # %% [markdown]
 # # 1 · A toy
 #
@@ -68,7 +68,7 @@ answer = 42
 figure, axes = plt.subplots(figsize=(4, 2))
 axes.plot([0, 1, 0])
 show(figure, alt="A line that rises and falls.")
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
-from hsds_lib.network.operations import PRIMITIVES, softmax_active
+from hsds_lib.network.operations import PRIMITIVES, BatchNorm, softmax_active
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -118,3 +118,24 @@ def test_gradients_reach_every_weight() -> None:
     network(torch.rand(2, 2, 24, 24)).square().mean().backward()
     dead = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert dead == []
+
+
+def test_separate_statistics_record_each_iteration_and_evaluate_with_its_own() -> None:
+    torch.manual_seed(5)
+    genotype, pair = some_genotype(), torch.rand(2, 2, 24, 24)
+    network = derive(genotype, separate_statistics=True)
+    shared = derive(genotype)
+    shared.load_state_dict(
+        {k: v for k, v in network.state_dict().items() if "running" not in k and "num" not in k}, strict=False
+    )
+    torch.testing.assert_close(network.train()(pair), shared.train()(pair))  # training does not read them
+    norm = next(iter(network.node("i_1").operations.values())).norm
+    assert norm.running_mean.shape[0] == 3 and norm.num_batches_tracked.tolist() == [1, 1, 1]
+    assert not torch.allclose(norm.running_mean[0], norm.running_mean[2])
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None
+    trained = network.train()(pair)
+    # Statistics of exactly this batch: evaluation repeats training but for the unbiased variance.
+    torch.testing.assert_close(network.eval()(pair), trained, rtol=0, atol=0.02)

@@ -1,0 +1,78 @@
+"""Turn a run into the model that ships: its files, its scores on the validation scenes, and an example.
+
+``python -m hsds_lib.evaluation.publish RUN`` writes ``hsds_lib/models/default``; the card is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from hsds_lib.evaluation.compare import METHODS, compare
+from hsds_lib.fusing import MODELS, fuse, load_model
+from hsds_lib.images.io import write_rgb
+from hsds_lib.images.pairs import load_scenes
+from hsds_lib.runtime import read_json, write_json
+
+FILES = (
+    *("model.safetensors", "genotype.json", "loss_weights.json", "history.jsonl", "provenance.json"),
+    *("training.jsonl", "training_provenance.json"),
+)
+EXAMPLE_SCENE = "astronaut-3"  # of the embedded test scenes, which no training sees and which may be shown
+EXAMPLE_SIDE = 400  # pixels
+
+
+def publish(run: Path, target: Path) -> dict[str, float]:
+    """Copy a finished run and measure it on the validation scenes of the data it was trained on.
+
+    Args:
+        run: folder with the files of a search and of a training.
+        target: folder of the model that ships.
+
+    Returns:
+        Mean MEF-SSIM of each method over the validation scenes.
+    """
+    missing = [name for name in FILES if not (run / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{run} is not a finished run: {', '.join(missing)} missing; search and train first")
+    target.mkdir(parents=True, exist_ok=True)
+    network = load_model(run, device="cpu")
+    config = read_json(run / "training_provenance.json")["config"]
+    table = compare(network, load_scenes(config["data"], "val", seed=config["seed"]))
+    means = {name: sum(row[name] for row in table.values()) / len(table) for name in METHODS}
+    rounded = {scene: {name: round(value, 4) for name, value in row.items()} for scene, row in table.items()}
+    mean = {name: round(value, 4) for name, value in means.items()}
+    for name in FILES:
+        if run.resolve() != target.resolve():
+            shutil.copyfile(run / name, target / name)
+    write_json(target / "validation.json", {"metric": "MEF-SSIM, three scales", "mean": mean, "scenes": rounded})
+    _write_example(network, target / "example.png")
+    return means
+
+
+def _write_example(network: torch.nn.Module, path: Path) -> None:
+    """Under, over and fused side by side, of a scene that may be shown."""
+    scene = next(scene for scene in load_scenes("embedded", "test") if scene.name == EXAMPLE_SCENE)
+    images = [scene.under, scene.over, fuse(network, scene.under, scene.over)]  # type: ignore[arg-type]
+    scale = EXAMPLE_SIDE / images[0].shape[-2]
+    large = [functional.interpolate(image[None], scale_factor=scale, mode="bicubic")[0] for image in images]
+    gap = torch.ones(3, large[0].shape[-2], 8)
+    write_rgb(path, torch.cat([large[0], gap, large[1], gap, large[2]], dim=2))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Publish a run and print the means."""
+    parser = argparse.ArgumentParser(description=publish.__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--target", type=Path, default=MODELS / "default")
+    options = parser.parse_args(arguments)
+    print(publish(options.run, options.target))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,505 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5 · Dual search: a network and its loss, found together
+#
+# **Promise.** You run Algorithm 1 from end to end: a search that trains a network, changes its structure and
+# changes the very loss it is trained with, all at once; then you train what it found and look at the pictures.
+#
+# **Time** under a minute of computing, forty minutes of reading · **Needs** a CPU, no download ·
+# **Before this** [0 · Start here](00_start_here.ipynb).
+
+# %% [markdown]
+# **You will**
+#
+# - write one step of Algorithm 1 with the library's functions, and prove that it is the library's step;
+# - prove that a first-order gradient of $\beta$ is exactly zero, and get the right one without a second backward;
+# - watch $\omega$, $\alpha$ and $\beta$ change, and operations disappear because of $\theta$;
+# - read a genotype, train the network it describes, and measure what seconds of training buy.
+
+# %% tags=["parameters"]
+preset: str = "tiny"  # tiny | lesson | paper; paper is the whole run of the paper and wants a GPU
+data: str = "embedded"  # embedded, a data set in HSDS_DATA (sice, real, ...), or a folder; for the paper's data: sice
+seed: int = 0  # of everything random
+theta: float | None = None  # pruning threshold; None: the preset's
+device: str = "auto"  # auto (the CPU for tiny, else the best there is) | cpu | cuda | mps
+out: str = ""  # folder for the results; empty: a temporary one for tiny, else a new one under runs/
+
+# %%
+import torch
+
+from hsds_lib.course import drawing, maps, pictures, plots
+from hsds_lib.course.figures import show
+from hsds_lib.course.session import start
+from hsds_lib.course.tables import Table
+
+nb = start(preset, notebook="05_dual_search", data=data, seed=seed, device=device, out=out)
+config = nb.search.changed(theta=theta)
+
+# %% [markdown]
+# ## The question
+#
+# Here are two exposures and two simple fusions of them. Which of the four is the best fusion? Table 1 of the
+# paper lists 19 losses that a fusion network could be trained with. Let each vote for the picture it finds best.
+
+# %%
+from hsds_lib.images.classical import average, mertens
+from hsds_lib.images.pairs import PairBatches, load_naturals
+from hsds_lib.losses.features import load_vgg16
+from hsds_lib.search.run import referenced_scenes
+
+vgg = load_vgg16(config.features, seed=seed)  # random weights unless the ImageNet file is in the cache
+scenes = referenced_scenes(data, "val", seed=seed)
+naturals = load_naturals(data, "train", seed=seed)
+shape = {"crop": min(256, 4 * config.crop), "batch_size": 1, "generator": torch.Generator(), "augment": False}
+watched = next(iter(PairBatches(scenes[:1], naturals, **shape)))  # the middle of the first validation scene
+under, over, ref = watched.under[0], watched.over[0], watched.ref[0]
+candidates = {"under": under, "over": over, "average": average(under, over), "Mertens": mertens(under, over)}
+
+# %%
+from hsds_lib.images.color import split_luma
+from hsds_lib.losses.terms import TERM_NAMES, prepare_targets, term_vector
+
+targets = prepare_targets(watched, vgg, contrast=False)
+values = {}
+for name, picture in candidates.items():
+    terms = term_vector(split_luma(picture[None])[0], targets, vgg)
+    values[name] = dict(zip(TERM_NAMES, terms.tolist(), strict=True))
+show(*pictures.loss_votes(candidates, values, features=vgg.label))
+
+# %% tags=["verdict"]
+favourites = {min(candidates, key=lambda name: values[name][term]) for term in TERM_NAMES}
+print("losses:", len(TERM_NAMES))
+print("they disagree about the best picture:", len(favourites) > 1)
+
+# %% [markdown]
+# Whoever trains a network must weigh these losses, and the result depends on the weights. Usually a person sets
+# them. Here they are searched, together with the structure of the network.
+#
+# ## Two levels
+#
+# A network with weights $\omega$ and structure $\alpha$ is trained by a loss that $\beta$ mixes:
+# $\mathcal{L}^f = \sum_k m_k\,\ell_k$ with $m = \operatorname{softmax}(\beta)$ over the 19 terms $\ell_k$.
+# The structure and the mixture are good if the network *that they lead to* is good (Eq. 1 of the paper):
+#
+# $$
+# \min_{\alpha, \beta}\; \mathcal{L}_{\text{search}}(\beta; \mathcal{F}(\mathbf{I}_o, \mathbf{I}_u; \omega^*; \alpha))
+# \quad \text{s.t.} \quad
+# \omega^* \in \arg\min_{\omega}\; \mathcal{L}^f_{\text{train}}(\mathcal{F}(\mathbf{I}_o, \mathbf{I}_u; \omega; \alpha); \beta).
+# \tag{1}
+# $$
+#
+# The upper level has two judges. The loss must not judge itself, so a contrast of deep features $\Gamma_H$ judges
+# $\beta$: the fused picture should be near a good picture and far from both exposures. The validation loss
+# judges $\alpha$ (Eq. 2; the paper writes $\min$ where $\arg\min$ is meant):
+#
+# $$
+# \beta^{t+1} = \arg\min_{\beta}\; \Gamma_H(\beta, \omega; \alpha^t), \qquad
+# \alpha^{t+1} = \arg\min_{\alpha}\; \mathcal{L}^f_{\text{val}}(\alpha, \omega; \beta^{t+1}). \tag{2}
+# $$
+#
+# ### A gradient that is not there
+#
+# $\Gamma_H$ compares pictures. It does not contain $\beta$ at all: only the *training step* lets $\beta$ act on
+# $\omega$. So hold $\omega$ fixed, as a first-order approximation does, and there is nothing to differentiate.
+# In a toy with five weights and two losses:
+
+# %%
+rng = torch.Generator().manual_seed(0)
+A, b = torch.randn(2, 5, 5, generator=rng).double(), torch.randn(2, 5, generator=rng).double()
+goal = torch.randn(5, generator=rng).double()
+omega = torch.randn(5, generator=rng).double().requires_grad_()
+beta = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+xi = 0.01  # step size of the lower level
+
+
+def losses(w):  # two quadratic losses, as a vector
+    return (torch.einsum("kij,j->ki", A, w) - b).square().sum(dim=1) / 2
+
+
+def gamma(w):  # the judge: it knows weights, not beta
+    return (w - goal).square().sum() / 2
+
+
+# %% tags=["verdict"]
+(first_order,) = torch.autograd.grad(gamma(omega), beta, allow_unused=True)
+print("first-order gradient of beta:", first_order)
+
+# %% [markdown]
+# PyTorch says `None`: $\beta$ is not in the graph. Now let the step in:
+# $\omega' = \omega - \xi \sum_k m_k \nabla \ell_k(\omega)$. With $v = \xi\, \nabla\Gamma_H(\omega')$ and
+# $J_k = \langle \nabla \ell_k(\omega), v \rangle$ the chain rule gives
+#
+# $$ \frac{\partial \Gamma_H}{\partial \beta_k} = -\,m_k \Bigl(J_k - \sum_j m_j J_j\Bigr). $$
+#
+# A loss gets more weight if its own step would have lowered $\Gamma_H$ more than the mixture's step does. The
+# numbers $J_k$ say how fast each loss changes when $\omega$ moves along $v$. One *forward-mode* pass gives all of
+# them, exactly and without a graph, whether there are two losses or 19. Proof against a backward through the step:
+
+# %% tags=["verdict"]
+from hsds_lib.search.hypergradient import beta_gradient, jacobian_vector
+
+mix = beta.softmax(0)
+(slope,) = torch.autograd.grad((mix * losses(omega)).sum(), omega, create_graph=True)
+after = omega - xi * slope
+through_the_step, v = torch.autograd.grad(gamma(after), [beta, after])
+
+at = {"omega": omega.detach()}
+jacobian = jacobian_vector(lambda w: losses(w["omega"]), at, {"omega": xi * v})
+by_formula = beta_gradient(mix.detach(), jacobian)
+print("the formula equals a double backward:", torch.allclose(by_formula, through_the_step, rtol=1e-10, atol=0))
+print("it is not zero:", bool((through_the_step != 0).all()))
+
+# %% [markdown]
+# ## One step, written out
+#
+# Algorithm 1 in the paper and in this notebook. The code below is the whole step, in reading order, at a size
+# that can be watched whatever the preset; `DualSearch` holds $\omega$, $\alpha$, $\beta$ and their optimisers.
+#
+# | lines | what | functions |
+# |---|---|---|
+# | 2–3 | one step on $\omega$, with the training half | `term_vector`, `weighted_loss` |
+# | 4–5 | $\beta$ by $\Gamma_H$, with the validation half | `gamma_h`, `jacobian_vector`, `beta_gradient` |
+# | 6–7 | $\alpha$ by the validation loss, first order | `term_vector` on the same forward pass |
+# | 8–13 | remove the weakest operation where it is below $\theta$ | `prune_step` |
+# | 15 | keep the $P$ strongest | `retain` |
+
+# %%
+from hsds_lib.config import PRESETS
+from hsds_lib.losses.space import weighted_loss
+from hsds_lib.search.dual import DualSearch
+
+small = PRESETS["tiny"].search.changed(seed=seed, beta_warmup=0, prune_from_epoch=0, theta=0.08)
+shape = {"crop": small.crop, "batch_size": 2, "generator": torch.Generator().manual_seed(seed)}
+train_batch, val_batch = (next(iter(PairBatches(scenes, naturals, **shape))) for _ in range(2))
+
+mine = DualSearch(small, vgg)
+pair, node_mix = train_batch.over_under_y, mine.node_mix().detach()
+targets = prepare_targets(train_batch, vgg, contrast=False)
+terms = term_vector(mine.network(pair, node_mix), targets, vgg)
+before = {name: weight.detach().clone() for name, weight in mine.network.named_parameters()}
+weighted_loss(terms, mine.loss_mix().detach()).backward()
+mine.omega_optimiser.step()  # line 3: omega_t has become omega_{t+1}
+
+# %% [markdown]
+# That step *is* the step of the formula above; no copy of the network is needed. The optimiser is Adam, so $\xi$
+# becomes one factor for every weight (`preconditioner`). On the validation batch the network then normalises by
+# the batch's own statistics and records none (`batch_statistics`).
+
+# %%
+from hsds_lib.losses.contrast import gamma_h
+from hsds_lib.losses.terms import encode_fused
+from hsds_lib.network.operations import batch_statistics
+from hsds_lib.search.hypergradient import preconditioner
+
+with batch_statistics(mine.network), torch.enable_grad():
+    val_targets = prepare_targets(val_batch, vgg, contrast=True)
+    fused = mine.network(val_batch.over_under_y, mine.node_mix())
+    features = encode_fused(fused, vgg, contrast=True)
+    contrast = gamma_h(features, val_targets)
+    weights = dict(mine.network.named_parameters())
+    slopes = torch.autograd.grad(contrast, list(weights.values()), retain_graph=True)
+factors = [preconditioner(mine.omega_optimiser, weight) for weight in weights.values()]
+v = {name: factor * slope for name, factor, slope in zip(weights, factors, slopes, strict=True)}
+
+
+# %%
+def loss_terms(at):
+    return term_vector(torch.func.functional_call(mine.network, at, (pair, node_mix)), targets, vgg)
+
+
+with batch_statistics(mine.network), torch.no_grad():
+    jacobian = jacobian_vector(loss_terms, before, v)  # all 19 numbers from one forward pass
+mine.beta.grad = beta_gradient(mine.loss_mix().detach(), jacobian)
+mine.beta_optimiser.step()  # line 5
+
+# %% [markdown]
+# $\alpha$ comes last and needs no new forward pass: the new $\beta$ only weighs the same 19 terms anew. Its
+# gradient is first-order, as in the paper: $\mathcal{L}_{\text{val}}$ contains $\alpha$, so there is something
+# to differentiate.
+
+# %%
+from hsds_lib.search.wsras import prune_step
+
+val_terms = term_vector(fused, val_targets, features=features)
+val_loss = weighted_loss(val_terms, mine.loss_mix().detach())
+(mine.alpha.grad,) = torch.autograd.grad(val_loss, mine.alpha, retain_graph=True)
+mine.alpha_optimiser.step()  # line 7
+active = prune_step(mine.alpha, mine.active, theta=small.theta, top_p=small.top_p)  # lines 8-13
+
+# %% tags=["verdict"]
+library = DualSearch(small, vgg)
+library.step(train_batch, val_batch)
+close = {"rtol": 1e-4, "atol": 1e-5}
+assert torch.allclose(mine.alpha, library.alpha, **close) and torch.allclose(mine.beta, library.beta, **close)
+ours, theirs = (dict(search.network.named_parameters()) for search in (mine, library))
+assert all(torch.allclose(ours[name], theirs[name], **close) for name in theirs)
+print("omega, alpha and beta after the step above equal the library's:", True)
+print("so do the active operations:", torch.equal(active, library.active))
+(direct,) = torch.autograd.grad(contrast, mine.beta, allow_unused=True)
+print("first-order gradient of beta, in the real network:", direct)
+
+# %% [markdown]
+# ### Is every loss alive?
+#
+# A loss whose gradient is always zero cannot be searched: its weight would change nothing. Below are the 19 terms
+# at a picture of the untrained supernet, and the norm of each gradient with respect to that picture.
+
+# %%
+from hsds_lib.search.run import term_gradients
+
+fresh = DualSearch(small, vgg)
+norms = term_gradients(fresh, train_batch)
+show(*plots.term_bars(dict(zip(TERM_NAMES, terms.tolist(), strict=True)), norms, features=vgg.label))
+
+# %% tags=["verdict"]
+dead = [name for name, norm in norms.items() if norm == 0]
+print("terms without a gradient:", dead or "none")
+
+# %% [markdown]
+# ## The whole search
+#
+# `run_search` splits the training scenes into two halves at random, repeats the step, and writes what it finds.
+# After every epoch we keep the state, and let the supernet fuse the scene of the vote.
+# (The supernet normalises by the statistics of the one picture it is shown; the derived network will have
+# running ones.)
+
+# %%
+from hsds_lib.images.color import colourise
+from hsds_lib.search.run import run_search
+
+snapshots = []
+
+
+def keep(search, epoch):
+    with torch.no_grad(), batch_statistics(search.network):
+        fused_y = search.network(watched.over_under_y.to(search.device), search.node_mix()).cpu()
+    omega = {name: weight.detach().clone() for name, weight in search.network.named_parameters()}
+    state = {"epoch": epoch, "genotype": search.genotype(), "active": search.active.clone(), "omega": omega}
+    state |= {"alpha": search.alpha.detach().clone(), "beta": search.beta.detach().clone()}
+    snapshots.append(state | {"picture": colourise(fused_y, watched.under, watched.over)[0]})
+
+
+run = run_search(config, nb.out, device=nb.device, on_epoch=keep)
+history = run.search.history
+
+# %%
+show(*plots.search_curves(history, top_p=config.top_p, features=vgg.label))
+
+# %% [markdown]
+# Read the curves with patience: every step sees other crops, and $\Gamma_N$ compares with photographs of other
+# scenes, so single values jump. `tiny` is long enough to see every part move and far too short to converge.
+#
+# $\beta$ waits for some steps, because Adam's second moments must settle before the factor above is sane.
+# Then the loss weights leave $1/19$:
+
+# %%
+show(*plots.loss_weight_curves(history, TERM_NAMES, features=vgg.label))
+
+# %% [markdown]
+# And the structure. Every row is a node, every column an operation; purple has gained weight since the start,
+# orange has lost. From the second epoch on, the weakest operation of a node is removed once its weight is below
+# $\theta$. Removed means gone: no forward pass, no gradient, no memory.
+
+# %%
+show(*maps.alpha_maps(history, features=vgg.label))
+
+# %%
+show(*maps.pruning_timeline(history, theta=config.theta, features=vgg.label))
+
+# %% [markdown]
+# Was it a search? Three things must have moved, and $\theta$ must have removed operations without ever leaving a
+# node with fewer than $P$ or bringing one back.
+
+# %% tags=["verdict"]
+first, last = snapshots[0], snapshots[-1]
+moved = [not torch.equal(first["omega"][name], weight) for name, weight in last["omega"].items()]
+print("omega moved:", sum(moved) > 0.9 * len(moved))
+print("alpha moved in every node:", bool((first["alpha"] != last["alpha"]).any(dim=1).all()))
+print("beta moved in every term:", bool((first["beta"] != last["beta"]).all()))
+print("operations were removed:", bool((first["active"] & ~last["active"]).any()))
+print("every node has at least P:", int(last["active"].sum(dim=1).min()) >= config.top_p)
+again = [later["active"] & ~earlier["active"] for earlier, later in zip(snapshots, snapshots[1:], strict=False)]
+print("none came back:", not any(bool(mask.any()) for mask in again))
+
+# %% [markdown]
+# The supernet itself already fuses. From the left: before the first step, then after each epoch.
+
+# %%
+frames = snapshots if len(snapshots) <= 8 else snapshots[:: len(snapshots) // 7]
+album = {f"after epoch {state['epoch'] + 1}": state["picture"] for state in frames}
+show(*pictures.picture_row(album, title="The supernet's picture during the search", features=vgg.label))
+
+# %% [markdown]
+# ### Does $\theta$ matter?
+#
+# The same seed again, with $\theta = 0$: nothing is ever below it, so nothing is removed. Everything else is
+# equal until the first removal of the other run. This run stops after the first epoch that prunes, and we
+# compare the operations each would retain there.
+
+# %%
+epochs = min(config.epochs, config.prune_from_epoch + 1)
+without = run_search(config.changed(theta=0.0, epochs=epochs), device=nb.device)
+pruned = next(state for state in snapshots if state["epoch"] == epochs - 1)
+rivals = {f"θ = {config.theta:g}": pruned["genotype"], "θ = 0": without.genotype}
+show(*maps.genotype_maps(rivals, features=vgg.label))
+
+# %% tags=["verdict"]
+print("theta = 0 removed:", sum(len(record["removed"]) for record in without.search.history))
+print("the other run removed some by then:", not bool(pruned["active"].all()))
+same_start = [record["train_loss"] for record in history[:1]] == [without.search.history[0]["train_loss"]]
+print("both began alike:", same_start)
+print("they lead to different genotypes:", pruned["genotype"] != without.genotype)
+
+# %% [markdown]
+# ## What was found
+#
+# At the end every node keeps its $P$ strongest operations with their weights (line 15): the *genotype*. Below is
+# the network it describes. Follow the blue wire from the dark exposure and the orange one from the bright one:
+# two branches look at their own picture, guide each other at half resolution, and decide what to attend to.
+# Their sum $F$ goes through an intensity and a light path, three times, and both are multiplied.
+
+# %%
+ends = {"under": under, "over": over, "fused": last["picture"]}
+show(*drawing.genotype_drawing(run.genotype, ends, features=vgg.label))
+
+# %% [markdown]
+# ## Train it
+#
+# The supernet is thrown away. The derived network starts from fresh weights and is trained with the loss that was
+# found, on all training scenes. Training reads the two files that the search wrote; nothing is copied by hand.
+
+# %%
+from hsds_lib.losses.space import LossWeights
+from hsds_lib.network.genotype import Genotype
+from hsds_lib.training import train_network
+
+genotype = Genotype.load(nb.out / "genotype.json")
+loss_weights = LossWeights.load(nb.out / "loss_weights.json")
+trained = train_network(genotype, loss_weights, nb.train, out=nb.out, device=nb.device)
+show(*plots.training_curves(trained.history, features=vgg.label))
+
+# %% tags=["verdict"]
+network = trained.network
+retained = {name: set(node.operations) for name, node in network.nodes.items()}
+print("it has the retained operations and no others:", retained == {n: set(o) for n, o in genotype.nodes.items()})
+sizes = [sum(weight.numel() for weight in net.parameters()) for net in (network, fresh.network)]
+print("it is smaller than the supernet:", sizes[0] < sum(weight.numel() for weight in first["omega"].values()))
+print("training lowered its loss:", trained.history[-1]["loss"] < trained.history[0]["loss"])
+
+# %% [markdown]
+# ## Look
+#
+# A validation scene: no crop of it was used to search or to train.
+
+# %%
+from hsds_lib.fusing import fuse
+from hsds_lib.losses.mef_ssim import mef_ssim_pair
+
+scene = scenes[0]
+results = {"under": scene.under, "over": scene.over, "fused": fuse(network, scene.under, scene.over)}
+results |= {"average": average(scene.under, scene.over), "Mertens": mertens(scene.under, scene.over)}
+results |= {"ref": scene.ref}
+luma = {name: split_luma(image[None])[0] for name, image in results.items()}
+scores = {name: float(mef_ssim_pair(y, luma["under"], luma["over"])) for name, y in luma.items()}
+
+# %% tags=["hero"]
+captions = {name: f"MEF-SSIM {score:.3f}" for name, score in scores.items()}
+title = f"Scene {scene.name}, fused by the network that was found (preset {preset})"
+show(*pictures.picture_row(results, captions, title=title, features=vgg.label, columns=3))
+
+# %%
+Table(("picture", "MEF-SSIM"), sorted(scores.items(), key=lambda row: -row[1]))
+
+# %% [markdown]
+# With `preset="tiny"` this network has an eighth of the paper's channels and was searched and trained for
+# seconds, on crops of a few pixels' width. Do not expect it to beat Mertens' fusion, which has been tuned by people for
+# years; the table says by how much it does not. What it shows is that the machinery works: a picture in the
+# right colours, with parts taken from both exposures, from a structure and a loss that nobody wrote down. `lesson`
+# takes minutes and gives a better one; the model that ships (notebook 0) was found and trained in the same way,
+# for longer and on real exposures.
+
+# %% tags=["verdict"]
+assert results["fused"].shape == scene.under.shape
+print("colour picture of the scene's size:", results["fused"].shape[0] == 3)
+apart = {name: float((results["fused"] - image).abs().mean()) for name, image in results.items() if name != "fused"}
+print("it is none of the other pictures:", min(apart.values()) > 0.005)
+chroma = split_luma(results["fused"][None])[1]
+print("it has colour:", float((chroma - 0.5).abs().max()) > 0.05)
+
+# %% [markdown]
+# ## The files
+#
+# Everything found is a file, and a run can be taken up from them: `hsds fuse UNDER OVER -o OUT.png --model RUN`.
+
+# %%
+notes = {
+    "genotype.json": "operations and weights of every node",
+    "loss_weights.json": "beta, and the weight of every loss",
+    "history.jsonl": "one line per search step: everything plotted above",
+    "provenance.json": "settings, versions, seeds, data of the search",
+    "model.safetensors": "the trained network, with its genotype",
+    "training.jsonl": "one line per epoch",
+    "training_provenance.json": "the same for the training",
+}
+files = sorted(nb.out.iterdir())
+Table(("file", "bytes", "holds"), [(path.name, path.stat().st_size, notes.get(path.name, "")) for path in files])
+
+# %% tags=["verdict"]
+from hsds_lib.fusing import load_model
+
+print("every file is there:", set(notes) <= {path.name for path in files})
+print("the genotype survives its file:", genotype == run.genotype)
+reloaded = fuse(load_model(nb.out, device=nb.device), scene.under, scene.over)
+print("the saved model gives the same picture:", torch.allclose(reloaded, results["fused"], atol=1e-4))
+
+# %% [markdown]
+# ## Try
+#
+# - Set `theta=0.03`, then `0.08`, and run again. How many operations are left, and when do they go?
+# - Change `seed`. Which operations and which losses stay on top? What does that say about a run this short?
+# - Run `preset="lesson"`. Does $\Gamma_H$ fall? Is the picture better, and by which measure?
+#
+# `preset="paper"` runs the paper's sizes: full width, 256 × 256 crops, ten epochs of search and sixty of
+# training. Add `data="sice"` (a folder in `HSDS_DATA`) for the paper's data: on the twelve embedded scenes the
+# epochs are short.
+
+# %% [markdown]
+# ## Recap
+#
+# - Two levels: the lower trains $\omega$; the upper moves $\alpha$ by the validation loss and $\beta$ by
+#   $\Gamma_H$, each on the half of the data that $\omega$ does not see.
+# - $\Gamma_H$ does not contain $\beta$. Its gradient must go through the training step, and one forward-mode pass
+#   gives it exactly.
+# - $\theta$ prunes during the search and changes its course; $P$ decides what is retained at its end.
+#
+# **Pitfalls**
+#
+# - Line 8 of Algorithm 1 loops until $P$ operations are left. If the smallest weight is not below $\theta$, that
+#   loop never ends; here, as in any working code, at most one goes per node and step.
+# - Line 3 has no step size. It is not harmless: $\beta$'s gradient is proportional to it.
+# - With random VGG-16 features $\Gamma_H$ still measures a distance between pictures, but not the paper's.
+# - One run is one draw. A genotype is a result only if it comes again with other seeds.
+#
+# **Further reading**
+#
+# - Wu, Fu, Liu, Ma, Fan and Liu: *Hybrid-Supervised Dual-Search: Leveraging Automatic Learning for Loss-free
+#   Multi-Exposure Image Fusion*, AAAI 2024.
+# - Liu, Simonyan and Yang: *DARTS: Differentiable Architecture Search*, ICLR 2019.
+# - Baydin, Pearlmutter, Radul and Siskind: *Automatic Differentiation in Machine Learning: a Survey*, JMLR 2018,
+#   for the forward mode.
+#
+# **Next:** back to [the map](00_start_here.ipynb); the notebooks on each part are on their way.
+
+# %%
+nb.colophon(features=vgg.label)
