@@ -24,7 +24,7 @@ from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.network.operations import BatchNorm
 from hsds_lib.runtime import Progress, RunError, atomic_path, fingerprint, pick_device, provenance, seeded, write_json
-from hsds_lib.search.run import endless, referenced_scenes
+from hsds_lib.scenes import endless, referenced_scenes
 
 
 @dataclass

@@ -12,6 +12,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor
 
 from hsds_lib.course.maps import operation_label
+from hsds_lib.course.pictures import luma
 from hsds_lib.course.style import (
     BLUE,
     GREEN,
@@ -84,8 +85,8 @@ def genotype_drawing(
 
     Args:
         genotype: what the search found.
-        pictures: RGB ``(3, H, W)`` in [0, 1] for the names ``under``, ``over`` and ``fused``, drawn small at
-            the two inputs and the output; any may be missing.
+        pictures: RGB ``(3, H, W)`` in [0, 1] for the names ``under``, ``over`` and ``fused``; their luma, which
+            is all that the network sees, is drawn small at the inputs and the output. Any may be missing.
         features: ``VGG16.label`` when the search depended on VGG-16 features.
 
     Returns:
@@ -230,12 +231,12 @@ def _terminal(pen: _Pen, place: Point, role: str, picture: Tensor | None) -> Non
         return
     short = min(picture.shape[-2:])
     top, left = ((length - short) // 2 for length in picture.shape[-2:])
-    square = picture[:, top : top + short, left : left + short].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+    square = luma(picture.detach().cpu())[top : top + short, left : left + short]
     extent = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
-    pen.axes.imshow(square, extent=extent, zorder=3)
+    pen.axes.imshow(square.numpy(), cmap="gray", vmin=0, vmax=1, extent=extent, zorder=3)
     corner = (x - side / 2, y - side / 2)
     pen.axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=ROLES[role], lw=2.2, zorder=4))
-    pen.say((x, y - side / 2 - 0.12), role, size=9, colour=INK)
+    pen.say((x, y - side / 2 - 0.12), f"{role} Y", size=9, colour=INK)
     pen.axes.set(xlim=(0, WIDTH), ylim=(0, _HEIGHT))  # imshow changes them
 
 

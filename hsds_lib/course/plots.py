@@ -133,16 +133,22 @@ def term_bars(
     figure = new_figure(0.8 + 0.235 * len(values))
     left, right = figure.subplots(1, 2, sharey=True)
     names = list(values)
-    for axes, numbers in ((left, values), (right, gradients)):
-        for row, name in enumerate(names):
-            axes.barh(row, numbers[name], color=_colour(name), **_hatch(name, features), height=0.72)
-        axes.grid(axis="x", color=PALE, lw=0.8)
+    alive = [norm for norm in gradients.values() if norm > 0]
+    right.set(xscale="log", xlim=(min(alive) / 2, 2 * max(alive)) if alive else (0.1, 1))
+    for row, name in enumerate(names):
+        left.barh(row, values[name], color=_colour(name), **_hatch(name, features), height=0.72)
+        if gradients[name] > 0:  # no bars: a logarithmic axis has no zero to start from
+            right.plot(gradients[name], row, "o", ms=8, mfc=_colour(name), mec=BLACK, mew=0.5)
+        else:
+            right.text(0.02, row, "no gradient", transform=right.get_yaxis_transform(), va="center", color=VERMILION)
+    for axes in (left, right):
+        axes.grid(color=PALE, lw=0.8)
         axes.set_axisbelow(True)
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
     left.axvline(0, color=GREY, lw=0.8)
     left.set(title="value", xlabel="loss (no unit)")
-    right.set(title="norm of the gradient", xlabel="with respect to the fused picture (logarithmic)", xscale="log")
+    right.set(title="norm of the gradient", xlabel="with respect to the fused picture (logarithmic)")
     families = dict(_FAMILIES[name.split("_")[0]] for name in names)
     handles = [Patch(color=colour, label=family) for family, colour in families.items()]
     right.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ INK, GREY, PALE = "#222222", "#7A7A7A", "#E6E6E6"
 ROLES = {"under": BLUE, "over": ORANGE, "ref": GREEN, "fused": VERMILION, "natural": PURPLE}
 """The same colour for the same kind of image in every figure (the palette of Okabe and Ito)."""
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": 9.5,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",

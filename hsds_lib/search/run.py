@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from torch.nn import functional
 
 from hsds_lib.config import SearchConfig
-from hsds_lib.images.pairs import Batch, PairBatches, Scene, Split, load_naturals, load_scenes
-from hsds_lib.images.reference import attach_references
+from hsds_lib.images.pairs import Batch, PairBatches, Scene, load_naturals
 from hsds_lib.losses.features import load_vgg16
-from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.losses.space import SPACES, LossWeights
 from hsds_lib.losses.terms import prepare_targets
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.network.operations import batch_statistics
 from hsds_lib.runtime import Progress, fingerprint, pick_device, provenance, write_json
+from hsds_lib.scenes import endless, halves, referenced_scenes
 from hsds_lib.search.dual import DualSearch, term_gradient_norms
-
-SCORED_SIDE = 160  # pixels; shorter side of the copies on which candidate references are compared
 
 
 @dataclass(frozen=True)
@@ -36,33 +34,6 @@ class SearchRun:
     loss_weights: LossWeights
     train_scenes: list[Scene]
     val_scenes: list[Scene]
-
-
-def referenced_scenes(data: str, split: Split, *, seed: int, limit: int | None = None) -> list[Scene]:
-    """Load scenes, and give those without a reference the best of several classical fusions by MEF-SSIM."""
-    scenes = load_scenes(data, split, seed=seed, limit=limit)
-
-    def score(*luma: torch.Tensor) -> float:
-        # Reduced copies rank the candidates alike and cost a tenth.
-        scale = min(1.0, SCORED_SIDE / min(luma[0].shape[-2:]))
-        return float(mef_ssim_pair(*(functional.interpolate(y, scale_factor=scale, mode="area") for y in luma)))
-
-    return attach_references(scenes, score)
-
-
-def halves(scenes: list[Scene], generator: torch.Generator) -> tuple[list[Scene], list[Scene]]:
-    """Split the training set at random into a half for omega and a half for alpha and beta (paper)."""
-    if len(scenes) < 2:
-        raise ValueError(f"a search needs at least 2 training scenes, one for each level; given: {len(scenes)}")
-    order = torch.randperm(len(scenes), generator=generator).tolist()
-    middle = len(scenes) // 2
-    return [scenes[i] for i in order[:middle]], [scenes[i] for i in order[middle:]]
-
-
-def endless(batches: PairBatches) -> Iterator[Batch]:
-    """Pass after pass over the scenes, shuffled anew each time."""
-    while True:
-        yield from batches
 
 
 def run_search(
@@ -102,22 +73,16 @@ def run_search(
     progress = Progress(config.epochs * steps, label="search", show=show)
     probe = next(iter(train))
     gradients = {"start": term_gradients(search, probe)}
-    history = _open_history(out)
-    try:
-        if on_epoch is not None:
-            on_epoch(search, -1)
+    tell = on_epoch or (lambda search, epoch: None)
+    tell(search, -1)
+    with _history_file(out) as history, closing(progress):
         for epoch in range(config.epochs):
             for _ in range(steps):
                 record = search.step(next(train_batches), next(val_batches), epoch=epoch)
-                _append(history, record)
+                print(json.dumps(record, allow_nan=False), file=history, flush=True)
                 progress.step()
             progress.line(_epoch_line(epoch, config.epochs, search.history[-steps:]))
-            if on_epoch is not None:
-                on_epoch(search, epoch)
-    finally:
-        progress.close()
-        if history is not None:
-            history.close()
+            tell(search, epoch)
     gradients["end"] = term_gradients(search, probe)
     run = SearchRun(search, search.genotype(), search.loss_weights(), train_scenes, val_scenes)
     if out is not None:
@@ -140,17 +105,12 @@ def _refuse_finished(out: Path | None) -> None:
         raise FileExistsError(f"{out} already holds a finished search; name another folder, or remove this one")
 
 
-def _open_history(out: Path | None) -> TextIO | None:
+def _history_file(out: Path | None) -> TextIO:
+    """A line a step, flushed, so that a run can be watched and what it did survives an interruption."""
     if out is None:
-        return None
+        return open(os.devnull, "w", encoding="utf-8")
     Path(out).mkdir(parents=True, exist_ok=True)
     return (Path(out) / "history.jsonl").open("w", encoding="utf-8")
-
-
-def _append(history: TextIO | None, record: dict[str, Any]) -> None:
-    if history is not None:
-        history.write(json.dumps(record, allow_nan=False) + "\n")
-        history.flush()
 
 
 def _epoch_line(epoch: int, epochs: int, records: list[dict[str, Any]]) -> str:

@@ -17,8 +17,9 @@ from hsds_lib.losses.features import VGG16, load_vgg16
 from hsds_lib.losses.terms import prepare_targets, term_vector
 from hsds_lib.network.operations import BatchNorm, batch_statistics
 from hsds_lib.runtime import RunError
+from hsds_lib.scenes import halves
 from hsds_lib.search.dual import DualSearch
-from hsds_lib.search.run import halves, run_search, term_gradients
+from hsds_lib.search.run import run_search, term_gradients
 
 SMALL = preset("tiny").search.changed(width=0.0625, crop=32, batch_size=1, beta_warmup=1, prune_from_epoch=0)
 

@@ -1,0 +1,50 @@
+"""The scenes that a search or a training reads: every one with a reference, in halves, in endless batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.nn import functional
+
+from hsds_lib.images.pairs import Batch, PairBatches, Scene, Split, load_scenes
+from hsds_lib.images.reference import attach_references
+from hsds_lib.losses.mef_ssim import mef_ssim_pair
+
+SCORED_SIDE = 160  # pixels; shorter side of the copies on which candidate references are compared
+
+
+def referenced_scenes(data: str, split: Split, *, seed: int, limit: int | None = None) -> list[Scene]:
+    """Load scenes, and give those without a reference the best of several classical fusions by MEF-SSIM.
+
+    Args:
+        data: a data set's name or a folder, as for :func:`hsds_lib.images.pairs.load_scenes`.
+        split: ``train``, ``val`` or ``test``.
+        seed: of simulated exposures and drawn splits.
+        limit: load the first so many scenes only.
+
+    Returns:
+        Scenes that all have a reference; ``ref_origin`` says where it comes from.
+    """
+
+    def score(*luma: torch.Tensor) -> float:
+        # Reduced copies rank the candidates alike and cost a tenth.
+        scale = min(1.0, SCORED_SIDE / min(luma[0].shape[-2:]))
+        return float(mef_ssim_pair(*(functional.interpolate(y, scale_factor=scale, mode="area") for y in luma)))
+
+    return attach_references(load_scenes(data, split, seed=seed, limit=limit), score)
+
+
+def halves(scenes: list[Scene], generator: torch.Generator) -> tuple[list[Scene], list[Scene]]:
+    """Split the training set at random into a half for omega and a half for alpha and beta (paper)."""
+    if len(scenes) < 2:
+        raise ValueError(f"a search needs at least 2 training scenes, one for each level; given: {len(scenes)}")
+    order = torch.randperm(len(scenes), generator=generator).tolist()
+    middle = len(scenes) // 2
+    return [scenes[i] for i in order[:middle]], [scenes[i] for i in order[middle:]]
+
+
+def endless(batches: PairBatches) -> Iterator[Batch]:
+    """Pass after pass over the scenes, shuffled anew each time."""
+    while True:
+        yield from batches
