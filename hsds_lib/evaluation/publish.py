@@ -23,7 +23,7 @@ FILES = (
     *("model.safetensors", "genotype.json", "loss_weights.json", "history.jsonl", "provenance.json"),
     *("training.jsonl", "training_provenance.json"),
 )
-EXAMPLE_SCENE = "astronaut-3"  # of the embedded test scenes, which no training sees and which may be shown
+EXAMPLE_SCENE = "astronaut-2"  # of the embedded test scenes, which no training sees and which may be shown
 EXAMPLE_SIDE = 400  # pixels
 
 
