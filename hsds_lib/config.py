@@ -80,11 +80,12 @@ PRESETS: dict[str, Preset] = {
     # Seconds: for notebooks and tests. Few steps need large ones.
     "tiny": Preset(
         search=SearchConfig(
-            width=0.125, epochs=3, steps_per_epoch=3, crop=32, lr_omega=5e-3, lr_alpha=0.3, lr_beta=0.1,
+            width=0.25, epochs=3, steps_per_epoch=3, crop=32, lr_omega=5e-3, lr_alpha=0.3, lr_beta=0.1,
             theta=0.06, beta_warmup=2,
         ),
         train=TrainConfig(
-            epochs=3, steps_per_epoch=20, batch_size=2, crop=48, lr=2e-2, schedule="cosine", separate_statistics=True,
+            epochs=3, steps_per_epoch=20, batch_size=2, crop=64, lr=5e-3, schedule="cosine", separate_statistics=True,
+            recalibration_batches=8,
         ),
     ),
     # Minutes on a laptop.

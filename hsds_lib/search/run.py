@@ -72,7 +72,7 @@ def run_search(
     steps = config.steps_per_epoch or len(train)
     progress = Progress(config.epochs * steps, label="search", show=show)
     probe = next(iter(train))
-    gradients = {"start": term_gradients(search, probe)}
+    gradients = {} if out is None else {"start": term_gradients(search, probe)}
     tell = on_epoch or (lambda search, epoch: None)
     tell(search, -1)
     with _history_file(out) as history, closing(progress):
@@ -83,9 +83,9 @@ def run_search(
                 progress.step()
             progress.line(_epoch_line(epoch, config.epochs, search.history[-steps:]))
             tell(search, epoch)
-    gradients["end"] = term_gradients(search, probe)
     run = SearchRun(search, search.genotype(), search.loss_weights(), train_scenes, val_scenes)
     if out is not None:
+        gradients["end"] = term_gradients(search, probe)
         facts = {"vgg": vgg.source, "term_gradient_norms": gradients, "seconds": round(time.perf_counter() - began, 1)}
         _write(run, config, out, facts)
     return run

@@ -159,9 +159,10 @@ def test_without_contrast_the_loss_is_not_searched(vgg: VGG16, batches: list[Bat
 def test_each_half_of_gamma_searches_another_loss(
     contrast: str, searched: DualSearch, vgg: VGG16, batches: list[Batch]
 ) -> None:
-    half = run(SMALL.changed(contrast=contrast), vgg, batches, steps=3)
+    half = run(SMALL.changed(contrast=contrast, theta=0.09), vgg, batches, steps=4)
     assert (half.beta != 0).all()
-    assert half.history[1]["loss_mix"] != searched.history[1]["loss_mix"]
+    # Not the first step on beta: that of Adam knows only signs.
+    assert half.history[3]["loss_mix"] != searched.history[3]["loss_mix"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_term(vgg: VGG16, batches: list[Batch]) -> None:
