@@ -114,6 +114,8 @@ def fuse_files(network: FusionNet, under: str | Path, over: str | Path, out: str
     """
     if Path(out).suffix.lower() not in IMAGE_SUFFIXES:
         raise ImageError(f"cannot write '{out}': its name must end in one of {', '.join(IMAGE_SUFFIXES)}")
+    if Path(under).resolve() == Path(over).resolve():
+        raise ImageError(f"'{under}' was given for both exposures; give two different photographs of one scene")
     darker, brighter = read_pair(under, over)
     swapped = bool(split_luma(darker[None])[0].mean() > split_luma(brighter[None])[0].mean())
     if swapped:

@@ -53,7 +53,8 @@ def test_fuse_folder_skips_a_bad_scene_and_exits_with_1(
     ("words", "sentence"),
     [
         (["fuse", "a.png", "-o", "x.png"], "give either UNDER and OVER, or --pairs DIR"),
-        (["fuse", "gone.png", "gone.png", "-o", "x.png"], "gone.png"),
+        (["fuse", "gone.png", "lost.png", "-o", "x.png"], "gone.png"),
+        (["fuse", "a.png", "a.png", "-o", "x.png"], "'a.png' was given for both exposures"),
         (["fuse", "--pairs", "gone", "-o", "x"], "'gone' holds no scenes"),
         (["fuse", "a.png", "b.png", "-o", "x.png", "--model", "gone"], "no trained model at gone"),
         (["fuse", "a.png", "b.png", "-o", "x.png", "--device", "tpu"], "device 'tpu' is unknown"),

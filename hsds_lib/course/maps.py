@@ -179,7 +179,7 @@ def genotype_maps(genotypes: Mapping[str, Genotype], *, features: str = "") -> t
         axes.set_title(name)
     label_map(grid)
     figure.colorbar(image, ax=grid, pad=0.015).set_label("weight of the retained operation")
-    frame = Patch(facecolor="none", edgecolor=VERMILION, lw=2, label="not retained by all")
+    frame = Patch(facecolor="none", edgecolor=VERMILION, lw=2, label="retained by one of them only")
     grid[0, 0].legend(handles=[frame], loc="lower left", bbox_to_anchor=(0, 1.06), labelcolor=BLACK)
     headline(figure, "Retained operations")
     retained = int((tables[next(iter(tables))] > 0).sum())

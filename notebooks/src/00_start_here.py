@@ -83,7 +83,7 @@ show(*pictures.exposure_loss(shot.under, shot.over))
 
 # %% [markdown]
 # Count it. A pixel is *lost* where its luma $Y$ is within 2 % of black or white. The rows below show how much
-# each exposure loses, and how much both lose at once: only there is nothing left to fuse.
+# each exposure loses, and how much both lose at once: there, little is left to fuse.
 
 # %%
 lost = {role: torch.stack(pictures.lost(getattr(shot, role))).any(0) for role in ("under", "over")}
@@ -161,10 +161,12 @@ apart = {name: float((fused - results[name]).abs().mean()) for name in ("under",
 print("it is none of the other pictures:", min(apart.values()) > 0.005)
 
 # %% [markdown]
-# Read such numbers with care. MEF-SSIM asks whether *local* contrast of the exposures is kept; it does not see
+# Read such numbers with care, and do not trust one scene: on 13 real validation scenes Mertens' fusion has the higher
+# MEF-SSIM, 0.978 against 0.957 for this model (`hsds_lib/models/default/validation.json`; the average: 0.919).
+# MEF-SSIM asks whether *local* contrast of the exposures is kept; it does not see
 # the brightness of large areas, so a picture that is far too bright can score well, and the reference does not
-# reach 1. Some pixels of a scene *are* black or white, so no picture loses none. And one scene says little: the
-# card beside the model gives its score over many, and how it was trained.
+# reach 1. Some pixels of a scene *are* black or white, so no picture loses none. The card beside the model says
+# how it was trained: towards references that, for most scenes, are the best of several Mertens-like fusions.
 #
 # ## Your own two photographs
 #
