@@ -293,6 +293,7 @@ def keep(search, epoch):
     snapshots.append(state | {"picture": colourise(fused_y, watched.under, watched.over)[0]})
 
 
+# %%
 run = run_search(config, nb.out, device=nb.device, on_epoch=keep)
 history = run.search.history
 
