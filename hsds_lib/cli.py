@@ -119,7 +119,7 @@ def search(
     from hsds_lib.config import preset as find_preset
 
     config = find_preset(preset).search.changed(
-        data=data, theta=theta, top_p=top_p, seed=seed, epochs=epochs, **_assignments(settings)
+        **_merged(settings, data=data, theta=theta, top_p=top_p, seed=seed, epochs=epochs)
     )
     from hsds_lib.search.run import run_search
 
@@ -149,9 +149,8 @@ def train(
 
     genotype, weights = Genotype.load(run / "genotype.json"), LossWeights.load(run / "loss_weights.json")
     searched = read_json(run / "provenance.json")["config"]["data"]
-    config = find_preset(preset).train.changed(
-        data=data or searched, seed=seed, epochs=epochs, **_assignments(settings)
-    )
+    given = _merged(settings, data=data, seed=seed, epochs=epochs)
+    config = find_preset(preset).train.changed(**({"data": searched} | given))
     from hsds_lib.training import train_network
 
     result = train_network(genotype, weights, config, out=run, device=device)
@@ -177,6 +176,16 @@ def report(
     typer.echo(f"open {out / 'index.html'}")
     if not all(result.ok for result in results):
         raise typer.Exit(1)
+
+
+def _merged(settings: list[str] | None, **options: Any) -> dict[str, Any]:
+    """Join options with --set; None means not given, and a setting given both ways is refused."""
+    given = {name: value for name, value in options.items() if value is not None}
+    assigned = _assignments(settings)
+    twice = sorted(set(given) & set(assigned))
+    if twice:
+        raise UsageError(f"'{twice[0]}' was given as an option and with --set; give it once")
+    return given | assigned
 
 
 def _assignments(texts: list[str] | None) -> dict[str, Any]:

@@ -60,6 +60,8 @@ def test_fuse_folder_skips_a_bad_scene_and_exits_with_1(
         (["fuse", "a.png", "b.png", "-o", "x.png", "--device", "tpu"], "device 'tpu' is unknown"),
         (["search", "--out", "run", "--preset", "huge"], "preset 'huge' is unknown"),
         (["search", "--out", "run", "--set", "tetha=1"], "unknown setting 'tetha'"),
+        (["search", "--out", "run", "--theta", "0.1", "--set", "theta=0.2"], "'theta' was given as an option and with"),
+        (["search", "--out", "run", "--set", "theta=2"], "setting 'theta' = 2: Input should be less than"),
         (["search", "--out", "run", "--set", "theta"], "'theta' is not NAME=VALUE"),
         (["search", "--out", "run", "--preset", "tiny", "--data", "gone"], "gone"),
         (["train", "--run", "gone"], "genotype.json does not exist"),
