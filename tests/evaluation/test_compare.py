@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from hsds_lib.evaluation.compare import METHODS, compare, picture_score
-from hsds_lib.fusing import load_model
+from hsds_lib.fusing import MODELS, load_model
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.io import read_pair
 from hsds_lib.images.pairs import load_scenes
+from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.runtime import read_json
 
 
 @pytest.mark.parametrize("scene", ["Arno", "Venice", "Office"])
@@ -41,3 +43,30 @@ def test_compare_scores_every_method_on_every_scene() -> None:
     for row in table.values():
         assert tuple(row) == METHODS and all(0 < value <= 1 for value in row.values())
         assert len(set(row.values())) == 3
+
+
+def test_the_shipped_scores_are_those_of_the_shipped_model(data_root: Path) -> None:
+    shipped = read_json(MODELS / "default" / "validation.json")
+    scenes = [scene for scene in load_scenes("mefb", "val") if scene.name in {"Museum1", "Church"}]
+    assert len(scenes) == 2
+    for name, row in compare(load_model("default", device="cpu"), scenes).items():
+        # 8-bit rounding can tip either way on another machine.
+        assert row == pytest.approx(shipped["scenes"][f"mefb/{name}"], abs=5e-4)
+    means = shipped["mean"]
+    for method in METHODS:
+        scores = [row[method] for row in shipped["scenes"].values()]
+        assert means[method] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
+
+
+def test_the_shipped_files_belong_together_and_trained_on_no_validation_or_test_scene() -> None:
+    folder = MODELS / "default"
+    network, genotype = load_model("default", device="cpu"), Genotype.load(folder / "genotype.json")
+    held = {name: set(network.node(name).operations) for name in NODES}
+    assert held == {name: set(retained) for name, retained in genotype.nodes.items()}
+    torch.testing.assert_close(network.mix, genotype.mix().float())
+    origin = read_json(folder / "training_provenance.json")
+    split = read_json(MODELS.parent / "images" / "mefb_split.json")
+    assert origin["genotype"] == genotype.model_dump()
+    used = {name.removeprefix("mefb/") for name in origin["train_scenes"] if name.startswith("mefb/")}
+    assert used == set(split["train"]) and not used & {*split["val"], *split["test"]}
+    assert sum(w.numel() for w in network.parameters()) == 55_133
