@@ -12,18 +12,16 @@ from torch import Tensor
 
 from hsds_lib.config import SearchConfig
 from hsds_lib.images.pairs import Batch
-from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma_h, gamma_n, gamma_r
+from hsds_lib.losses.contrast import gamma_h, gamma_n, gamma_r
 from hsds_lib.losses.features import VGG16
 from hsds_lib.losses.space import SPACES, LossWeights, initial_beta, mixture, weighted_loss
-from hsds_lib.losses.terms import PERCEPTUAL_LAYERS, Targets, prepare_targets, term_vector
+from hsds_lib.losses.terms import Targets, encode_fused, prepare_targets, term_vector
 from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, batch_statistics, softmax_active
 from hsds_lib.runtime import RunError, seeded
 from hsds_lib.search.hypergradient import Weights, beta_gradient, jacobian_vector, preconditioner
 from hsds_lib.search.wsras import prune_step, retain
-
-_ALL_LAYERS = tuple(dict.fromkeys((*PERCEPTUAL_LAYERS, *CONTRAST_LAYERS)))
 
 _CONTRASTS: dict[str, Callable[[dict[str, Tensor], Targets], Tensor]] = {
     "hybrid": gamma_h,
@@ -119,7 +117,7 @@ class DualSearch:
         with batch_statistics(self.network):
             targets = prepare_targets(batch, self.vgg, contrast=True)
             fused = self.network(batch.over_under_y, self.node_mix())
-            features = self.vgg(fused, _ALL_LAYERS)
+            features = encode_fused(fused, self.vgg, contrast=True)
             gamma = _CONTRASTS[self.config.contrast](features, targets)
             spread = self._beta_step(gamma, descent)
             terms = term_vector(fused, targets, features=features, names=self.names)

@@ -10,102 +10,14 @@ import nbformat
 import papermill
 import pytest
 from bs4 import BeautifulSoup, Tag
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
 from hsds_lib.course import kernel
-from hsds_lib.course.source import versions
 from hsds_lib.reports import execute
-from hsds_lib.reports.execute import ReportResult, known_parameters, run_reports
-from hsds_lib.reports.formulas import FormulaError, latex_output, to_html, to_mathml
-from hsds_lib.reports.page import loads_from_elsewhere, markdown_html, report_page
-from hsds_lib.reports.record import duration, write_index
-
-GOOD = r"""
-# %% [markdown]
-# # 1 · A *good* one
-#
-# [![Badge](https://example.org/badge.svg)](https://example.org/launch) Inline $a_k$, and displayed:
-#
-# $$\min_{\alpha} \Gamma_H(\alpha) \tag{3}$$
-#
-# Read [the bad one](02_bad.ipynb#part) and [the readme](../README.md).
-
-# %% tags=["parameters"]
-preset: str = "tiny"  # tiny | lesson | paper
-theta: float = 0.05  # pruning threshold
-
-# %%
-import os
-import warnings
-
-from matplotlib import pyplot as plt
-
-from hsds_lib.course.figures import show
-
-print("preset", preset, "theta", theta)
-warnings.warn("something to know", stacklevel=1)
-
-# %% tags=["hero"]
-figure, axes = plt.subplots(figsize=(3, 2))
-axes.plot([0, 1, 0])
-show(figure, alt="A line that <rises> & falls.")
-
-# %%
-from ipywidgets import IntSlider
-
-IntSlider(value=3)
-
-# %% tags=["hide-input"]
-print("data folder:", os.environ.get("HSDS_DATA"))
-
-# %% tags=["raises-exception"]
-raise KeyError("meant to be shown")
-
-# %%
-with open("left_behind.txt", "w") as file:
-    print("kept", file=file)
-"""
-BAD = """
-# %% [markdown]
-# # 2 · A bad one
-
-# %% tags=["parameters"]
-preset: str = "tiny"  # tiny | lesson | paper
-
-# %%
-print("it went well until here")
-
-# %%
-raise ValueError(f"no such preset as {preset}")
-
-# %%
-print("this is never said")
-"""
-
-
-@pytest.fixture(scope="module")
-def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of notebooks as the builder would name them; what they store does not matter to a report."""
-    folder = tmp_path_factory.mktemp("checkout") / "notebooks"
-    for name, text in {"01_good": GOOD, "02_bad": BAD}.items():
-        source = folder / "src" / f"{name}.py"
-        source.parent.mkdir(parents=True, exist_ok=True)
-        source.write_text(text.lstrip(), encoding="utf-8")
-        for path, notebook in versions(source, folder).items():
-            nbformat.write(notebook, path)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def reports(notebooks: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ReportResult]]:
-    """Both notebooks executed once, into a relative folder."""
-    work = tmp_path_factory.mktemp("work")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(work)
-        patch.setenv("HSDS_DATA", "/some/photographs")
-        results = run_reports(parameters={"preset": "lesson", "theta": 0.25}, out="reports", notebooks=notebooks)
-    return work / "reports", results
+from hsds_lib.reports.execute import known_parameters, run_reports
+from hsds_lib.reports.page import loads_from_elsewhere
+from hsds_lib.reports.record import write_index
 
 
 def _page(out: Path, name: str) -> BeautifulSoup:
@@ -374,70 +286,3 @@ def test_only_the_paper_preset_has_no_time_limit(notebooks, tmp_path, monkeypatc
     for preset in ("tiny", "paper"):
         run_reports(["02_bad"], parameters={"preset": preset}, out=tmp_path, notebooks=notebooks)
     assert limits == [600, None]
-
-
-def _html(*outputs: Any) -> str:
-    notebook = new_notebook(
-        cells=[new_markdown_cell("# T"), new_code_cell("x", execution_count=1, outputs=list(outputs))]
-    )
-    facts = {"name": "t", "title": "T", "status": "ok", "error": None, "failed_cell": None}
-    return report_page(notebook, {**facts, "summary": [], "details": []}, pages=[])
-
-
-def test_page_prefers_html_and_draws_latex_outputs():
-    table = new_output("execute_result", data={"text/html": "<table><td>7</td></table>", "text/plain": "seven"})
-    page = _html(table, new_output("display_data", data={"text/latex": "$a^2$"}))
-    assert "<td>7</td>" in page
-    assert "seven" not in page
-    assert "<msup>" in page
-
-
-def test_page_escapes_what_cells_print():
-    page = _html(new_output("stream", name="stdout", text="<script>alert(1)</script>"))
-    assert "<script>" not in page
-
-
-@pytest.mark.parametrize(
-    "tex",
-    [
-        r"\min_{\alpha,\beta} \Gamma_H(\omega^{*}(\alpha,\beta);\alpha) \tag{1}",
-        r"\begin{aligned} a &= b \\ c &= d \end{aligned} \tag{2}",
-        r"\sum_{i} \frac{\lVert \phi_i(I_f) - \phi_i(I_r) \rVert_2^2}{\sum_{m=1}^{M} \lVert x \rVert_1 + \epsilon}",
-        r"\frac{\partial \Gamma}{\partial \beta_k} = -\xi\, \mathrm{mix}_k \Bigl( J_k - \sum_j J_j \Bigr)",
-        r"\operatorname*{arg\,min}_{\omega} \mathcal{L}_{\text{train}}, \boldsymbol{\alpha} \in \mathbb{R}^{15}",
-        r"\begin{cases} 1 & x > 0 \\ 0 & \text{else} \end{cases}",
-    ],
-)
-def test_formulas_of_the_course_can_be_drawn(tex):
-    assert to_mathml(tex, display=True).startswith("<math")
-
-
-def test_only_tagged_formulas_are_numbered():
-    assert "(1)" not in to_mathml(r"\begin{equation} a = b \end{equation}", display=True)
-    assert "(7)" in to_mathml(r"a = b \tag{7}", display=True)
-
-
-def test_formula_that_cannot_be_drawn_stays_readable():
-    with pytest.raises(FormulaError, match="nosuchcommand"):
-        to_mathml(r"\nosuchcommand{x}", display=False)
-    shown = to_html(r"\nosuchcommand{x} < 1", display=False)
-    assert 'class="tex"' in shown
-    assert r"\nosuchcommand{x} &lt; 1</code>" in shown
-
-
-@pytest.mark.parametrize(("text", "displayed"), [("$a$", False), ("$$a$$", True), (r"\(a\)", False), ("a", True)])
-def test_latex_output_takes_the_delimiters_off(text, displayed):
-    shown = latex_output(text)
-    assert ('display="block"' in shown) == displayed
-    assert "$" not in shown
-
-
-def test_dollars_in_code_are_left_alone():
-    assert "<math" not in markdown_html("Set `$HOME$`.\n\n```bash\necho $HOME$\n```\n")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.04, "0.0 s"), (73.2, "73 s"), (720, "12 min"), (12_000, "3 h 20 min")]
-)
-def test_duration_in_words(seconds, words):
-    assert duration(seconds) == words
