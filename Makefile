@@ -33,10 +33,10 @@ lab: setup ## open JupyterLab on the first notebook
 report: setup ## execute the notebooks into reports/*.html
 	$(PY) -m hsds_lib report $(ARGS)
 
-test: setup ## linter, notebooks against their sources, then pytest and nbval in one run
+test: setup ## linter, notebooks against their sources, then pytest, docstring examples and nbval in one run
 	$(PY) -m ruff check
 	$(PY) -m hsds_lib.course.build --check
-	$(PY) -m pytest tests $(wildcard notebooks/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
+	$(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
 
 lint: setup ## linter and type checker
 	$(PY) -m ruff check $(ARGS)

@@ -117,9 +117,7 @@ def _from_to(history: Sequence[Record], key: str) -> str:
 
 
 @styled
-def term_bars(
-    values: Mapping[str, float], gradients: Mapping[str, float], *, features: str = ""
-) -> tuple[Figure, str]:
+def term_bars(values: Mapping[str, float], gradients: Mapping[str, float], *, features: str = "") -> tuple[Figure, str]:
     """Draw the value of every loss term and the norm of its gradient: which terms are alive.
 
     Args:

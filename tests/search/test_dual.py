@@ -104,9 +104,7 @@ def test_running_statistics_move_in_the_omega_step_only(vgg: VGG16, batches: lis
 
 
 @pytest.mark.parametrize("inner", ["sgd", "adam"])
-def test_beta_hypergradient_of_the_network_equals_double_backward(
-    inner: str, vgg: VGG16, batches: list[Batch]
-) -> None:
+def test_beta_hypergradient_of_the_network_equals_double_backward(inner: str, vgg: VGG16, batches: list[Batch]) -> None:
     """The real network, the real 19 losses and Gamma_H in float64, against autograd through the inner step."""
     exact_vgg = load_vgg16("random", seed=0).double()
     train, val = (
