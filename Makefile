@@ -36,14 +36,16 @@ report: setup ## execute the notebooks into reports/*.html
 test: setup ## linter, notebooks against their sources, then pytest, docstring examples and nbval in one run
 	$(PY) -m ruff check
 	$(PY) -m hsds_lib.course.build --check
+	$(PY) -m hsds_lib.course.index --check
 	$(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
 
 lint: setup ## linter and type checker
 	$(PY) -m ruff check $(ARGS)
 	$(PY) -m mypy
 
-notebooks: setup ## build notebooks/*.ipynb from notebooks/src/*.py
+notebooks: setup ## build notebooks/*.ipynb from notebooks/src/*.py, and the index of the paper
 	$(PY) -m hsds_lib.course.build $(ARGS)
+	$(PY) -m hsds_lib.course.index
 
 lock: ## rewrite requirements.lock and constraints.txt from pyproject.toml (ARGS=--upgrade for newer versions)
 	@bash bootstrap.sh lock $(ARGS)

@@ -104,6 +104,69 @@ def _fuse_pairs(network: Any, pairs: Path, out: Path) -> None:
 
 
 @app.command()
+def metrics(
+    fused: Annotated[Path, typer.Option(help="the fused image, or with --pairs a folder of <scene>.*")],
+    under: Annotated[Path | None, typer.Option(help="the darker exposure")] = None,
+    over: Annotated[Path | None, typer.Option(help="the brighter exposure")] = None,
+    ref: Annotated[Path | None, typer.Option(help="the reference; CC, TMQI and others need one")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="a folder of scenes: DIR/<scene>/{under,over[,ref]}.*", metavar="DIR")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="with --pairs: a row per scene, all digits", metavar="CSV")] = None,
+    workers: Annotated[int, typer.Option(help="with --pairs: processes to compute in")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of a table")] = False,
+) -> None:
+    """Score a fused image by the paper's metrics, as the paper computes them and correctly; or a folder of them.
+
+    With --pairs, what is printed are the means over the scenes in which a metric has a value. It has none, shown as -,
+    null or an empty cell, if the images are too small for it or flat.
+    """
+    import json
+
+    if pairs is None and (under is None or over is None):
+        raise UsageError("give --under and --over, or --pairs DIR; see `hsds metrics --help`")
+    if pairs is not None and (under is not None or over is not None or ref is not None):
+        raise UsageError("--pairs DIR takes under, over and ref from its scenes; give either it or the files")
+    if (pairs is None) != (out is None):
+        raise UsageError("--pairs DIR and --out CSV belong together; give both or neither")
+    from hsds_lib.evaluation.scoring import score_files, score_table
+
+    bad = False
+    if pairs is not None:
+        assert out is not None
+        scores, bad = _score_pairs(pairs, fused, out, workers)
+    else:
+        assert under is not None and over is not None
+        scores = score_files(under, over, fused, ref)
+    typer.echo(json.dumps(scores, indent=2, allow_nan=False) if as_json else score_table(scores))
+    if bad:
+        raise typer.Exit(1)
+
+
+def _score_pairs(pairs: Path, fused: Path, out: Path, workers: int) -> tuple[dict[str, float | None], bool]:
+    """Write the scores of a folder; give their means, and whether a scene was skipped."""
+    from tqdm import tqdm
+
+    from hsds_lib.evaluation.scoring import mean_scores, score_folder, write_scores
+    from hsds_lib.fusing import scene_folders
+
+    count, table = len(scene_folders(pairs)), {}
+    results = score_folder(pairs, fused, workers=workers)
+    for number, result in enumerate(tqdm(results, total=count, unit="scene", disable=not sys.stderr.isatty()), start=1):
+        if result.problem is None:
+            table[result.name] = result.scores
+        else:
+            tqdm.write(f"[{number}/{count}] {result.name}: skipped: {result.problem}", file=sys.stderr)
+    if table:
+        write_scores(out, table)
+        typer.echo(f"{len(table)} scenes in {out}; their means:", err=True)
+    if len(table) < count:
+        message = f"{count - len(table)} of {count} scenes could not be scored; see the lines marked 'skipped'"
+        typer.echo(message, err=True)
+    return mean_scores(list(table.values())), len(table) < count
+
+
+@app.command()
 def search(
     out: Annotated[Path, typer.Option(help="the run folder to write", metavar="RUN")],
     preset: Annotated[str, typer.Option(help="tiny (seconds), lesson (minutes) or paper (a GPU)")] = "lesson",

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Contrast = Literal["hybrid", "reference", "natural", "none"]
 
+Variant = Literal["paper", "released"]
+"""Whose formula: the paper's (everywhere the default), or that of the code its authors released."""
+
+
+def is_released(variant: str) -> bool:
+    """Say whether to follow the released code; the one place where an unknown variant is refused.
+
+    Args:
+        variant: ``"paper"`` or ``"released"``.
+
+    Returns:
+        True for ``"released"``.
+
+    Raises:
+        ValueError: for any other word.
+
+    Example:
+        >>> is_released("released"), is_released("paper")
+        (True, False)
+    """
+    if variant not in get_args(Variant):
+        raise ValueError(f"variant '{variant}' is unknown; choose one of {', '.join(get_args(Variant))}")
+    return variant == "released"
+
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def changed(self, **values: Any) -> Any:
         """A copy with some fields replaced; unknown names and bad values are one clear ``ValueError``.
@@ -29,7 +53,15 @@ class _Settings(BaseModel):
 
 
 class SearchConfig(_Settings):
-    """Settings of a dual search (Algorithm 1). The defaults are the paper's, or design decisions where it is silent."""
+    """Settings of a dual search (Algorithm 1). The defaults are the paper's, or design decisions where it is silent.
+
+    Example:
+        >>> config = SearchConfig(theta=0.06)
+        >>> config.theta, config.epochs, config.crop
+        (0.06, 10, 256)
+        >>> config.changed(epochs=2).epochs
+        2
+    """
 
     data: str = "embedded"  # a data set's name, or a folder of scenes
     seed: int = 0
@@ -47,13 +79,19 @@ class SearchConfig(_Settings):
     prune_from_epoch: int = Field(1, ge=0)  # counted from 0: the second epoch
     beta_warmup: int = Field(10, ge=0)  # steps before beta moves: Adam's second moments need them
     inner: Literal["adam", "sgd"] = "adam"  # the optimiser of omega that is unrolled
+    alpha_order: Literal["first", "second"] = "first"  # paper: first; second goes exactly through the omega step
     contrast: Contrast = "hybrid"  # Gamma_H; "none" searches no loss (ablations of Table 3)
     space: Literal["paper", "extended"] = "paper"  # loss search space
     features: Literal["auto", "imagenet", "random"] = "auto"  # weights of VGG-16
 
 
 class TrainConfig(_Settings):
-    """Settings of training the derived network. The defaults are the paper's."""
+    """Settings of training the derived network. The defaults are the paper's.
+
+    Example:
+        >>> TrainConfig().epochs, TrainConfig().batch_size
+        (60, 10)
+    """
 
     data: str = "embedded"
     seed: int = 0
@@ -70,7 +108,12 @@ class TrainConfig(_Settings):
 
 
 class Preset(_Settings):
-    """A search and the training of what it finds."""
+    """A search and the training of what it finds.
+
+    Example:
+        >>> Preset(search=SearchConfig(), train=TrainConfig()) == PRESETS["paper"]
+        True
+    """
 
     search: SearchConfig
     train: TrainConfig
@@ -102,7 +145,56 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """Look a preset up by name; an unknown name is a ``ValueError`` that lists them."""
+    """Look a preset up by name.
+
+    Args:
+        name: one of ``PRESETS``.
+
+    Returns:
+        Its settings.
+
+    Raises:
+        ValueError: for an unknown name; the known ones are listed.
+
+    Example:
+        >>> preset("paper").search.lr_alpha
+        0.2
+    """
     if name not in PRESETS:
         raise ValueError(f"preset '{name}' is unknown; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "w/o Gamma_H": {"contrast": "none"},  # beta stays uniform
+    "only Gamma_R": {"contrast": "reference"},
+    "only Gamma_N": {"contrast": "natural"},
+    "ours": {},
+    "only WR": {"theta": 0.0},  # nothing is pruned, P operations are retained
+    "only PR": {"top_p": 1},  # pruning, and the strongest operation alone is retained
+    "DARTS": {"theta": 0.0, "top_p": 1},
+}
+"""The seven rows of Table 3: what each of them changes in a search, in the paper's order."""
+
+
+def ablation(config: SearchConfig, name: str) -> SearchConfig:
+    """Take a part of the method away: the search of one row of Table 3.
+
+    Args:
+        config: the search with all parts, the row ``"ours"``.
+        name: one of ``ABLATIONS``, written as in the paper's table.
+
+    Returns:
+        A copy that differs from ``config`` in the fields that ``ABLATIONS`` names, and in no other.
+
+    Raises:
+        ValueError: for an unknown name; the known ones are listed.
+
+    Example:
+        >>> config = ablation(SearchConfig(), "DARTS")
+        >>> config.theta, config.top_p, config.contrast
+        (0.0, 1, 'hybrid')
+    """
+    if name not in ABLATIONS:
+        raise ValueError(f"ablation '{name}' is unknown; choose one of {', '.join(ABLATIONS)}")
+    return config.changed(**ABLATIONS[name])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsds_lib.images.color import colourise, split_luma
-from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, find_image, read_pair, write_rgb
+from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, check_exposures, find_image, read_pair, write_rgb
 from hsds_lib.network.fusion_net import FusionNet, derive, receptive_radius
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.runtime import pick_device
@@ -38,7 +38,17 @@ def load_model(source: str | Path = "default", *, device: str = "auto") -> Fusio
         The network in evaluation mode.
 
     Raises:
-        ModelError: no trained weights there. An untrained network is never returned.
+        ModelError: no trained weights there, or not a file this library wrote. An untrained network is never
+            returned.
+        ValueError: the device is not present.
+
+    Example:
+        >>> network = load_model("default", device="cpu")
+        >>> network.training, network(torch.rand(1, 2, 5, 7)).shape
+        (False, torch.Size([1, 1, 5, 7]))
+        >>> load_model("no-run")
+        Traceback (most recent call last):
+        hsds_lib.fusing.ModelError: no trained model at no-run; give a run folder after `hsds train`, ...
     """
     path = MODELS / "default" if str(source) == "default" else Path(source)
     if path.is_dir():
@@ -54,17 +64,41 @@ def load_model(source: str | Path = "default", *, device: str = "auto") -> Fusio
     if "genotype" not in metadata:
         raise ModelError(f"{path} does not say which genotype it belongs to; use a file that `hsds train` wrote")
     separate = metadata.get("separate_statistics") == "true"
-    network = derive(Genotype.model_validate_json(metadata["genotype"]), separate_statistics=separate)
-    network.load_state_dict(tensors)
+    try:
+        network = derive(Genotype.model_validate_json(metadata["genotype"]), separate_statistics=separate)
+        network.load_state_dict(tensors)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} holds weights and a genotype that do not fit; copy or train it again") from error
     return network.to(pick_device(device)).eval()
 
 
 @torch.no_grad()
 def fuse_luma(network: FusionNet, under_y: Tensor, over_y: Tensor, *, tile: int = DEFAULT_TILE) -> Tensor:
-    """Fuse luma ``(1, 1, H, W)``; pictures larger than a tile are done piece by piece with the same result.
+    """Fuse luma; pictures larger than a tile are done piece by piece with the same result.
 
     Every piece is computed with a margin as wide as the network can see, so no seam can arise.
+
+    Args:
+        network: a trained network in evaluation mode, on the device and in the precision of the images.
+        under_y: luma of the darker exposure, ``(B, 1, H, W)`` in [0, 1].
+        over_y: luma of the brighter exposure, same shape.
+        tile: side of the pieces, pixels, at least 2; memory grows with its square.
+
+    Returns:
+        Fused luma, ``(B, 1, H, W)`` in (-1, 1), not yet clamped.
+
+    Raises:
+        ValueError: the shapes differ or are not luma, there are no pixels, the tile is too small, or the
+            network is in training mode (its statistics would follow the picture, and differ from tile to tile).
+
+    Example:
+        >>> network = load_model("default", device="cpu")
+        >>> under_y, over_y = torch.rand(2, 1, 1, 61, 47, generator=torch.Generator().manual_seed(0))
+        >>> whole, tiled = (fuse_luma(network, under_y, over_y, tile=tile) for tile in (512, 32))
+        >>> whole.shape, bool((whole - tiled).abs().max() < 1e-4)
+        (torch.Size([1, 1, 61, 47]), True)
     """
+    _check_luma(network, under_y, over_y, tile)
     rows, columns = over_y.shape[-2:]
     # Even sizes: halving and enlarging an odd one stretches the picture, by another amount in every piece.
     pair = functional.pad(torch.cat([over_y, under_y], dim=1), (0, columns % 2, 0, rows % 2), mode="replicate")
@@ -96,21 +130,54 @@ def fuse(network: FusionNet, under: Tensor, over: Tensor, *, tile: int = DEFAULT
         tile: side of the pieces a large picture is computed in, pixels.
 
     Returns:
-        RGB ``(3, H, W)`` in [0, 1], on the CPU.
+        RGB ``(3, H, W)`` in [0, 1], on the CPU, in the type of the exposures. (The network computes in its own.)
+
+    Raises:
+        ImageError: the two are not exposures of one size, or not finite.
+        ValueError: the tile is smaller than 2 pixels, or the network is in training mode.
+
+    Example:
+        >>> from hsds_lib.images.pairs import load_scenes
+        >>> scene = load_scenes("embedded", "test", limit=1)[0]
+        >>> fused = fuse(load_model("default", device="cpu"), scene.under, scene.over)
+        >>> errors = [(image - scene.ref).abs().mean() for image in (fused, scene.under, scene.over)]
+        >>> fused.shape, bool(errors[0] < min(errors[1:]))  # nearer to the reference than either exposure
+        (torch.Size([3, 256, 256]), True)
     """
-    if under.shape != over.shape or under.ndim != 3 or under.shape[0] != 3:
-        raise ImageError(f"under {tuple(under.shape)} and over {tuple(over.shape)} must both be (3, H, W) of one size")
-    device = next(network.parameters()).device
-    under_y, over_y = (split_luma(image[None])[0].to(device) for image in (under, over))
-    fused_y = fuse_luma(network, under_y, over_y, tile=tile).cpu()
+    check_exposures(under, over)
+    under, over = under.cpu(), over.cpu()
+    weight = next(network.parameters())
+    under_y, over_y = (split_luma(image[None])[0].to(weight) for image in (under, over))
+    fused_y = fuse_luma(network, under_y, over_y, tile=tile).cpu().to(under.dtype)
     return colourise(fused_y, under[None], over[None])[0]
 
 
 def fuse_files(network: FusionNet, under: str | Path, over: str | Path, out: str | Path) -> bool:
     """Fuse two image files into a third of the same size; see :func:`hsds_lib.images.io.read_rgb` for formats.
 
+    Args:
+        network: a trained network in evaluation mode.
+        under: file of the darker exposure.
+        over: file of the brighter exposure.
+        out: file to write; the suffix decides on the format.
+
     Returns:
         Whether the two were swapped, because the file given as ``under`` is the brighter one.
+
+    Raises:
+        ImageError: a file cannot be read or written, the sizes differ, or one file was given twice.
+
+    Example:
+        >>> import tempfile
+        >>> from hsds_lib.images.pairs import load_scenes
+        >>> scene = load_scenes("embedded", "test", limit=1)[0]
+        >>> network = load_model("default", device="cpu")
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     under, over, out = (Path(name) / file for file in ("dark.png", "bright.png", "fused.png"))
+        ...     write_rgb(under, scene.under[:, :64, :64])
+        ...     write_rgb(over, scene.over[:, :64, :64])
+        ...     fuse_files(network, under, over, out), out.is_file()
+        (False, True)
     """
     if Path(out).suffix.lower() not in IMAGE_SUFFIXES:
         raise ImageError(f"cannot write '{out}': its name must end in one of {', '.join(IMAGE_SUFFIXES)}")
@@ -126,7 +193,13 @@ def fuse_files(network: FusionNet, under: str | Path, over: str | Path, out: str
 
 @dataclass(frozen=True)
 class SceneReport:
-    """What became of one scene of a folder: ``problem`` is None when it was fused."""
+    """What became of one scene of a folder: ``problem`` is None when it was fused.
+
+    Example:
+        >>> reports = [SceneReport("hall"), SceneReport("roof", problem="no image named over.* in roof")]
+        >>> [report.name for report in reports if report.problem]
+        ['roof']
+    """
 
     name: str
     problem: str | None = None
@@ -134,7 +207,25 @@ class SceneReport:
 
 
 def scene_folders(pairs: str | Path) -> list[Path]:
-    """List the scene folders in ``pairs``, sorted; none at all is an ``ImageError``."""
+    """List the scene folders of a folder.
+
+    Args:
+        pairs: a folder with one folder for each scene.
+
+    Returns:
+        At least one folder, sorted.
+
+    Raises:
+        ImageError: there is none, or ``pairs`` is no folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as pairs:
+        ...     for scene in ("roof", "hall"):
+        ...         (Path(pairs) / scene).mkdir()
+        ...     [scene.name for scene in scene_folders(pairs)]
+        ['hall', 'roof']
+    """
     root = Path(pairs)
     scenes = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     if not scenes:
@@ -147,8 +238,30 @@ def fuse_folder(network: FusionNet, pairs: str | Path, out: str | Path) -> Itera
 
     A scene that cannot be read is reported and the others go on.
 
+    Args:
+        network: a trained network in evaluation mode.
+        pairs: a folder with one folder for each scene.
+        out: folder for the pictures.
+
+    Yields:
+        What became of a scene, as soon as it is known.
+
     Raises:
         ImageError: when ``pairs`` is not a folder with scene folders in it.
+
+    Example:
+        >>> import tempfile
+        >>> from hsds_lib.images.pairs import load_scenes
+        >>> scene = load_scenes("embedded", "test", limit=1)[0]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_rgb(f"{folder}/pairs/hall/under.png", scene.under[:, :64, :64])
+        ...     write_rgb(f"{folder}/pairs/hall/over.png", scene.over[:, :64, :64])
+        ...     write_rgb(f"{folder}/pairs/roof/under.png", scene.under[:, :64, :64])  # and no over.*
+        ...     reports = list(fuse_folder(load_model("default", device="cpu"), f"{folder}/pairs", f"{folder}/fused"))
+        ...     [file.name for file in Path(folder, "fused").iterdir()]
+        ['hall.png']
+        >>> [(report.name, report.problem is None) for report in reports]
+        [('hall', True), ('roof', False)]
     """
     for scene in scene_folders(pairs):
         try:
@@ -158,6 +271,17 @@ def fuse_folder(network: FusionNet, pairs: str | Path, out: str | Path) -> Itera
             yield SceneReport(scene.name, problem=str(error))
         else:
             yield SceneReport(scene.name, swapped=swapped)
+
+
+def _check_luma(network: FusionNet, under_y: Tensor, over_y: Tensor, tile: int) -> None:
+    if under_y.shape != over_y.shape or under_y.ndim != 4 or under_y.shape[1] != 1 or 0 in under_y.shape:
+        raise ValueError(
+            f"under_y {tuple(under_y.shape)} and over_y {tuple(over_y.shape)} must both be (B, 1, H, W) of one size"
+        )
+    if tile < 2:
+        raise ValueError(f"a tile of {tile} pixels was given; give at least 2, since the network halves its pictures")
+    if network.training:
+        raise ValueError("the network is in training mode; call network.eval() before fusing pictures")
 
 
 def _exposure(scene: Path, role: str) -> Path:

@@ -38,6 +38,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Yields:
         A path in the same folder with the same suffix, removed again when the block raises.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     target = Path(folder) / "runs" / "result.txt"
+        ...     with atomic_path(target) as temporary:
+        ...         print(temporary.write_text("whole"), target.exists())
+        ...     target.read_text()
+        5 False
+        'whole'
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,14 +69,41 @@ def _umask() -> int:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically; NaN and infinity are refused with a ``ValueError``."""
+    """Write a value as indented JSON, atomically.
+
+    Args:
+        path: the file to write; missing parent folders are made.
+        value: anything that JSON can hold; NaN and infinity are a ``ValueError``.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "settings.json", {"theta": 0.05})
+        ...     read_json(Path(folder) / "settings.json")
+        {'theta': 0.05}
+    """
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read one JSON file; a missing or broken one gives a sentence that names it."""
+    """Read one JSON file; a missing or broken one gives a sentence that names it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON.
+
+    Example:
+        >>> read_json("no-run/genotype.json")
+        Traceback (most recent call last):
+        FileNotFoundError: no-run/genotype.json does not exist; give the folder or file that a run has written
+    """
     path = Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -78,10 +114,20 @@ def read_json(path: str | Path) -> Any:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Choose where to compute: ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+    """Choose where to compute.
+
+    Args:
+        name: ``auto`` (CUDA, then Apple's MPS, then the CPU), ``cpu``, ``cuda`` or ``mps``.
+
+    Returns:
+        A device that is present.
 
     Raises:
-        ValueError: when the device asked for is not present here.
+        ValueError: when the device asked for is unknown or not present here.
+
+    Example:
+        >>> pick_device("cpu")
+        device(type='cpu')
     """
     import torch
 
@@ -97,7 +143,23 @@ def pick_device(name: str = "auto") -> torch.device:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's default generator inside the block, and put its state back afterwards."""
+    """Seed torch's default generator inside the block, and put its state back afterwards.
+
+    Args:
+        seed: for everything that draws from the default generator, such as initial weights.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> import torch
+        >>> with seeded(3):
+        ...     first = torch.nn.Linear(4, 2)
+        >>> with seeded(3):
+        ...     again = torch.nn.Linear(4, 2)
+        >>> torch.equal(first.weight, again.weight)
+        True
+    """
     import torch
 
     with torch.random.fork_rng():
@@ -106,7 +168,19 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def fingerprint(tensors: Iterable[torch.Tensor]) -> str:
-    """SHA-256 over the values of some tensors, to say which pixels a result was made from."""
+    """Give SHA-256 over shapes and values of some tensors, to say which pixels a result was made from.
+
+    Args:
+        tensors: of any shape and device; their order counts.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> import torch
+        >>> fingerprint([torch.zeros(3, 2, 2)])[:8], fingerprint([torch.zeros(3, 4, 1)])[:8]  # the shape counts
+        ('63365a7c', 'c29d3894')
+    """
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode())
@@ -115,7 +189,19 @@ def fingerprint(tensors: Iterable[torch.Tensor]) -> str:
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
-    """Say how a result came about: versions, machine, commit, time, and whatever else is given."""
+    """Say how a result came about.
+
+    Args:
+        **facts: what only the caller knows, such as settings, seeds and scenes; ready for JSON.
+
+    Returns:
+        Versions, machine, commit, time and number of threads, and the facts.
+
+    Example:
+        >>> origin = provenance(kind="lesson", seed=7)
+        >>> origin["kind"], origin["seed"], "torch" in origin["packages"]
+        ('lesson', 7, True)
+    """
     import torch
 
     packages = ("torch", "numpy", "kornia", "scikit-image", "opencv-python-headless", "pydantic")
@@ -144,10 +230,27 @@ def _commit() -> str | None:
 
 
 class Progress:
-    """Progress that suits its reader: a bar on a terminal, one line per epoch in logs and notebooks, or nothing."""
+    """Progress that suits its reader: a bar on a terminal, one line per epoch in logs and notebooks, or nothing.
+
+    Example:
+        >>> import contextlib, io
+        >>> with contextlib.redirect_stderr(io.StringIO()) as log:  # no terminal
+        ...     progress = Progress(2, label="train")
+        ...     progress.step()
+        ...     progress.line("epoch 1/1, loss 0.25")
+        ...     progress.close()
+        >>> print(log.getvalue())
+        train: epoch 1/1, loss 0.25 (0 s)
+    """
 
     def __init__(self, total: int, *, label: str, show: bool = True) -> None:
-        """Expect ``total`` steps; ``show=False`` keeps quiet."""
+        """Start the clock.
+
+        Args:
+            total: how many steps are expected.
+            label: what is going on, in a word.
+            show: False keeps quiet.
+        """
         from tqdm import tqdm
 
         self.show = show
@@ -160,7 +263,11 @@ class Progress:
         self._bar.update()
 
     def line(self, text: str) -> None:
-        """Say one line, with the time since the start."""
+        """Say one line, with the time since the start in seconds.
+
+        Args:
+            text: what to say.
+        """
         if self.show:
             elapsed = time.perf_counter() - self._start
             self._bar.write(f"{self._label}: {text} ({elapsed:.0f} s)", file=sys.stderr)

@@ -25,6 +25,20 @@ def referenced_scenes(data: str, split: Split, *, seed: int, limit: int | None =
 
     Returns:
         Scenes that all have a reference; ``ref_origin`` says where it comes from.
+
+    Raises:
+        DataError: the data is missing, incomplete or damaged, or the split is empty.
+
+    Example:
+        >>> import tempfile
+        >>> from hsds_lib.images.io import write_rgb
+        >>> shot = load_scenes("embedded", "test", limit=1)[0]
+        >>> with tempfile.TemporaryDirectory() as folder:  # a folder of pairs, without references
+        ...     for role, image in (("under", shot.under), ("over", shot.over)):
+        ...         write_rgb(f"{folder}/hall/{role}.png", image)
+        ...     scene = referenced_scenes(folder, "train", seed=0)[0]
+        >>> scene.name, scene.ref_origin  # which of the fusions won
+        ('hall', 'average')
     """
 
     def score(*luma: torch.Tensor) -> float:
@@ -36,7 +50,24 @@ def referenced_scenes(data: str, split: Split, *, seed: int, limit: int | None =
 
 
 def halves(scenes: list[Scene], generator: torch.Generator) -> tuple[list[Scene], list[Scene]]:
-    """Split the training set at random into a half for omega and a half for alpha and beta (paper)."""
+    """Split the training set at random into a half for omega and a half for alpha and beta (paper).
+
+    Args:
+        scenes: at least two.
+        generator: on the CPU; decides who goes where.
+
+    Returns:
+        Two lists without a common scene; the second has the odd one.
+
+    Raises:
+        ValueError: when there are fewer than two scenes.
+
+    Example:
+        >>> scenes = load_scenes("embedded", "train", limit=3)
+        >>> lower, upper = halves(scenes, torch.Generator().manual_seed(0))
+        >>> [scene.name for scene in lower], [scene.name for scene in upper]
+        (['rocket-1'], ['motorcycle-1', 'coffee-1'])
+    """
     if len(scenes) < 2:
         raise ValueError(f"a search needs at least 2 training scenes, one for each level; given: {len(scenes)}")
     order = torch.randperm(len(scenes), generator=generator).tolist()
@@ -45,6 +76,21 @@ def halves(scenes: list[Scene], generator: torch.Generator) -> tuple[list[Scene]
 
 
 def endless(batches: PairBatches) -> Iterator[Batch]:
-    """Pass after pass over the scenes, shuffled anew each time."""
+    """Go over the scenes pass after pass, shuffled anew each time.
+
+    Args:
+        batches: one pass.
+
+    Yields:
+        Batches, without end.
+
+    Example:
+        >>> from itertools import islice
+        >>> scenes = load_scenes("embedded", "val", limit=1)
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> batches = PairBatches(scenes, [scenes[0].ref], crop=16, batch_size=1, generator=generator)
+        >>> len(batches), len(list(islice(endless(batches), 5)))
+        (1, 5)
+    """
     while True:
         yield from batches

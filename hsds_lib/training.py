@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hsds_lib.config import TrainConfig
 from hsds_lib.images.pairs import Batch, PairBatches, Scene, load_naturals
 from hsds_lib.losses.features import VGG16, load_vgg16
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
-from hsds_lib.losses.space import LossWeights, weighted_loss
+from hsds_lib.losses.space import LossWeights, training_weights, weighted_loss
 from hsds_lib.losses.terms import prepare_targets, term_vector
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
@@ -29,7 +29,13 @@ from hsds_lib.scenes import endless, referenced_scenes
 
 @dataclass
 class TrainingRun:
-    """A trained network in evaluation mode, and one record per epoch."""
+    """A trained network in evaluation mode, and one record per epoch.
+
+    Example:
+        >>> from hsds_lib.fusing import load_model
+        >>> TrainingRun(load_model("default", device="cpu")).history
+        []
+    """
 
     network: FusionNet
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -56,6 +62,23 @@ def train_network(
 
     Returns:
         The network with recalibrated running statistics, and the history.
+
+    Raises:
+        DataError: the data is missing or cannot be used.
+        RunError: the loss became infinite or NaN.
+        ValueError: ``config.skip_terms`` leaves nothing or names an unknown term, or the device is not present.
+
+    Example:
+        >>> from hsds_lib.config import preset
+        >>> from hsds_lib.network.genotype import NODES
+        >>> genotype = Genotype(nodes={node: {"conv_3x3": 1.0} for node in NODES}, width=0.125)
+        >>> skipped = ("perceptual_ref", "perceptual_under", "perceptual_over")  # the slow ones
+        >>> short = preset("tiny").train.changed(
+        ...     epochs=1, steps_per_epoch=1, crop=48, recalibration_batches=1, skip_terms=skipped, features="random"
+        ... )
+        >>> run = train_network(genotype, LossWeights.uniform(), short, device="cpu", show=False)
+        >>> list(run.history[0])
+        ['epoch', 'loss', 'val_mef_ssim', 'seconds']
     """
     began = time.perf_counter()
     where = pick_device(device)
@@ -89,20 +112,6 @@ def train_network(
         )
         write_json(Path(out) / "training_provenance.json", origin)
     return run
-
-
-def training_weights(loss_weights: LossWeights, skip: Collection[str] = ()) -> dict[str, float]:
-    """Weights by term for training: the searched ones without ``skip``, rescaled to sum 1.
-
-    Raises:
-        ValueError: for a term to skip that the loss does not have, or when nothing would be left.
-    """
-    unknown = sorted(set(skip) - set(loss_weights.names))
-    kept = {name: loss_weights.mix[name] for name in loss_weights.names if name not in skip}
-    if unknown or not kept:
-        raise ValueError(f"skip_terms must leave some of {', '.join(loss_weights.names)}; given: {', '.join(skip)}")
-    total = sum(kept.values())
-    return {name: weight / total for name, weight in kept.items()}
 
 
 def _descend(
@@ -177,7 +186,25 @@ def recalibrate(network: FusionNet, batches: list[Batch]) -> None:
 
     The moving average of training mixes statistics of many older weights; a plain mean under the present
     ones is what evaluation needs.
+
+    Args:
+        network: changed in place, and left in evaluation mode; its weights stay as they are.
+        batches: at least one; a batch counts the same whatever its size.
+
+    Raises:
+        ValueError: when there is no batch.
+
+    Example:
+        >>> from hsds_lib.network.genotype import NODES
+        >>> network = derive(Genotype(nodes={node: {"conv_1x1": 1.0} for node in NODES}, width=0.125))
+        >>> image = torch.full((2, 3, 16, 16), 0.5)
+        >>> recalibrate(network, [Batch(under=image, over=image, ref=image, natural=image)])
+        >>> operation = network.node("x_1").operations["conv_1x1"]
+        >>> torch.allclose(operation.norm.running_mean, operation.conv.weight.flatten() / 2)  # of a gray of 0.5
+        True
     """
+    if not batches:
+        raise ValueError("there is no batch to take statistics from; give one or more")
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -194,9 +221,29 @@ def recalibrate(network: FusionNet, batches: list[Batch]) -> None:
 
 @torch.no_grad()
 def validation_score(network: FusionNet, scenes: list[Scene], *, crop: int) -> float:
-    """Mean three-scale MEF-SSIM of the fused luma, on the central crop of every scene, clamped to [0, 1]."""
+    """Give the mean three-scale MEF-SSIM of the fused luma, on the central crop of every scene.
+
+    Args:
+        network: left in evaluation mode.
+        scenes: with references, at least ``crop`` pixels high and wide.
+        crop: side of the crops, pixels, at least 44.
+
+    Returns:
+        The score of luma clamped to [0, 1], at most 1.
+
+    Raises:
+        DataError: there are no scenes, or one cannot be used.
+        ValueError: the crop is smaller than 44 pixels.
+
+    Example:
+        >>> from hsds_lib.fusing import load_model
+        >>> from hsds_lib.images.pairs import load_scenes
+        >>> scenes = load_scenes("embedded", "val", limit=2)
+        >>> 0.5 < validation_score(load_model("default", device="cpu"), scenes, crop=96) < 1
+        True
+    """
     generator = torch.Generator().manual_seed(0)
-    naturals = [scenes[0].under]  # not used by the score
+    naturals = [scene.under for scene in scenes[:1]]  # not used by the score
     batches = PairBatches(scenes, naturals, crop=crop, batch_size=1, generator=generator, augment=False)
     device = next(network.parameters()).device
     network.eval()
@@ -208,7 +255,24 @@ def validation_score(network: FusionNet, scenes: list[Scene], *, crop: int) -> f
 
 
 def save_model(network: FusionNet, path: str | Path) -> None:
-    """Write weights and, in the file's metadata, the genotype they belong to, as one safetensors file."""
+    """Write weights and, in the file's metadata, the genotype they belong to, as one safetensors file.
+
+    Args:
+        network: a derived network.
+        path: the file to write, atomically; ``load_model`` reads it.
+
+    Raises:
+        ValueError: for a supernet, which has no genotype.
+
+    Example:
+        >>> import tempfile
+        >>> from hsds_lib.fusing import load_model
+        >>> network, pair = load_model("default", device="cpu"), torch.rand(1, 2, 9, 9)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_model(network, Path(folder) / "model.safetensors")
+        ...     torch.equal(load_model(folder, device="cpu")(pair), network(pair))
+        True
+    """
     if network.mix is None:
         raise ValueError("a supernet has no genotype of its own; derive a network first")
     genotype = Genotype.from_mix(network.mix.double().cpu(), width=network.width)

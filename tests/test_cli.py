@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -65,6 +66,11 @@ def test_fuse_folder_skips_a_bad_scene_and_exits_with_1(
         (["search", "--out", "run", "--set", "theta"], "'theta' is not NAME=VALUE"),
         (["search", "--out", "run", "--preset", "tiny", "--data", "gone"], "gone"),
         (["train", "--run", "gone"], "genotype.json does not exist"),
+        (["metrics", "--fused", "f.png", "--under", "u.png"], "give --under and --over, or --pairs DIR"),
+        (["metrics", "--fused", "f.png", "--under", "u.png", "--over", "o.png"], "u.png does not exist"),
+        (["metrics", "--fused", "f", "--pairs", "p", "--ref", "r.png", "--out", "x.csv"], "--pairs DIR takes under"),
+        (["metrics", "--fused", "f", "--pairs", "p"], "--pairs DIR and --out CSV belong together"),
+        (["metrics", "--fused", "f", "--pairs", "gone", "--out", "x.csv"], "'gone' holds no scenes"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(
@@ -79,6 +85,55 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     error = capsys.readouterr().err.strip()
     assert sentence in error and error.startswith("error: ") and len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def fused(scenes: Path, tmp_path: Path) -> Path:
+    """Give a folder with an average of the exposures of each scene."""
+    for scene in scenes.iterdir():
+        under, over = read_rgb(scene / "under.png"), read_rgb(scene / "over.jpg")
+        write_rgb(tmp_path / "fused" / f"{scene.name}.png", (under + over) / 2)
+    return tmp_path / "fused"
+
+
+def test_metrics_print_one_json_object_or_a_table(
+    scenes: Path, fused: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = sorted(scenes.iterdir())[0]
+    words = ["--under", scene / "under.png", "--over", scene / "over.jpg", "--fused", fused / f"{scene.name}.png"]
+    assert hsds("metrics", *words, "--json") == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert 0.5 < scores["MEF-SSIM"] < 1 and scores["SD"] < 16 < scores["SD_double"] and "CC" not in scores
+    assert hsds("metrics", *words, "--ref", scene / "over.jpg") == 0
+    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["as"] == ["in", "the", "paper", "correct"]
+    assert lines["SD"] == [f"{scores['SD']:.4f}", f"{scores['SD_double']:.4f}"]
+    assert len(lines["CC"]) == 2 and lines["TMQI"] == ["-", "-"]
+
+
+def test_metrics_of_a_folder_skip_a_bad_scene_and_exit_with_1(
+    scenes: Path, fused: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["metrics", "--pairs", scenes, "--fused", fused, "--out", tmp_path / "scores.csv"]
+    assert hsds(*words, "--json") == 0
+    means = json.loads(capsys.readouterr().out)
+    with (tmp_path / "scores.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["scene"] for row in rows] == sorted(path.name for path in scenes.iterdir())
+    assert means["Qabf"] == pytest.approx(sum(float(row["Qabf"]) for row in rows) / 2)
+    (scenes / "bad").mkdir()
+    assert hsds(*words) == 1
+    captured = capsys.readouterr()
+    assert "bad: skipped: no image named under.*" in captured.err and "1 of 3 scenes" in captured.err
+    assert f"{means['Qabf']:.4f}" in captured.out
+    with (tmp_path / "scores.csv").open(newline="") as stream:
+        assert list(csv.DictReader(stream)) == rows
+
+
+def test_metrics_of_a_folder_without_any_good_scene_write_nothing(scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert hsds("metrics", "--pairs", scenes, "--fused", tmp_path / "empty", "--out", tmp_path / "scores.csv") == 1
+    assert not (tmp_path / "scores.csv").exists()
 
 
 def test_search_then_train_then_fuse_through_files_alone(scenes: Path, tmp_path: Path) -> None:
@@ -104,12 +159,14 @@ def test_check_reports_every_line_ok(capsys: pytest.CaptureFixture[str]) -> None
     assert code == 0
 
 
-def test_help_answers_without_importing_torch() -> None:
-    call = "import sys; sys.argv = ['hsds', '--help']\ntry:\n import hsds_lib.cli as c; c.main()\n"
+@pytest.mark.parametrize("words", [[], ["metrics"]])
+def test_help_answers_without_importing_torch(words: list[str]) -> None:
+    call = f"import sys; sys.argv = {['hsds', *words, '--help']}\ntry:\n import hsds_lib.cli as c; c.main()\n"
     code = call + "except SystemExit: pass\n"
     done = subprocess.run(
         [sys.executable, "-c", code + "assert 'torch' not in sys.modules"],
         capture_output=True, text=True, env=os.environ | {"COLUMNS": "100"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert all(command in done.stdout for command in ("check", "fuse", "search", "train", "report"))
+    expected = ("check", "fuse", "metrics", "search", "train", "report") if not words else ("--pairs", "--workers")
+    assert all(word in done.stdout for word in expected)

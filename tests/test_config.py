@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsds_lib.config import PRESETS, SearchConfig, TrainConfig, preset
+from hsds_lib.config import ABLATIONS, PRESETS, SearchConfig, TrainConfig, ablation, is_released, preset
 
 
 def test_paper_preset_has_the_papers_settings() -> None:
@@ -26,6 +26,7 @@ def test_changed_leaves_the_original_and_ignores_none() -> None:
         ({"tetha": 0.1}, "unknown setting 'tetha'; known: data, seed, width"),
         ({"theta": 1.5}, "setting 'theta' = 1.5: Input should be less than or equal to 1"),
         ({"top_p": 0}, "setting 'top_p' = 0"),
+        ({"lr_omega": float("inf")}, "setting 'lr_omega' = inf: Input should be a finite number"),
         ({"contrast": "both"}, "setting 'contrast' = 'both': Input should be 'hybrid'"),
     ],
 )
@@ -43,3 +44,45 @@ def test_settings_survive_json() -> None:
 def test_unknown_preset_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="preset 'huge' is unknown; choose one of tiny, lesson, paper"):
         preset("huge")
+
+
+def test_variants_are_two_and_another_is_refused() -> None:
+    assert is_released("released") and not is_released("paper")
+    with pytest.raises(ValueError, match="variant 'official' is unknown; choose one of paper, released"):
+        is_released("official")
+
+
+@pytest.mark.paper("Table 3")
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("w/o Gamma_H", {"contrast": "none"}),
+        ("only Gamma_R", {"contrast": "reference"}),
+        ("only Gamma_N", {"contrast": "natural"}),
+        ("ours", {}),
+        ("only WR", {"theta": 0.0}),
+        ("only PR", {"top_p": 1}),
+        ("DARTS", {"theta": 0.0, "top_p": 1}),
+    ],
+)
+def test_an_ablation_differs_from_ours_in_its_own_fields_only(name: str, changes: dict) -> None:
+    ours, ablated = (ablation(PRESETS["tiny"].search, row).model_dump() for row in ("ours", name))
+    assert {field: value for field, value in ablated.items() if value != ours[field]} == changes
+
+
+@pytest.mark.paper("Table 3")
+def test_the_seven_rows_are_seven_different_searches() -> None:
+    searches = [ablation(SearchConfig(), name) for name in ABLATIONS]
+    assert len({search.model_dump_json() for search in searches}) == len(ABLATIONS) == 7
+    assert ablation(SearchConfig(), "ours") == SearchConfig()
+
+
+def test_unknown_ablation_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"ablation 'Ours' is unknown; choose one of w/o Gamma_H, .*, ours, .*, DARTS"):
+        ablation(SearchConfig(), "Ours")
+
+
+@pytest.mark.parametrize("name", list(ABLATIONS))
+def test_an_ablation_survives_json(name: str) -> None:
+    config = ablation(PRESETS["lesson"].search, name)
+    assert SearchConfig.model_validate_json(config.model_dump_json()) == config

@@ -15,6 +15,7 @@ from hsds_lib.images.pairs import load_scenes
 from hsds_lib.network.fusion_net import FusionNet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import BatchNorm
+from hsds_lib.runtime import fingerprint
 from hsds_lib.training import save_model
 
 
@@ -66,6 +67,20 @@ def test_different_sizes_are_refused(network: FusionNet) -> None:
         fuse(network, torch.rand(3, 8, 8), torch.rand(3, 8, 9))
 
 
+def test_a_tile_too_small_to_halve_is_refused(network: FusionNet) -> None:
+    for tile in (1, 0, -512):
+        with pytest.raises(ValueError, match=f"a tile of {tile} pixels was given; give at least 2"):
+            fuse(network, torch.rand(3, 8, 8), torch.rand(3, 8, 8), tile=tile)
+
+
+def test_a_network_in_training_mode_is_refused_and_its_statistics_stay(network: FusionNet) -> None:
+    network.train()
+    before = fingerprint(network.state_dict().values())
+    with pytest.raises(ValueError, match=r"training mode; call network\.eval\(\)"):
+        fuse(network, torch.rand(3, 8, 8), torch.rand(3, 8, 8))
+    assert fingerprint(network.state_dict().values()) == before
+
+
 def test_swapped_files_are_put_right(network: FusionNet, pair: tuple[Path, Path], tmp_path: Path) -> None:
     under, over = pair
     assert fuse_files(network, under, over, tmp_path / "a.png") is False
@@ -95,6 +110,11 @@ def test_missing_and_damaged_models_are_named(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match="does not say which genotype"):
         load_model(tmp_path / "other.safetensors")
+    genotype = Genotype(nodes={node: {"conv_1x1": 1.0} for node in NODES}, width=0.125)
+    for text in (genotype.model_dump_json(), "{}"):
+        save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors", metadata={"genotype": text})
+        with pytest.raises(ModelError, match="do not fit; copy or train it again"):
+            load_model(tmp_path / "other.safetensors")
 
 
 def test_model_survives_its_file(network: FusionNet, tmp_path: Path) -> None:

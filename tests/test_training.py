@@ -10,12 +10,13 @@ import torch
 
 from hsds_lib.config import preset
 from hsds_lib.fusing import load_model
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.pairs import Batch, DataError
 from hsds_lib.losses.space import LossWeights
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import BatchNorm
-from hsds_lib.training import recalibrate, train_network, training_weights
+from hsds_lib.runtime import fingerprint
+from hsds_lib.training import recalibrate, train_network, validation_score
 
 GENOTYPE = Genotype(nodes={node: {"conv_3x3": 0.7, "conv_1x1": 0.3} for node in NODES}, width=0.125)
 PERCEPTUAL = ("perceptual_ref", "perceptual_under", "perceptual_over")
@@ -37,18 +38,6 @@ def test_training_learns_and_the_file_is_the_model(tmp_path: Path) -> None:
     assert rows == run.history
 
 
-def test_skipped_terms_leave_the_others_in_proportion() -> None:
-    weights = LossWeights.from_beta(torch.linspace(-1, 1, 19))
-    kept = training_weights(weights, PERCEPTUAL)
-    assert sum(kept.values()) == pytest.approx(1)
-    assert kept["tv"] / kept["l1_ref"] == pytest.approx(weights.mix["tv"] / weights.mix["l1_ref"])
-
-
-def test_an_unknown_term_to_skip_is_refused() -> None:
-    with pytest.raises(ValueError, match="skip_terms must leave some of l1_ref"):
-        training_weights(LossWeights.uniform(), ("l1",))
-
-
 def test_recalibration_gives_the_mean_statistics_of_the_batches() -> None:
     torch.manual_seed(0)
     network = derive(GENOTYPE)
@@ -59,3 +48,13 @@ def test_recalibration_gives_the_mean_statistics_of_the_batches() -> None:
     torch.testing.assert_close(node.norm.running_mean, means.mean(dim=0))
     assert not network.training
     assert all(m.momentum == 0.1 for m in network.modules() if isinstance(m, BatchNorm))
+
+
+def test_without_batches_or_scenes_the_network_stays_as_it_is() -> None:
+    network = derive(GENOTYPE)
+    before = fingerprint(network.state_dict().values())
+    with pytest.raises(ValueError, match="there is no batch to take statistics from"):
+        recalibrate(network, [])
+    with pytest.raises(DataError, match="there are no scenes"):
+        validation_score(network, [], crop=64)
+    assert fingerprint(network.state_dict().values()) == before

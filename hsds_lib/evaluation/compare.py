@@ -25,7 +25,17 @@ def picture_score(fused: Tensor, under: Tensor, over: Tensor) -> float:
         over: the brighter exposure, same shape.
 
     Returns:
-        The score of the luma, at most 1; a picture needs 44 pixels on its shorter side.
+        The score of the luma, at most 1.
+
+    Raises:
+        ValueError: the shapes differ, or a side is shorter than 44 pixels.
+
+    Example:
+        >>> from hsds_lib.images.pairs import load_scenes
+        >>> scene = load_scenes("embedded", "val", limit=1)[0]
+        >>> fused = mertens(scene.under, scene.over)
+        >>> [round(picture_score(picture, scene.under, scene.over), 1) for picture in (fused, scene.under)]
+        [1.0, 0.6]
     """
     images = [(image * 255).round() / 255 for image in (fused, under, over)]
     # On 8-bit luma, as the metric's authors and the tables compute it.
@@ -42,6 +52,17 @@ def compare(network: FusionNet, scenes: Sequence[Scene]) -> dict[str, dict[str, 
 
     Returns:
         For each scene name, the MEF-SSIM of each of ``METHODS``.
+
+    Raises:
+        ValueError: a scene is smaller than 44 pixels, or its exposures do not fit together.
+
+    Example:
+        >>> from hsds_lib.fusing import load_model
+        >>> from hsds_lib.images.pairs import load_scenes
+        >>> scores = compare(load_model("default", device="cpu"), load_scenes("embedded", "test", limit=1))
+        >>> row = scores["astronaut-1"]
+        >>> list(row), all(0 < score <= 1 for score in row.values())
+        (['model', 'mertens', 'average'], True)
     """
     table = {}
     for scene in scenes:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hsds_lib.images.io import check_exposures
+
 
 def mertens(
     under: Tensor, over: Tensor, *, contrast: float = 1.0, saturation: float = 1.0, exposedness: float = 0.0
@@ -14,7 +16,7 @@ def mertens(
     """Fuse by exposure fusion (Mertens, Kautz, Van Reeth 2007), as OpenCV implements it.
 
     Args:
-        under: RGB ``(3, H, W)`` in [0, 1].
+        under: RGB ``(3, H, W)`` in [0, 1], floating point.
         over: RGB, the same shape.
         contrast: exponent of the contrast measure.
         saturation: exponent of the saturation measure.
@@ -22,7 +24,23 @@ def mertens(
 
     Returns:
         RGB float32 ``(3, H, W)``, clamped to [0, 1]: the pyramids overshoot.
+
+    Raises:
+        ImageError: the two are not exposures of one size, or not finite.
+        ValueError: an exponent is negative or not finite.
+
+    Example:
+        >>> scene = torch.linspace(0, 1, 64).expand(3, 64, 64)
+        >>> under, over = (scene * 2 - 1).clamp(0, 1), (scene * 2).clamp(0, 1)  # each loses half of the ramp
+        >>> pictures = {"under": under, "over": over, "fused": mertens(under, over)}
+        >>> {name: round(float((image.diff(dim=2) > 1e-3).float().mean()), 1) for name, image in pictures.items()}
+        {'under': 0.5, 'over': 0.5, 'fused': 1.0}
     """
+    check_exposures(under, over)
+    if not all(0 <= exponent < float("inf") for exponent in (contrast, saturation, exposedness)):
+        raise ValueError(
+            f"Mertens fusion got the exponents {contrast}, {saturation} and {exposedness}; give numbers from 0 up"
+        )
     merger = cv2.createMergeMertens(contrast, saturation, exposedness)
     # OpenCV divides by 255 whatever the type, and takes channels as BGR.
     fused = merger.process([_to_bgr(under), _to_bgr(over)])
@@ -31,7 +49,23 @@ def mertens(
 
 
 def average(under: Tensor, over: Tensor) -> Tensor:
-    """Fuse by the mean of the two exposures: RGB ``(3, H, W)`` in [0, 1] each, and the result."""
+    """Fuse by the mean of the two exposures.
+
+    Args:
+        under: RGB ``(3, H, W)`` in [0, 1], floating point.
+        over: RGB, the same shape.
+
+    Returns:
+        RGB ``(3, H, W)`` in [0, 1].
+
+    Raises:
+        ImageError: the two are not exposures of one size, or not finite.
+
+    Example:
+        >>> average(torch.zeros(3, 1, 1), torch.ones(3, 1, 1)).flatten()
+        tensor([0.5000, 0.5000, 0.5000])
+    """
+    check_exposures(under, over)
     return (under + over) / 2
 
 

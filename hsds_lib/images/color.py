@@ -10,6 +10,9 @@ import torch
 from kornia.color import rgb_to_ycbcr
 from torch import Tensor
 
+from hsds_lib.config import Variant, is_released
+from hsds_lib.images import released
+
 # The value of Cb and Cr of a gray pixel. (In 8-bit files it would be 128/255; here nothing is quantised.)
 NEUTRAL = 0.5
 
@@ -18,29 +21,44 @@ _RED_IN_Y, _BLUE_IN_Y = 0.299, 0.114
 _CB_PER_BLUE, _CR_PER_RED = 0.564, 0.713
 
 
-def split_luma(rgb: Tensor) -> tuple[Tensor, Tensor]:
+def split_luma(rgb: Tensor, *, variant: Variant = "paper") -> tuple[Tensor, Tensor]:
     """Split RGB into BT.601 brightness and chroma.
 
     Args:
         rgb: ``(B, 3, H, W)`` in [0, 1].
+        variant: this step is the same in both; named so that the three steps can be called alike.
 
     Returns:
         Y ``(B, 1, H, W)`` in [0, 1] and CbCr ``(B, 2, H, W)`` in [0, 1], 0.5 for gray.
+
+    Example:
+        >>> y, cbcr = split_luma(torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1))  # red
+        >>> y.flatten(), cbcr.flatten()
+        (tensor([0.2990]), tensor([0.3314, 0.9998]))
     """
+    is_released(variant)
     ycbcr = rgb_to_ycbcr(rgb)
     return ycbcr[:, :1], ycbcr[:, 1:]
 
 
-def merge_luma(y: Tensor, cbcr: Tensor) -> Tensor:
+def merge_luma(y: Tensor, cbcr: Tensor, *, variant: Variant = "paper") -> Tensor:
     """Join brightness and chroma into RGB: the inverse of ``split_luma``.
 
     Args:
         y: ``(B, 1, H, W)``.
         cbcr: ``(B, 2, H, W)``, 0.5 for gray.
+        variant: ``"released"`` rounds the coefficients to three digits, as the released code does.
 
     Returns:
         RGB ``(B, 3, H, W)``, not clamped: a Y that was not made with this chroma can leave [0, 1].
+
+    Example:
+        >>> rgb = torch.tensor([0.2, 0.4, 0.6]).reshape(1, 3, 1, 1)
+        >>> merge_luma(*split_luma(rgb)).flatten()
+        tensor([0.2000, 0.4000, 0.6000])
     """
+    if is_released(variant):
+        return released.merge_luma(y, cbcr)
     # kornia's own inverse clamps, and with that stops the gradient of every colour out of range.
     blue_less_y = (cbcr[:, :1] - NEUTRAL) / _CB_PER_BLUE
     red_less_y = (cbcr[:, 1:] - NEUTRAL) / _CR_PER_RED
@@ -48,7 +66,7 @@ def merge_luma(y: Tensor, cbcr: Tensor) -> Tensor:
     return torch.cat([y + red_less_y, y + green_less_y, y + blue_less_y], dim=1)
 
 
-def fuse_chroma(cbcr_under: Tensor, cbcr_over: Tensor) -> Tensor:
+def fuse_chroma(cbcr_under: Tensor, cbcr_over: Tensor, *, variant: Variant = "paper") -> Tensor:
     """Average the chroma of two exposures, each weighted by its distance from neutral.
 
     With ``d = c - 0.5``: fused ``d = (|d_u| d_u + |d_o| d_o) / (|d_u| + |d_o|)``, for Cb and Cr
@@ -58,10 +76,17 @@ def fuse_chroma(cbcr_under: Tensor, cbcr_over: Tensor) -> Tensor:
     Args:
         cbcr_under: ``(B, 2, H, W)``, or any shape.
         cbcr_over: the same shape.
+        variant: ``"released"`` works in 8 bits with 128 as neutral and truncates; it carries no gradient.
 
     Returns:
-        The same shape and type, between the two inputs everywhere.
+        The same shape and type; with the paper's variant between the two inputs everywhere.
+
+    Example:
+        >>> fuse_chroma(torch.tensor([0.5, 0.4]), torch.tensor([0.8, 0.8]))
+        tensor([0.8000, 0.7000])
     """
+    if is_released(variant):
+        return released.fuse_chroma(cbcr_under, cbcr_over)
     under, over = cbcr_under - NEUTRAL, cbcr_over - NEUTRAL
     weight_under, weight_over = under.abs(), over.abs()
     total = weight_under + weight_over
@@ -82,6 +107,11 @@ def colourise(fused_y: Tensor, under: Tensor, over: Tensor) -> Tensor:
 
     Returns:
         RGB ``(B, 3, H, W)``, clamped to [0, 1].
+
+    Example:
+        >>> gray, red = torch.full((1, 3, 1, 1), 0.9), torch.tensor([0.6, 0.2, 0.2]).reshape(1, 3, 1, 1)
+        >>> colourise(torch.full((1, 1, 1, 1), 0.5), gray, red).flatten()
+        tensor([0.7804, 0.3804, 0.3804])
     """
     chroma = fuse_chroma(split_luma(under)[1], split_luma(over)[1])
     return merge_luma(fused_y, chroma).clamp(0, 1)

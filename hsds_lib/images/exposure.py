@@ -21,10 +21,31 @@ from torch.nn.functional import interpolate
 
 EMBEDDED_SHORT_SIDE = 256  # pixels; the paper's crop just fits
 
+# What each number of a camera may be. 100 stops are far more than any scene has, and far from overflow.
+_RANGES: dict[str, tuple[float, float]] = {
+    "stops": (0, 100),
+    "keep": (0, 1),
+    "ev_under": (-100, 100),
+    "ev_over": (-100, 100),
+    "ev_jitter": (0, 100),
+    "edge": (0, 1),
+    "full_well": (1, math.inf),
+    "read_noise": (0, 1),
+}
+
 
 @dataclass(frozen=True)
 class Camera:
-    """A scene's illumination and the two exposures taken of it. One stop is a factor of two in light."""
+    """A scene's illumination and the two exposures taken of it. One stop is a factor of two in light.
+
+    Raises:
+        ValueError: a number is not finite or out of its range.
+
+    Example:
+        >>> camera = Camera(ev_under=-4.0)
+        >>> camera.ev_over - camera.ev_under  # stops between the two exposures
+        6.4
+    """
 
     stops: float = 6.0  # range of the added illumination over the picture [stops]
     keep: float = 0.15  # share of those stops that the reference keeps, in [0, 1]; 0 is the photograph itself
@@ -34,6 +55,12 @@ class Camera:
     edge: float = 0.06  # softness of the border between light and shadow [share of the longer side]
     full_well: float = 20000.0  # electrons at clipping: shot noise is sqrt(signal / full_well) [electrons]
     read_noise: float = 2e-4  # standard deviation of the read noise [share of the clipping level]
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if not (math.isfinite(value) and least <= value <= most):
+                raise ValueError(f"the camera's {name} is {value}; give a number from {least:g} to {most:g}")
 
 
 def embedded_photographs() -> dict[str, Tensor]:
@@ -46,6 +73,11 @@ def embedded_photographs() -> dict[str, Tensor]:
 
     Returns:
         Name to RGB float32 ``(3, H, W)`` in [0, 1], multiples of 1/255, in a fixed order.
+
+    Example:
+        >>> {name: tuple(photo.shape[1:]) for name, photo in embedded_photographs().items()}
+        {'astronaut': (256, 256), 'chelsea': (256, 385), 'coffee': (256, 384), 'motorcycle': (256, 379),
+         'rocket': (256, 384)}
     """
     return {name: photo.clone() for name, photo in _load_embedded().items()}
 
@@ -84,7 +116,21 @@ def simulate_triple(photo: Tensor, camera: Camera, generator: torch.Generator) -
 
     Returns:
         ``(under, over, ref)``, float32 ``(3, H, W)`` in [0, 1], multiples of 1/255.
+
+    Raises:
+        ValueError: the photograph has another shape, no pixels, integers, or values that are not finite.
+
+    Example:
+        >>> photo = torch.full((3, 64, 64), 0.5)
+        >>> triple = simulate_triple(photo, Camera(), torch.Generator().manual_seed(0))
+        >>> [round(float(image.mean()), 1) for image in triple]  # too dark, too bright, and what fusion should find
+        [0.2, 0.8, 0.5]
     """
+    if photo.ndim != 3 or 0 in photo.shape or not photo.is_floating_point() or not bool(torch.isfinite(photo).all()):
+        raise ValueError(
+            f"the photograph is {photo.dtype} of shape {tuple(photo.shape)}; "
+            "give finite floating-point values in [0, 1] of shape (3, H, W)"
+        )
     light = srgb_to_linear(photo.double())
     stops = camera.stops * illumination(photo.shape[-2], photo.shape[-1], edge=camera.edge, generator=generator)
     jitter = camera.ev_jitter * (2 * torch.rand(2, generator=generator, dtype=torch.float64) - 1)
@@ -105,6 +151,11 @@ def illumination(height: int, width: int, *, edge: float, generator: torch.Gener
 
     Returns:
         float64 ``(H, W)``, from -0.5 (darkest) to 0.5 (brightest).
+
+    Example:
+        >>> pattern = illumination(48, 64, edge=0.06, generator=torch.Generator().manual_seed(0))
+        >>> pattern.shape, float(pattern.min()), float(pattern.max())
+        (torch.Size([48, 64]), -0.5, 0.5)
     """
     longer = max(height, width)
     y = torch.linspace(-0.5, 0.5, height, dtype=torch.float64)[:, None] * (height / longer)
@@ -141,12 +192,34 @@ def _expose(light: Tensor, camera: Camera, generator: torch.Generator) -> Tensor
 
 
 def srgb_to_linear(srgb: Tensor) -> Tensor:
-    """Decode sRGB values in [0, 1] to linear light in [0, 1] (IEC 61966-2-1)."""
+    """Decode sRGB values to linear light (IEC 61966-2-1).
+
+    Args:
+        srgb: any shape, floating point in [0, 1].
+
+    Returns:
+        The same shape, in [0, 1].
+
+    Example:
+        >>> srgb_to_linear(torch.tensor([0.0, 0.5, 1.0]))  # half the code value is a fifth of the light
+        tensor([0.0000, 0.2140, 1.0000])
+    """
     return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb.clamp_min(0) + 0.055) / 1.055) ** 2.4)
 
 
 def linear_to_srgb(light: Tensor) -> Tensor:
-    """Code linear light in [0, 1] as sRGB values in [0, 1] (IEC 61966-2-1)."""
+    """Code linear light as sRGB values (IEC 61966-2-1); the inverse of ``srgb_to_linear``.
+
+    Args:
+        light: any shape, floating point in [0, 1].
+
+    Returns:
+        The same shape, in [0, 1].
+
+    Example:
+        >>> linear_to_srgb(torch.tensor([0.0, 0.25, 0.5, 1.0]))  # one stop less is a quarter darker here
+        tensor([0.0000, 0.5371, 0.7354, 1.0000])
+    """
     return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(1e-12) ** (1 / 2.4) - 0.055)
 
 

@@ -29,7 +29,12 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class SceneFiles:
-    """The image files of one scene."""
+    """The image files of one scene.
+
+    Example:
+        >>> SceneFiles("hall", Path("hall/under.png"), Path("hall/over.png"), ref=None).under.name
+        'under.png'
+    """
 
     name: str
     under: Path
@@ -38,7 +43,20 @@ class SceneFiles:
 
 
 def check_split(split: str) -> None:
-    """Raise ``DataError`` for anything but "train", "val" and "test"."""
+    """Refuse anything but "train", "val" and "test".
+
+    Args:
+        split: name of a split.
+
+    Raises:
+        DataError: for any other name.
+
+    Example:
+        >>> check_split("val")
+        >>> check_split("validation")
+        Traceback (most recent call last):
+        hsds_lib.images.folders.DataError: split 'validation' is not known; use one of train, val, test
+    """
     if split not in get_args(Split):
         raise DataError(f"split '{split}' is not known; use one of {', '.join(get_args(Split))}")
 
@@ -55,6 +73,15 @@ def data_folder(data: str | Path) -> Path:
 
     Raises:
         DataError: ``HSDS_DATA`` is not set or has no such folder, or the folder does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data_folder(folder) == Path(folder)
+        True
+        >>> data_folder("mebf")
+        Traceback (most recent call last):
+        hsds_lib.images.folders.DataError: data 'mebf' is no folder and none of embedded, real, mefb, ...
     """
     if str(data) not in NAMED_SETS:
         folder = Path(data)
@@ -98,6 +125,17 @@ def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles
     Raises:
         DataError: the split is empty, the layout is not known, or a scene is incomplete or not in the
             split file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     folder = Path(name)
+        ...     for scene in ("arch", "bay", "cave", "dune", "elm"):
+        ...         (folder / scene).mkdir()
+        ...         for role in ("under", "over"):
+        ...             (folder / scene / f"{role}.png").touch()  # only names are read here
+        ...     {split: [scene.name for scene in list_scenes(folder, split)] for split in ("train", "val", "test")}
+        {'train': ['arch', 'dune', 'elm'], 'val': ['cave'], 'test': ['bay']}
     """
     if _is_called(folder, "mefb"):
         return _list_mefb(folder, split)
@@ -112,7 +150,25 @@ def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List all images in a folder and its sub-folders, by path; ``DataError`` when there is none."""
+    """List all images in a folder and its sub-folders.
+
+    Args:
+        folder: where to look.
+
+    Returns:
+        At least one path, sorted; a file is an image by its suffix.
+
+    Raises:
+        DataError: there is none.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.png", "a.JPG", "notes.txt"):
+        ...         (Path(folder) / name).touch()
+        ...     [path.name for path in list_images(Path(folder))]
+        ['a.JPG', 'b.png']
+    """
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if not found:
         raise DataError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
@@ -120,7 +176,15 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def mefb_split() -> dict[Split, list[str]]:
-    """Read which of MEFB's scenes are for training, validation and final evaluation: 28, 12 and 60 names."""
+    """Read which of MEFB's scenes are for training, validation and final evaluation.
+
+    Returns:
+        The names of the scenes by split. Those of "test" are for final evaluation only.
+
+    Example:
+        >>> {split: len(names) for split, names in mefb_split().items()}
+        {'train': 28, 'val': 12, 'test': 60}
+    """
     text = (files("hsds_lib.images") / "mefb_split.json").read_text(encoding="utf-8")
     content = json.loads(text)
     return {"train": content["train"], "val": content["val"], "test": content["test"]}

@@ -52,6 +52,15 @@ def read_rgb(path: str | Path) -> Tensor:
     Raises:
         ImageError: the file is missing, empty, damaged, not an image, more than 8 bits deep, transparent,
             CMYK or another mode without a plain RGB meaning, animated or larger than Pillow's limit.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "gray.png"
+        ...     Image.new("L", (5, 2), 51).save(path)  # 5 wide, 2 high, one channel
+        ...     image = read_rgb(path)
+        >>> image.shape, image.unique()
+        (torch.Size([3, 2, 5]), tensor([0.2000]))
     """
     path = Path(path)
     _require_file(path)
@@ -92,6 +101,16 @@ def read_pair(under_path: str | Path, over_path: str | Path) -> tuple[Tensor, Te
 
     Raises:
         ImageError: one of them cannot be read, or their sizes differ.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dark, bright = Path(folder) / "dark.png", Path(folder) / "bright.png"
+        ...     write_rgb(dark, torch.zeros(3, 4, 6))
+        ...     write_rgb(bright, torch.ones(3, 4, 6))
+        ...     under, over = read_pair(dark, bright)
+        >>> bool(under.max() < over.min())
+        True
     """
     under, over = read_rgb(under_path), read_rgb(over_path)
     if under.shape != over.shape:
@@ -100,6 +119,32 @@ def read_pair(under_path: str | Path, over_path: str | Path) -> tuple[Tensor, Te
             "give two aligned photographs of the same size"
         )
     return under, over
+
+
+def check_exposures(under: Tensor, over: Tensor) -> None:
+    """Refuse two images that cannot be exposures of one scene; called by all that fuses pictures.
+
+    Args:
+        under: the darker exposure, expected to be RGB ``(3, H, W)``, floating point, finite.
+        over: the brighter exposure, the same.
+
+    Raises:
+        ImageError: for any other shape, for two sizes, no pixels, integers, or values that are not finite.
+
+    Example:
+        >>> check_exposures(torch.zeros(3, 4, 6), torch.ones(3, 4, 6))
+        >>> check_exposures(torch.zeros(3, 4, 6), torch.ones(3, 4, 7))
+        Traceback (most recent call last):
+        hsds_lib.images.io.ImageError: under (3, 4, 6) and over (3, 4, 7) must both be (3, H, W) of one size
+    """
+    if under.shape != over.shape or under.ndim != 3 or under.shape[0] != 3 or 0 in under.shape:
+        raise ImageError(f"under {tuple(under.shape)} and over {tuple(over.shape)} must both be (3, H, W) of one size")
+    if not (under.is_floating_point() and over.is_floating_point()):
+        raise ImageError(
+            f"under is {under.dtype} and over is {over.dtype}; give floating point in [0, 1] (8-bit values / 255)"
+        )
+    if not bool(torch.isfinite(under).all() and torch.isfinite(over).all()):
+        raise ImageError("under or over holds values that are not finite; give values in [0, 1]")
 
 
 def write_rgb(path: str | Path, image: Tensor) -> None:
@@ -113,7 +158,16 @@ def write_rgb(path: str | Path, image: Tensor) -> None:
 
     Raises:
         ImageError: the suffix is not known, the shape is not that of one RGB image, values are not finite,
-            or the folder cannot be written to.
+            the file format cannot hold so large an image, or the folder cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "three levels.png"
+        ...     write_rgb(path, torch.tensor([-0.5, 0.5, 1.5]).expand(3, 1, 3))
+        ...     levels = read_rgb(path) * 255
+        >>> levels[0]  # clamped and rounded
+        tensor([[  0., 128., 255.]])
     """
     path = Path(path)
     if path.suffix.lower() not in _SAVE_OPTIONS:
@@ -125,16 +179,19 @@ def write_rgb(path: str | Path, image: Tensor) -> None:
         )
     if not single.is_floating_point():
         raise ImageError(f"{path}: an image of {image.dtype} was given; expected floating point in [0, 1]")
-    single = single.detach().to("cpu", torch.float32)
+    single = single.detach().cpu()
+    # Half types have few operations; float64 is clamped first, because it holds more than float32 can.
+    single = single if single.dtype == torch.float64 else single.float()
     if not bool(torch.isfinite(single).all()):
         raise ImageError(f"{path}: the image holds values that are not finite; look for a diverged model or input")
-    pixels = (single.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    pixels = (single.clamp(0, 1).float() * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
     file_format, options = _SAVE_OPTIONS[path.suffix.lower()]
     try:
         with atomic_path(path) as temporary:
             Image.fromarray(pixels).save(temporary, format=file_format, **options)
-    except OSError as error:
-        raise ImageError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
+    except (OSError, ValueError) as error:  # ValueError: WebP's limit on sizes, and names that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path} cannot be written ({reason}); choose another place or format") from error
 
 
 def find_image(folder: str | Path, stem: str) -> Path | None:
@@ -149,6 +206,14 @@ def find_image(folder: str | Path, stem: str) -> Path | None:
 
     Raises:
         ImageError: several images have this name (``under.png`` and ``under.jpg``).
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_rgb(Path(folder) / "under.JPG", torch.zeros(3, 2, 2))
+        ...     found = find_image(folder, "under"), find_image(folder, "over")
+        >>> found[0].name, found[1]
+        ('under.JPG', None)
     """
     found = sorted(
         entry
@@ -162,9 +227,13 @@ def find_image(folder: str | Path, stem: str) -> Path | None:
 
 
 def _require_file(path: Path) -> None:
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ImageError(f"{path} cannot be looked up ({error.strerror}); give another name") from error
+    if is_folder:
         raise ImageError(f"{path} is a folder; give an image file ({_SUFFIX_LIST})")
-    if not path.is_file():
+    if not is_file:
         raise ImageError(f"{path} does not exist; give an image file ({_SUFFIX_LIST})")
     if path.stat().st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes); export or copy it again")

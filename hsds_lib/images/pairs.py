@@ -41,7 +41,13 @@ MAX_NATURALS = 64  # eagerly loaded
 
 @dataclass(frozen=True)
 class Scene:
-    """Two exposures of one scene and, where there is one, the picture that fusion should give."""
+    """Two exposures of one scene and, where there is one, the picture that fusion should give.
+
+    Example:
+        >>> scene = load_scenes("embedded", "test", limit=1)[0]
+        >>> scene.name, tuple(scene.under.shape), scene.ref_origin
+        ('astronaut-1', (3, 256, 256), 'simulated')
+    """
 
     name: str
     under: Tensor  # RGB (3, H, W) in [0, 1]
@@ -52,7 +58,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops for one step; all four are RGB ``(B, 3, crop, crop)`` in [0, 1]."""
+    """Crops for one step; all four are RGB ``(B, 3, crop, crop)`` in [0, 1].
+
+    Example:
+        >>> dark, bright = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8)
+        >>> batch = Batch(under=dark, over=bright, ref=(dark + bright) / 2, natural=bright)
+        >>> batch.over_under_y.mean(dim=(0, 2, 3))  # the network's input: over before under
+        tensor([1., 0.])
+    """
 
     under: Tensor
     over: Tensor
@@ -90,6 +103,10 @@ def load_scenes(data: str | Path, split: Split, *, seed: int = 0, limit: int | N
 
     Raises:
         DataError: the data is missing, incomplete or damaged, or the split is empty.
+
+    Example:
+        >>> [scene.name for scene in load_scenes("embedded", "train", limit=3)]
+        ['motorcycle-1', 'coffee-1', 'rocket-1']
     """
     check_split(split)
     if limit is not None and limit < 1:
@@ -128,8 +145,14 @@ def load_naturals(
 
     Raises:
         DataError: the images are missing or damaged.
+
+    Example:
+        >>> [tuple(natural.shape) for natural in load_naturals("embedded", "val")]
+        [(3, 256, 385)]
     """
     check_split(split)
+    if limit < 1:
+        raise DataError(f"limit {limit} leaves no natural image; give 1 or more")
     folder = _natural_folder(str(data))
     if folder is None:
         photographs = embedded_photographs()
@@ -151,6 +174,12 @@ class PairBatches:
     Under, over and reference of an item are cut at the same place and flipped alike; natural images are
     drawn at random. The last, incomplete batch of a pass is left out, unless it is the only one: then it
     is filled up by going through the scenes again.
+
+    Example:
+        >>> scenes, naturals = load_scenes("embedded", "val", limit=3), load_naturals("embedded", "val")
+        >>> batches = PairBatches(scenes, naturals, crop=32, batch_size=2, generator=torch.Generator().manual_seed(0))
+        >>> [tuple(batch.ref.shape) for batch in batches]  # the third scene makes no batch of two
+        [(2, 3, 32, 32)]
     """
 
     def __init__(
@@ -228,6 +257,9 @@ class PairBatches:
 
 
 def _require_usable(scene: Scene, crop: int) -> None:
+    shapes = [tuple(image.shape) for image in (scene.under, scene.over, scene.ref) if image is not None]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 3 or shapes[0][0] != 3:
+        raise DataError(f"scene '{scene.name}' has images of shape {shapes}; all must be (3, H, W) of one size")
     height, width = scene.under.shape[-2:]
     if min(height, width) < crop:
         raise DataError(f"scene '{scene.name}' is {width} x {height} pixels, smaller than the crop of {crop}")

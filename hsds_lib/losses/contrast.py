@@ -40,6 +40,11 @@ def gamma(
 
     Raises:
         ValueError: without negatives, or when a layer is missing.
+
+    Example:
+        >>> fused, positive, under, over = ({"relu": torch.full((1, 1, 1, 1), x)} for x in (1.0, 2.0, 0.0, 4.0))
+        >>> round(gamma(fused, positive, [(under, over)], layers=["relu"]).item(), 5)  # 1 / (1 + 9)
+        0.1
     """
     if not negatives:
         raise ValueError("the contrast of Eq. 3 got no negatives; give at least one (under, over) pair of features")
@@ -67,7 +72,16 @@ def gamma_r(features: Features, targets: Targets, *, n_negatives: int = 1) -> Te
         n_negatives: M; 1 is the item's own two exposures, more adds those of the next items of the batch.
 
     Returns:
-        A scalar.
+        A scalar, 0 for the reference itself.
+
+    Example:
+        >>> from hsds_lib.losses.features import load_vgg16
+        >>> from hsds_lib.losses.terms import Batch, encode_fused, prepare_targets
+        >>> rng, vgg = torch.Generator().manual_seed(0), load_vgg16("random")
+        >>> batch = Batch(*(torch.rand(1, 3, 16, 16, generator=rng) for _ in range(4)))
+        >>> targets = prepare_targets(batch, vgg, contrast=True)
+        >>> round(gamma_r(encode_fused(targets.ref_y, vgg, contrast=True), targets).item(), 6)
+        0.0
     """
     return gamma(features, targets.ref_features, source_negatives(targets, n_negatives))
 
@@ -85,6 +99,15 @@ def gamma_n(features: Features, targets: Targets, *, n_negatives: int = 1) -> Te
 
     Raises:
         ValueError: if the targets were prepared without contrast.
+
+    Example:
+        >>> from hsds_lib.losses.features import load_vgg16
+        >>> from hsds_lib.losses.terms import Batch, encode_fused, prepare_targets
+        >>> rng, vgg = torch.Generator().manual_seed(0), load_vgg16("random")
+        >>> batch = Batch(*(torch.rand(1, 3, 16, 16, generator=rng) for _ in range(4)))
+        >>> targets = prepare_targets(batch, vgg, contrast=True)
+        >>> bool(gamma_n(encode_fused(targets.ref_y, vgg, contrast=True), targets) > 0)
+        True
     """
     if targets.natural_features is None:
         raise ValueError("the targets hold no natural features; prepare them with prepare_targets(..., contrast=True)")
@@ -101,12 +124,22 @@ def gamma_h(features: Features, targets: Targets, *, n_negatives: int = 1) -> Te
 
     Returns:
         A scalar. It does not contain beta: only its effect through the network weights does.
+
+    Example:
+        >>> from hsds_lib.losses.features import load_vgg16
+        >>> from hsds_lib.losses.terms import Batch, encode_fused, prepare_targets
+        >>> rng, vgg = torch.Generator().manual_seed(0), load_vgg16("random")
+        >>> batch = Batch(*(torch.rand(1, 3, 16, 16, generator=rng) for _ in range(4)))
+        >>> targets = prepare_targets(batch, vgg, contrast=True)
+        >>> features = encode_fused(targets.under_y, vgg, contrast=True)
+        >>> bool(gamma_h(features, targets) == gamma_r(features, targets) + gamma_n(features, targets))
+        True
     """
     return gamma_r(features, targets, n_negatives=n_negatives) + gamma_n(features, targets, n_negatives=n_negatives)
 
 
 def source_negatives(targets: Targets, n_negatives: int = 1) -> list[tuple[Features, Features]]:
-    """Choose M negatives: each item's own exposures, then those of the items after it (cyclically).
+    """Choose the M negatives of Eq. 3: each item's own exposures, then those of the items after it (cyclically).
 
     Args:
         targets: prepared targets of a batch of B items.
@@ -117,6 +150,14 @@ def source_negatives(targets: Targets, n_negatives: int = 1) -> list[tuple[Featu
 
     Raises:
         ValueError: if M is outside 1..B.
+
+    Example:
+        >>> from hsds_lib.losses.features import load_vgg16
+        >>> from hsds_lib.losses.terms import Batch, prepare_targets
+        >>> batch = Batch(*(torch.zeros(2, 3, 16, 16) for _ in range(4)))
+        >>> targets = prepare_targets(batch, load_vgg16("random"), contrast=True)
+        >>> len(source_negatives(targets, 2))
+        2
     """
     batch = targets.images.shape[0]
     if not 1 <= n_negatives <= batch:

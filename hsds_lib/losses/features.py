@@ -39,6 +39,12 @@ class VGG16(nn.Module):
     Attributes:
         source: ``"imagenet"`` or ``"random"``.
         label: a sentence for plots and reports that says which features were used.
+
+    Example:
+        >>> vgg = load_vgg16("random", seed=0)
+        >>> features = vgg(torch.rand(1, 1, 32, 48), ["relu1_2", "relu3_3"])
+        >>> {name: tuple(feature.shape) for name, feature in features.items()}
+        {'relu1_2': (1, 64, 32, 48), 'relu3_3': (1, 256, 8, 12)}
     """
 
     mean: Tensor
@@ -116,6 +122,10 @@ def load_vgg16(
     Raises:
         WeightsError: if the ImageNet weights cannot be had or the file is not the published one.
         ValueError: for an unknown source.
+
+    Example:
+        >>> load_vgg16("random", seed=0).label
+        'random VGG-16 features: not comparable with the paper'
     """
     if source not in ("auto", "imagenet", "random"):
         raise ValueError(f"VGG-16 source is {source!r}; choose 'auto', 'imagenet' or 'random'")
@@ -130,7 +140,15 @@ def load_vgg16(
 
 
 def vgg16_cache_path() -> Path:
-    """Say where the ImageNet weights are cached for this user; the file need not exist."""
+    """Say where the ImageNet weights are cached for this user.
+
+    Returns:
+        The file; it need not exist.
+
+    Example:
+        >>> vgg16_cache_path().name
+        'vgg16-397923af.pth'
+    """
     import pooch
 
     return Path(pooch.os_cache("hsds-mef")) / Path(WEIGHTS_URL).name

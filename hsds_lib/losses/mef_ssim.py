@@ -39,6 +39,12 @@ def contrast_structure(fused_y: Tensor, sources_y: Tensor) -> Tensor:
 
     Raises:
         ValueError: if a side is shorter than 11 pixels, or the shapes do not fit.
+
+    Example:
+        >>> image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+        >>> values = contrast_structure(image, torch.cat([image, 0.5 * image], dim=1))
+        >>> bool((values[0, 0] - 1).abs() < 1e-5), bool(values[0, 1] < 1)
+        (True, True)
     """
     _check_images(fused_y, sources_y, minimum=WINDOW)
     # Variances do not change with the offset, but rounding does: centred values lose fewer digits.
@@ -61,6 +67,11 @@ def mef_ssim_single(fused_y: Tensor, source_y: Tensor) -> Tensor:
 
     Raises:
         ValueError: if a side is shorter than 11 pixels, or the shapes differ.
+
+    Example:
+        >>> image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+        >>> bool((mef_ssim_single(image + 0.2, image) - 1).abs() < 1e-4)  # brightness does not count
+        True
     """
     _check_images(fused_y, source_y, minimum=WINDOW, channels=1)
     return contrast_structure(fused_y, source_y).squeeze(1)
@@ -72,6 +83,11 @@ class PairScale:
 
     ``under`` and ``over`` are the centred sources ``(B, 1, h, w)``; the other fields have one value per
     patch, ``(B, 1, h - 10, w - 10)``: gains, and Gaussian mean and variance of the desired patch.
+
+    Example:
+        >>> image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+        >>> prepare_pair(image, image, scales=1)[0].under_gain.shape
+        torch.Size([1, 1, 6, 6])
     """
 
     under: Tensor
@@ -97,6 +113,10 @@ def prepare_pair(under_y: Tensor, over_y: Tensor, *, scales: int = 3) -> tuple[P
 
     Raises:
         ValueError: if a side is shorter than ``11 * 2**(scales - 1)`` pixels (44 for three scales).
+
+    Example:
+        >>> len(prepare_pair(torch.zeros(1, 1, 44, 44), torch.zeros(1, 1, 44, 44)))
+        3
     """
     if not 1 <= scales <= len(SCALE_WEIGHTS):
         raise ValueError(f"scales is {scales}; MEF-SSIM is defined for 1 to {len(SCALE_WEIGHTS)} scales")
@@ -123,6 +143,15 @@ def score_pair(fused_y: Tensor, prepared: tuple[PairScale, ...]) -> Tensor:
     Returns:
         ``(B,)`` values, at most 1. With one scale it may be negative; with more, scores of a scale below 0.01
         are continued by an exponential, as the published product of powers is not real for negative ones.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> image = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+        >>> prepared = prepare_pair(image, image)  # once, for many fused images
+        >>> bool(score_pair(0.5 * image, prepared) < score_pair(image, prepared))
+        True
     """
     _check_images(fused_y, prepared[0].under, minimum=WINDOW, channels=1)
     fused = fused_y - 0.5

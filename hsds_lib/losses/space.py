@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,8 +26,15 @@ def term_names(space: str) -> tuple[str, ...]:
     Args:
         space: ``"paper"`` (the 19 of Table 1) or ``"extended"`` (one more: three-scale MEF-SSIM of the pair).
 
+    Returns:
+        Their names, in the order of every vector of terms.
+
     Raises:
         ValueError: for an unknown space.
+
+    Example:
+        >>> len(term_names("paper")), term_names("extended")[-1]
+        (19, 'mefssim_pair')
     """
     if space not in SPACES:
         raise ValueError(f"the loss space is {space!r}; choose one of {', '.join(SPACES)}")
@@ -42,6 +49,10 @@ def initial_beta(space: str = "paper") -> Tensor:
 
     Returns:
         float32 ``(T,)`` for T terms.
+
+    Example:
+        >>> mixture(initial_beta())[:3]  # 1/19 each
+        tensor([0.0526, 0.0526, 0.0526])
     """
     return torch.zeros(len(term_names(space)))
 
@@ -54,6 +65,10 @@ def mixture(beta: Tensor) -> Tensor:
 
     Returns:
         Weights ``(T,)``, differentiable in beta.
+
+    Example:
+        >>> mixture(torch.tensor([0.0, 0.0, math.log(2.0)]))
+        tensor([0.2500, 0.2500, 0.5000])
     """
     return torch.softmax(beta, dim=0)
 
@@ -70,6 +85,10 @@ def weighted_loss(terms: Tensor, mix: Tensor) -> Tensor:
 
     Raises:
         ValueError: if the lengths differ.
+
+    Example:
+        >>> weighted_loss(torch.tensor([0.2, 0.4]), torch.tensor([0.75, 0.25]))
+        tensor(0.2500)
     """
     if terms.shape != mix.shape or terms.dim() != 1:
         raise ValueError(
@@ -86,6 +105,16 @@ class LossWeights(BaseModel):
         space: name of the loss space.
         beta: logits, one per term, finite.
         mix: weight of each term by name, ``softmax(beta)``.
+
+    Example:
+        >>> import tempfile
+        >>> beta = initial_beta()
+        >>> beta[0] = 2.0  # a search that came to prefer the first term
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     LossWeights.from_beta(beta).save(Path(folder) / "loss_weights.json")
+        ...     weights = LossWeights.load(Path(folder) / "loss_weights.json")
+        >>> max(weights.mix, key=weights.mix.get), round(sum(weights.mix.values()), 6)
+        ('l1_ref', 1.0)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -115,6 +144,9 @@ class LossWeights(BaseModel):
             beta: ``(T,)`` logits; a tensor may carry a gradient, which is left behind.
             space: name of the loss space.
 
+        Returns:
+            The weights ``softmax(beta)``, by name.
+
         Raises:
             ValueError: if the number of logits does not fit the space, or one is not finite.
         """
@@ -128,12 +160,25 @@ class LossWeights(BaseModel):
 
     @classmethod
     def uniform(cls, space: SpaceName = "paper") -> LossWeights:
-        """Make equal weights: the ablation without loss search."""
+        """Make equal weights: the ablation without loss search.
+
+        Args:
+            space: name of the loss space.
+
+        Returns:
+            Weights of ``1 / T`` for each of the T terms.
+        """
         return cls.from_beta(initial_beta(space), space=space)
 
     @classmethod
     def load(cls, path: str | Path) -> LossWeights:
         """Read a file written by ``save``.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The weights, checked: the file's ``mix`` is the softmax of its ``beta``.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -148,7 +193,11 @@ class LossWeights(BaseModel):
             raise ValueError(f"{path} does not hold loss weights: {where}: {first['msg']}") from None
 
     def save(self, path: str | Path) -> None:
-        """Write the weights as JSON, atomically."""
+        """Write the weights as JSON, atomically.
+
+        Args:
+            path: the file to write.
+        """
         write_json(path, self.model_dump())
 
     @property
@@ -157,8 +206,42 @@ class LossWeights(BaseModel):
         return term_names(self.space)
 
     def tensor(self, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
-        """Give ``mix`` as a vector ``(T,)`` in term order."""
+        """Give ``mix`` as a vector.
+
+        Args:
+            dtype: of the vector.
+            device: where it lies.
+
+        Returns:
+            ``(T,)`` in term order.
+        """
         return torch.tensor([self.mix[name] for name in self.names], dtype=dtype, device=device)
+
+
+def training_weights(loss_weights: LossWeights, skip: Collection[str] = ()) -> dict[str, float]:
+    """Give weights by term for training: the searched ones without ``skip``, rescaled to sum 1.
+
+    Args:
+        loss_weights: the searched loss.
+        skip: names of terms to leave out.
+
+    Returns:
+        Name to weight, in the order of the terms.
+
+    Raises:
+        ValueError: for a term to skip that the loss does not have, or when nothing would be left.
+
+    Example:
+        >>> weights = training_weights(LossWeights.uniform(), skip=("tv", "psnr_ref", "grad"))
+        >>> len(weights), round(weights["l1_ref"], 4)  # 16 of 19 left
+        (16, 0.0625)
+    """
+    unknown = sorted(set(skip) - set(loss_weights.names))
+    kept = {name: loss_weights.mix[name] for name in loss_weights.names if name not in skip}
+    if unknown or not kept:
+        raise ValueError(f"skip_terms must leave some of {', '.join(loss_weights.names)}; given: {', '.join(skip)}")
+    total = sum(kept.values())
+    return {name: weight / total for name, weight in kept.items()}
 
 
 def _softmax(logits: Sequence[float]) -> list[float]:

@@ -6,15 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from kornia.filters import spatial_gradient
 from kornia.metrics import ssim
 from torch import Tensor
 
+from hsds_lib.config import Variant, is_released
 from hsds_lib.images.color import merge_luma, split_luma
 from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.contrast import CONTRAST_LAYERS
 from hsds_lib.losses.features import VGG16, Features
 from hsds_lib.losses.mef_ssim import WINDOW, PairScale, contrast_structure, prepare_pair, score_pair
+from hsds_lib.losses.pixelwise import abs_sobel, colour_angle
+from hsds_lib.losses.released.features import PerceptualVGG
+from hsds_lib.losses.released.terms import released_terms
 
 IMAGES = ("ref", "under", "over")  # the candidate set of R in Table 1
 TERM_NAMES: tuple[str, ...] = (
@@ -28,7 +31,6 @@ TERM_NAMES: tuple[str, ...] = (
 PERCEPTUAL_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 PSNR_SCALE = 1.0 / 40.0  # so that the dB do not drown the other terms
 PSNR_FLOOR = 1e-8  # mean square error that counts as perfect: 80 dB
-_ANGLE_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Targets:
         over_features: of the over-exposed image.
         natural_features: of the natural image, contrast layers only; None without contrast.
         pair: desired structure of the pair for ``mefssim_pair``; None when that term is not used.
+
+    Example:
+        >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
+        >>> prepare_targets(batch, None, contrast=False, names=["l1_ref"]).over_y.shape
+        torch.Size([1, 1, 16, 16])
     """
 
     images: Tensor
@@ -89,6 +96,12 @@ def prepare_targets(batch: Batch, vgg: VGG16 | None, *, contrast: bool, names: S
 
     Raises:
         ValueError: if a network is needed and none is given, or a name is unknown.
+
+    Example:
+        >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
+        >>> targets = prepare_targets(batch, None, contrast=False, names=["mse_ref"])
+        >>> targets.images[0, :, 0, 0]  # luminance of ref, under, over
+        tensor([0.5000, 0.2000, 0.8000])
     """
     _check_names(names)
     luma = [split_luma(image)[0] for image in (batch.ref, batch.under, batch.over)]
@@ -127,6 +140,11 @@ def encode_fused(fused_y: Tensor, vgg: VGG16, *, contrast: bool) -> Features:
 
     Returns:
         Features by layer; gradients flow through.
+
+    Example:
+        >>> from hsds_lib.losses.features import load_vgg16
+        >>> list(encode_fused(torch.zeros(1, 1, 16, 16), load_vgg16("random"), contrast=False))
+        ['relu1_2', 'relu2_2', 'relu3_3', 'relu4_3']
     """
     return vgg(fused_y, (*PERCEPTUAL_LAYERS, *CONTRAST_LAYERS) if contrast else PERCEPTUAL_LAYERS)
 
@@ -134,10 +152,11 @@ def encode_fused(fused_y: Tensor, vgg: VGG16, *, contrast: bool) -> Features:
 def term_vector(
     fused_y: Tensor,
     targets: Targets,
-    vgg: VGG16 | None = None,
+    vgg: VGG16 | PerceptualVGG | None = None,
     *,
     features: Features | None = None,
     names: Sequence[str] = TERM_NAMES,
+    variant: Variant = "paper",
 ) -> Tensor:
     """Evaluate the candidate losses of Table 1 on a batch.
 
@@ -150,19 +169,30 @@ def term_vector(
         vgg: feature network; not needed when ``features`` are given or no perceptual term is asked for.
         features: VGG-16 features of ``fused_y`` if they are already computed.
         names: terms to evaluate; ``"mefssim_pair"`` of the extended space is known too.
+        variant: ``"released"`` gives the authors' code's values instead, with its signs, scales and faults, for
+            parity alone; ``vgg`` is then a ``losses.released.features.PerceptualVGG``.
 
     Returns:
         ``(len(names),)`` in the order of ``names``, dtype of ``fused_y``.
 
     Raises:
         ValueError: for an unknown name, a shape that does not fit, or missing features.
+
+    Example:
+        >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
+        >>> names = ("l1_ref", "mse_under", "tv")
+        >>> targets = prepare_targets(batch, None, contrast=False, names=names)
+        >>> term_vector(torch.full((1, 1, 16, 16), 0.6), targets, names=names)
+        tensor([0.1000, 0.1600, 0.0000])
     """
     _check_names(names)
     expected = targets.images[:, :1].shape
     if fused_y.shape != expected:
         raise ValueError(f"the fused luminance has shape {tuple(fused_y.shape)}; the targets are for {tuple(expected)}")
+    if is_released(variant):
+        return _released_vector(fused_y, targets, vgg, names)
     if features is None and any(name.startswith("perceptual_") for name in names):
-        if vgg is None:
+        if not isinstance(vgg, VGG16):
             raise ValueError("the perceptual terms need features; give vgg or features of the fused image")
         features = encode_fused(fused_y, vgg, contrast=False)
     values: dict[str, Tensor] = {}
@@ -172,40 +202,16 @@ def term_vector(
     return torch.stack([values[name] for name in names]).mean(dim=1)
 
 
-def abs_sobel(image: Tensor) -> Tensor:
-    """Give ``|d/dx| + |d/dy|`` by Sobel filters, edges repeated.
-
-    The kernels are kornia's normalised ones: a horizontal ramp of slope s per pixel gives s.
-
-    Args:
-        image: ``(B, C, H, W)``.
-
-    Returns:
-        Same shape, in units of the image per pixel.
-    """
-    return spatial_gradient(image, mode="sobel", normalized=True).abs().sum(dim=2)
-
-
-def colour_angle(first_rgb: Tensor, second_rgb: Tensor) -> Tensor:
-    """Give the angle between two colours at each pixel, by the two-argument arctangent.
-
-    The slope is finite everywhere: black has the angle 0 to every colour, and parallel colours the slope 0.
-
-    Args:
-        first_rgb: ``(B, 3, H, W)``, values may lie outside [0, 1].
-        second_rgb: same shape.
-
-    Returns:
-        ``(B, H, W)`` in radians, 0 to pi.
-    """
-    sine_square = torch.linalg.cross(first_rgb, second_rgb, dim=1).square().sum(dim=1)
-    # Smoothed by the floor, and exactly 0 where the colours are parallel.
-    sine = torch.sqrt(sine_square + _ANGLE_FLOOR**2) - _ANGLE_FLOOR
-    cosine = (first_rgb * second_rgb).sum(dim=1) + _ANGLE_FLOOR
-    # Colours of opposite direction can cancel the floor; the angle has no slope at that one point.
-    defined = sine.square() + cosine.square() > 0.25 * _ANGLE_FLOOR**2
-    one, zero = torch.ones_like(cosine), torch.zeros_like(cosine)
-    return torch.atan2(torch.where(defined, sine, zero), torch.where(defined, cosine, one))
+def _released_vector(
+    fused_y: Tensor, targets: Targets, vgg: VGG16 | PerceptualVGG | None, names: Sequence[str]
+) -> Tensor:
+    if not isinstance(vgg, PerceptualVGG) or not set(names) <= set(TERM_NAMES):
+        raise ValueError(
+            "variant='released' has the 19 terms of Table 1 and needs a PerceptualVGG; "
+            f"given: {type(vgg).__name__} and {', '.join(names)}"
+        )
+    values = released_terms(fused_y, targets.images, vgg)
+    return torch.stack([values[name] for name in names])
 
 
 Group = Callable[[Tensor, Targets, "Features | None"], dict[str, Tensor]]
@@ -217,6 +223,7 @@ def _named(kind: str, values: Tensor) -> dict[str, Tensor]:
 
 
 def _pixel_terms(fused: Tensor, targets: Targets, features: Features | None) -> dict[str, Tensor]:
+    """Table 1 rows 1 and 5: mean absolute and squared difference, and the PSNR."""
     difference = fused - targets.images
     square = difference.square().mean(dim=(2, 3))
     psnr = -10.0 * torch.log10(square[:, 0] + PSNR_FLOOR)
@@ -225,6 +232,7 @@ def _pixel_terms(fused: Tensor, targets: Targets, features: Features | None) -> 
 
 
 def _ssim_terms(fused: Tensor, targets: Targets, features: Features | None) -> dict[str, Tensor]:
+    """Table 1 row 2: 1 - SSIM."""
     if min(fused.shape[2:]) < WINDOW:
         height, width = fused.shape[2:]
         raise ValueError(f"SSIM got {height} x {width} pixels, but needs at least {WINDOW} on each side")
@@ -235,14 +243,17 @@ def _ssim_terms(fused: Tensor, targets: Targets, features: Features | None) -> d
 
 
 def _mefssim_terms(fused: Tensor, targets: Targets, features: Features | None) -> dict[str, Tensor]:
+    """Table 1 row 2: 1 - MEF-SSIM against one image each."""
     return _named("mefssim", 1.0 - contrast_structure(fused, targets.images))
 
 
 def _gradient_term(fused: Tensor, targets: Targets, features: Features | None) -> dict[str, Tensor]:
+    """Table 1 row 3: distance to the stronger edges of the two exposures."""
     return {"grad": (abs_sobel(fused) - targets.gradient).abs().mean(dim=(1, 2, 3))}
 
 
 def _perceptual_terms(fused: Tensor, targets: Targets, features: Features | None) -> dict[str, Tensor]:
+    """Table 1 row 4: distance of VGG-16 features."""
     values, given = {}, features or {}
     for image in IMAGES:
         wanted: Features = getattr(targets, f"{image}_features")
@@ -255,11 +266,13 @@ def _perceptual_terms(fused: Tensor, targets: Targets, features: Features | None
 
 
 def _colour_term(fused: Tensor, targets: Targets, features: Features | None) -> dict[str, Tensor]:
+    """Table 1 row 6: angle between the colours of fused image and reference."""
     angle = colour_angle(merge_luma(fused, targets.chroma), targets.ref_rgb)
     return {"colour_ref": angle.mean(dim=(1, 2))}
 
 
 def _variation_term(fused: Tensor, targets: Targets, features: Features | None) -> dict[str, Tensor]:
+    """Table 1 row 7: total variation."""
     down = (fused[:, :, 1:] - fused[:, :, :-1]).square().sum(dim=(1, 2, 3))
     right = (fused[:, :, :, 1:] - fused[:, :, :, :-1]).square().sum(dim=(1, 2, 3))
     return {"tv": (down + right) / (fused.shape[2] * fused.shape[3])}

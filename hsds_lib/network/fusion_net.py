@@ -19,7 +19,18 @@ _EPSILON = 1e-5  # keeps the two divisions of the Retinex part finite
 
 
 def node_channels(width: float) -> dict[str, tuple[int, int]]:
-    """Input and output channels of every node; ``width`` 1.0 gives the paper's 16, 32 and 64."""
+    """List the channels of every node; each count is at least 1.
+
+    Args:
+        width: scale of the counts; 1.0 gives the paper's 16, 32 and 64.
+
+    Returns:
+        Node name to input and output channels.
+
+    Example:
+        >>> node_channels(1.0)["x_3"], node_channels(0.25)["x_3"]
+        ((96, 64), (24, 16))
+    """
     thin, mid, thick = (max(1, round(count * width)) for count in (16, 32, 64))
     levels = {1: (1, thin), 2: (thin, mid), 3: (3 * mid, thick), 4: (thick, mid), 5: (mid, thin)}
     attention = {f"{branch}_{level}": shape for level, shape in levels.items() for branch in ("x", "y")}
@@ -33,6 +44,12 @@ class FusionNet(nn.Module):
     The wiring is the released network's, which the paper's figure leaves open. Every node is a
     :class:`MixedOp`; which operations it holds is the only difference between a supernet and a derived
     network. Any size from 1 x 1 works.
+
+    Example:
+        >>> operations = {node: ("conv_3x3", "dil_5x5") for node in NODES}
+        >>> network = FusionNet(operations, width=0.125)
+        >>> network(torch.rand(1, 2, 20, 31), mix=torch.full((15, 11), 0.5)).shape
+        torch.Size([1, 1, 20, 31])
     """
 
     mix: Tensor | None
@@ -116,7 +133,16 @@ class FusionNet(nn.Module):
 
 
 class Supernet(FusionNet):
-    """The search network: every node starts with all 11 operations and may lose some."""
+    """The search network: every node starts with all 11 operations and may lose some.
+
+    Example:
+        >>> supernet = Supernet()
+        >>> sum(weight.numel() for weight in supernet.parameters())
+        3819825
+        >>> supernet.remove("x_1", "conv_7x7")
+        >>> len(supernet.node("x_1").operations)
+        10
+    """
 
     def __init__(self, *, width: float = 1.0) -> None:
         """Build the supernet at ``width`` (1.0: 3,819,825 parameters)."""
@@ -128,14 +154,39 @@ class Supernet(FusionNet):
 
 
 def derive(genotype: Genotype, *, separate_statistics: bool = False) -> FusionNet:
-    """Build the network that a genotype describes, with fresh weights; see :class:`FusionNet`."""
+    """Build the network that a genotype describes, with fresh weights.
+
+    Args:
+        genotype: the operations of every node, their weights, and the width.
+        separate_statistics: see :class:`FusionNet`.
+
+    Returns:
+        The network, in float32 and training mode; its node weights are the genotype's.
+
+    Example:
+        >>> genotype = Genotype(nodes={node: {"conv_3x3": 1.0} for node in NODES}, width=0.125)
+        >>> derive(genotype).eval()(torch.rand(1, 2, 12, 16)).shape
+        torch.Size([1, 1, 12, 16])
+    """
     operations = {node: tuple(retained) for node, retained in genotype.nodes.items()}
     mix = genotype.mix().float()
     return FusionNet(operations, width=genotype.width, mix=mix, separate_statistics=separate_statistics)
 
 
 def receptive_radius(network: FusionNet) -> int:
-    """How many pixels away an input can still change an output pixel (an upper bound, used for tiling)."""
+    """Tell how many pixels away an input can still change an output pixel, by an upper bound (for tiling).
+
+    Args:
+        network: any network; the bound holds for inputs of even sizes, as odd ones are stretched.
+
+    Returns:
+        Pixels, in rows as in columns.
+
+    Example:
+        >>> pointwise = Genotype(nodes={node: {"conv_1x1": 1.0} for node in NODES}, width=0.125)
+        >>> receptive_radius(derive(pointwise))  # 2 by the guides, 4 by the half resolution, 1 at the end
+        7
+    """
     reach = {}
     for name in NODES:
         sizes = [kernel(primitive) for primitive in network.node(name).operations]

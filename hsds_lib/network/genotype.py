@@ -23,9 +23,16 @@ class Genotype(BaseModel):
 
     ``nodes`` maps each of the 15 node names to its retained operations and their weights, which are
     positive and sum to 1; ``width`` scales the channel counts (1.0 is the paper's network).
+
+    Example:
+        >>> genotype = Genotype(nodes={node: {"conv_3x3": 0.75, "dil_5x5": 0.25} for node in NODES})
+        >>> genotype.mix().shape, genotype.mix()[0].tolist()
+        (torch.Size([15, 11]), [0.0, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.0])
+        >>> Genotype.from_mix(genotype.mix(), width=1.0) == genotype
+        True
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     nodes: dict[str, dict[str, float]]
     width: float = Field(default=1.0, gt=0)

@@ -29,6 +29,15 @@ PRIMITIVES: tuple[str, ...] = (
 def kernel(primitive: str) -> tuple[int, int, int]:
     """Read height, width and dilation from the name of an operation.
 
+    Args:
+        primitive: one of ``PRIMITIVES``.
+
+    Returns:
+        Height and width in pixels, and the dilation, 1 or 2.
+
+    Raises:
+        ValueError: for an unknown name; the known ones are listed.
+
     Example:
         >>> kernel("dil_5x5")
         (5, 5, 2)
@@ -47,6 +56,11 @@ class BatchNorm(nn.BatchNorm2d):
 
     With ``iterations`` > 1 it keeps running statistics for each iteration of a node that is applied
     repeatedly, instead of one mean over different distributions; the affine weights are shared either way.
+
+    Example:
+        >>> norm = BatchNorm(4, iterations=3)
+        >>> norm(torch.rand(2, 4, 8, 8), iteration=1).shape, norm.num_batches_tracked
+        (torch.Size([2, 4, 8, 8]), tensor([0, 1, 0]))
     """
 
     record: bool = True
@@ -81,7 +95,21 @@ class BatchNorm(nn.BatchNorm2d):
 
 @contextmanager
 def batch_statistics(network: nn.Module) -> Iterator[None]:
-    """Normalise by the statistics of the batch inside the block, and record nothing."""
+    """Normalise by the statistics of the batch inside the block, and record nothing.
+
+    Args:
+        network: every :class:`BatchNorm` in it is switched, and switched back afterwards.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> norm = BatchNorm(2).eval()
+        >>> with batch_statistics(norm):
+        ...     normalised = norm(torch.arange(16.0).reshape(1, 2, 2, 4))
+        >>> normalised.mean(dim=(0, 2, 3)).abs().max() < 1e-6, norm.num_batches_tracked
+        (tensor(True), tensor(0))
+    """
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     before = [(norm.record, norm.training) for norm in norms]
     try:
@@ -94,7 +122,12 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
 
 
 class Operation(nn.Module):
-    """One candidate: convolution without bias, batch normalisation, ReLU; the size is kept."""
+    """One candidate: convolution without bias, batch normalisation, ReLU; the size is kept.
+
+    Example:
+        >>> Operation("dil_7x7", 1, 16)(torch.rand(2, 1, 9, 5)).shape
+        torch.Size([2, 16, 9, 5])
+    """
 
     def __init__(self, primitive: str, inputs: int, outputs: int, *, iterations: int = 1) -> None:
         """Build the named operation from ``inputs`` to ``outputs`` channels; see :class:`BatchNorm`."""
@@ -120,6 +153,12 @@ class MixedOp(nn.Module):
 
     With all 11 it is a searchable node, with the retained ones a node of the derived network; there is
     no second class that could drift away. An operation that was removed is gone: it costs nothing.
+
+    Example:
+        >>> node = MixedOp(PRIMITIVES, 1, 4)
+        >>> node.remove("conv_7x7")
+        >>> len(node.operations), node(torch.rand(2, 1, 8, 8), torch.full((11,), 1 / 11)).shape
+        (10, torch.Size([2, 4, 8, 8]))
     """
 
     def __init__(self, primitives: Sequence[str], inputs: int, outputs: int, *, iterations: int = 1) -> None:
@@ -161,5 +200,9 @@ def softmax_active(alpha: Tensor, active: Tensor) -> Tensor:
 
     Returns:
         Mixture weights, same shape, each row sums to 1.
+
+    Example:
+        >>> softmax_active(torch.zeros(1, 4), torch.tensor([[True, True, False, True]]))
+        tensor([[0.3333, 0.3333, 0.0000, 0.3333]])
     """
     return torch.softmax(alpha.masked_fill(~active, -torch.inf), dim=-1)

@@ -20,7 +20,7 @@ from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, batch_statistics, softmax_active
 from hsds_lib.runtime import RunError, seeded
-from hsds_lib.search.hypergradient import Weights, beta_gradient, jacobian_vector, preconditioner
+from hsds_lib.search.hypergradient import Weights, alpha_correction, beta_gradient, jacobian_vector, preconditioner
 from hsds_lib.search.wsras import prune_step, retain
 
 _CONTRASTS: dict[str, Callable[[dict[str, Tensor], Targets], Tensor]] = {
@@ -39,6 +39,7 @@ class _Descent:
     pair: Tensor
     targets: Targets
     terms: Tensor
+    loss_mix: Tensor
 
 
 class DualSearch:
@@ -50,6 +51,16 @@ class DualSearch:
         active: which operations are alive, bool, ``(15, 11)``.
         beta: loss logits, ``(19,)`` in the paper's space, starting at 0 (all terms equal).
         history: one record per step, ready for JSON.
+
+    Example:
+        >>> from hsds_lib.config import preset
+        >>> from hsds_lib.losses.features import load_vgg16
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> train, val = (Batch(*(torch.rand(1, 3, 24, 24, generator=rng) for _ in range(4))) for _ in range(2))
+        >>> search = DualSearch(preset("tiny").search.changed(width=0.0625), load_vgg16("random"))
+        >>> record = search.step(train, val)
+        >>> record["n_active"], bool((search.alpha != 0).all())
+        (165, True)
     """
 
     def __init__(self, config: SearchConfig, vgg: VGG16, *, device: torch.device | str = "cpu") -> None:
@@ -79,7 +90,7 @@ class DualSearch:
         return mixture(self.beta)
 
     def step(self, train: Batch, val: Batch, *, epoch: int = 0) -> dict[str, Any]:
-        """One pass through the loop body of Algorithm 1, on one batch of each half of the training set."""
+        """One pass through the loop of Algorithm 1 lines 1-14, on a batch of each half of the training set (Eq. 2)."""
         start = time.perf_counter()
         descent = self._descend_omega(train.to(self.device))
         record = self._upper_level(val.to(self.device), descent)
@@ -100,20 +111,21 @@ class DualSearch:
         return record
 
     def _descend_omega(self, batch: Batch) -> _Descent:
-        """Algorithm 1 line 3: one optimiser step on omega; this is the one-step unrolled point itself."""
+        """Algorithm 1 lines 2 and 3: one optimiser step on omega; this is the one-step unrolled point itself."""
         self.network.train()
         targets = prepare_targets(batch, self.vgg, contrast=False)
         pair = batch.over_under_y
         terms = term_vector(self.network(pair, self.node_mix().detach()), targets, self.vgg, names=self.names)
         self._check_finite(terms, "loss")
         omega = {name: weight.detach().clone() for name, weight in self.network.named_parameters()}
+        loss_mix = self.loss_mix().detach()
         self.omega_optimiser.zero_grad(set_to_none=True)
-        weighted_loss(terms, self.loss_mix().detach()).backward()
+        weighted_loss(terms, loss_mix).backward()
         self.omega_optimiser.step()
-        return _Descent(omega, pair, targets, terms.detach())
+        return _Descent(omega, pair, targets, terms.detach(), loss_mix)
 
     def _upper_level(self, batch: Batch, descent: _Descent) -> dict[str, Any]:
-        """Algorithm 1 lines 5 and 7: beta, then alpha, from one forward pass on the validation batch."""
+        """Algorithm 1 lines 4-7: beta, then alpha, from one forward pass on the validation batch."""
         with batch_statistics(self.network):
             targets = prepare_targets(batch, self.vgg, contrast=True)
             fused = self.network(batch.over_under_y, self.node_mix())
@@ -123,9 +135,8 @@ class DualSearch:
             terms = term_vector(fused, targets, features=features, names=self.names)
             self._check_finite(terms, "validation loss")
             loss = weighted_loss(terms, self.loss_mix().detach())
-            # First order, as in the paper: omega is taken as it is. Pruned entries must not move, and Adam's
-            # momentum and decay would move them even without a gradient.
-            (self.alpha.grad,) = torch.autograd.grad(loss, self.alpha)
+            self.alpha.grad = self._alpha_gradient(loss, descent)
+        # Pruned entries must not move, and Adam's momentum and decay would move them even without a gradient.
         held = self.alpha.detach().clone()
         self.alpha_optimiser.step()
         with torch.no_grad():
@@ -136,23 +147,41 @@ class DualSearch:
         """Algorithm 1 line 5 by one forward-mode pass; returns the 5 %, 50 % and 95 % points of the step factor."""
         if self.config.contrast == "none" or len(self.history) < self.config.beta_warmup:
             return None
-        weights = dict(self.network.named_parameters())
-        gradients = torch.autograd.grad(gamma, list(weights.values()), retain_graph=True)
-        factors = {name: preconditioner(self.omega_optimiser, weight) for name, weight in weights.items()}
-        v = {name: factors[name] * gradient for name, gradient in zip(weights, gradients, strict=True)}
+        v, factors = self._direction(gamma)
         mix = self.node_mix().detach()
 
         def terms(omega: Weights) -> Tensor:
-            fused = torch.func.functional_call(self.network, dict(omega), (descent.pair, mix))
-            return term_vector(fused, descent.targets, self.vgg, names=self.names)
+            return self._terms_at(omega, mix, descent)
 
         with torch.no_grad():  # forward mode needs no graph
             jacobian = jacobian_vector(terms, descent.omega, v)
         self.beta.grad = beta_gradient(self.loss_mix().detach(), jacobian)
         self._check_finite(self.beta.grad, "hypergradient")
         self.beta_optimiser.step()
-        values = torch.cat([torch.as_tensor(factor, device=self.device).flatten() for factor in factors.values()])
+        values = torch.cat([torch.as_tensor(factor, device=self.device).flatten() for factor in factors])
         return [float(value) for value in torch.quantile(values[:1_000_000], values.new_tensor([0.05, 0.5, 0.95]))]
+
+    def _alpha_gradient(self, loss: Tensor, descent: _Descent) -> Tensor:
+        """Algorithm 1 line 7: first order, as in the paper (omega is taken as it is), or exact through the step."""
+        first = torch.autograd.grad(loss, self.alpha, retain_graph=self.config.alpha_order == "second")[0]
+        if self.config.alpha_order == "first":
+            return first
+        v, _ = self._direction(loss)
+        omega = {name: weight.requires_grad_() for name, weight in descent.omega.items()}
+        train_loss = weighted_loss(self._terms_at(omega, self.node_mix(), descent), descent.loss_mix)
+        return first + alpha_correction(train_loss, omega, self.alpha, v)
+
+    def _direction(self, objective: Tensor) -> tuple[dict[str, Tensor], list[Tensor | float]]:
+        """The gradient of an objective in the new omega times the factor D of the step just taken, and D itself."""
+        weights = dict(self.network.named_parameters())
+        gradients = torch.autograd.grad(objective, list(weights.values()), retain_graph=True)
+        factors = [preconditioner(self.omega_optimiser, weight) for weight in weights.values()]
+        return {name: factor * g for name, factor, g in zip(weights, factors, gradients, strict=True)}, factors
+
+    def _terms_at(self, omega: Weights, mix: Tensor, descent: _Descent) -> Tensor:
+        """The loss terms of the training batch, for other weights than the network's own."""
+        fused = torch.func.functional_call(self.network, dict(omega), (descent.pair, mix))
+        return term_vector(fused, descent.targets, self.vgg, names=self.names)
 
     def _prune(self) -> list[tuple[str, str]]:
         """Algorithm 1 lines 8-13; removed operations lose their weights and their optimiser state too."""
@@ -197,6 +226,18 @@ def term_gradient_norms(fused: Tensor, targets: Targets, vgg: VGG16, names: tupl
         targets: what the terms compare with.
         vgg: the feature network.
         names: the terms, in order.
+
+    Returns:
+        Norm by name, in units of the term per unit of luma.
+
+    Example:
+        >>> from hsds_lib.losses.features import load_vgg16
+        >>> vgg, rng = load_vgg16("random"), torch.Generator().manual_seed(0)
+        >>> batch = Batch(*(torch.rand(1, 3, 24, 24, generator=rng) for _ in range(4)))
+        >>> targets = prepare_targets(batch, vgg, contrast=False)
+        >>> norms = term_gradient_norms(targets.under_y, targets, vgg, ("l1_ref", "l1_under"))
+        >>> norms["l1_ref"] > 0, norms["l1_under"]  # the slope of |x| at 0 is taken as 0
+        (True, 0.0)
     """
     fused = fused.detach().requires_grad_()
     terms = term_vector(fused, targets, vgg, names=names)

@@ -27,7 +27,24 @@ from hsds_lib.search.dual import DualSearch, term_gradient_norms
 
 @dataclass(frozen=True)
 class SearchRun:
-    """What a finished search hands on."""
+    """What a finished search hands on.
+
+    Attributes:
+        search: its last state, with supernet, logits and history.
+        genotype: the operations found.
+        loss_weights: the loss found.
+        train_scenes: those omega was trained on.
+        val_scenes: those alpha and beta were searched on.
+
+    Example:
+        >>> from hsds_lib.config import preset
+        >>> tiny = preset("tiny").search.changed(width=0.0625, epochs=1, steps_per_epoch=1, crop=24, features="random")
+        >>> run = run_search(tiny, device="cpu", show=False)
+        >>> len(run.genotype.nodes), len(run.loss_weights.mix), len(run.search.history)
+        (15, 19, 1)
+        >>> {scene.name for scene in run.train_scenes} & {scene.name for scene in run.val_scenes}
+        set()
+    """
 
     search: DualSearch
     genotype: Genotype
@@ -54,9 +71,23 @@ def run_search(
         show: report progress on standard error.
         on_epoch: called with the search and the epoch number before the first epoch (-1) and after each.
 
+    Returns:
+        What was found, and the scenes of the two halves of the training set.
+
     Raises:
         FileExistsError: when ``out`` already holds a finished search.
         DataError: when the data cannot be read.
+        RunError: when a loss or a gradient is not finite; the message says at which step.
+        ValueError: when the device is not present, or there are fewer than two training scenes.
+
+    Example:
+        >>> import tempfile
+        >>> from hsds_lib.config import preset
+        >>> tiny = preset("tiny").search.changed(width=0.0625, epochs=1, steps_per_epoch=1, crop=24, features="random")
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     run = run_search(tiny, Path(out), device="cpu", show=False)
+        ...     sorted(file.name for file in Path(out).iterdir())
+        ['genotype.json', 'history.jsonl', 'loss_weights.json', 'provenance.json']
     """
     _refuse_finished(out)
     began = time.perf_counter()
@@ -92,7 +123,22 @@ def run_search(
 
 
 def term_gradients(search: DualSearch, batch: Batch) -> dict[str, float]:
-    """Gradient norm of every loss term at the present fused image: a dead term would show as 0."""
+    """Give the gradient norm of every loss term at the present fused image: a dead term would show as 0.
+
+    Args:
+        search: a search, at any step; nothing of it is changed.
+        batch: crops to fuse.
+
+    Returns:
+        Name of the term to the norm of its gradient with respect to the fused luma.
+
+    Example:
+        >>> search = DualSearch(SearchConfig(width=0.0625), load_vgg16("random", seed=0))
+        >>> crops = torch.rand(4, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> norms = term_gradients(search, Batch(*crops))
+        >>> len(norms), min(norms.values()) > 0
+        (19, True)
+    """
     batch = batch.to(search.device)
     with torch.no_grad(), batch_statistics(search.network):
         fused = search.network(batch.over_under_y, search.node_mix())

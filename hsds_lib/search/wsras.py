@@ -18,6 +18,9 @@ def prune_step(alpha: Tensor, active: Tensor, *, theta: float, top_p: int) -> Te
     # Paper: the loop of line 8 never ends once the smallest weight is at least theta; here: one removal per
     # node and step, because the search itself is the loop.
 
+    # Released: after every epoch two removals per node, whatever their weights, until three operations are
+    # left: ``theta=1.0, top_p=3``, called twice.
+
     Args:
         alpha: architecture logits, ``(nodes, operations)``.
         active: operations still in play, bool, same shape.
@@ -33,8 +36,10 @@ def prune_step(alpha: Tensor, active: Tensor, *, theta: float, top_p: int) -> Te
         >>> prune_step(alpha, active, theta=0.05, top_p=2).tolist()
         [[True, True, False]]
     """
-    mix = softmax_active(alpha.detach(), active).masked_fill(~active, torch.inf)
-    weakest = mix.shape[1] - 1 - mix.flip(1).argmin(dim=1)  # the last of equal ones
+    mix = softmax_active(alpha.detach(), active)
+    # By logits, which are in the order of the weights, but still differ where weights are rounded to equal ones.
+    logits = alpha.detach().masked_fill(~active, torch.inf)
+    weakest = logits.shape[1] - 1 - logits.flip(1).argmin(dim=1)  # the last of equal ones
     rows = torch.arange(len(mix), device=mix.device)
     prunable = (mix[rows, weakest] < theta) & (active.sum(dim=1) > top_p)
     pruned = active.clone()
@@ -42,20 +47,33 @@ def prune_step(alpha: Tensor, active: Tensor, *, theta: float, top_p: int) -> Te
     return pruned
 
 
-def retain(alpha: Tensor, active: Tensor, *, top_p: int, width: float) -> Genotype:
+def retain(alpha: Tensor, active: Tensor, *, top_p: int, width: float, least_weight: float = 0.0) -> Genotype:
     """Keep the ``top_p`` strongest active operations of each node: weight retention, Algorithm 1 line 15.
+
+    # Released: every operation of more than 0.1, however many they are: ``top_p=11, least_weight=0.1``.
 
     Args:
         alpha: architecture logits, ``(15, 11)``.
         active: operations still in play, bool, same shape.
         top_p: operations to retain per node; fewer where fewer are active.
         width: width of the network that was searched.
+        least_weight: an operation of at most this mixture weight is not retained, in [0, 1]; the strongest
+            of a node always is.
 
     Returns:
         The genotype; retained weights are the softmax over the retained operations. Of equal weights the
         first is kept, so that the operation pruning would remove first is the one not retained.
+
+    Example:
+        >>> alpha = torch.zeros(15, 11)
+        >>> alpha[:, 1], alpha[:, 7] = 2.0, 4.0
+        >>> genotype = retain(alpha, torch.ones(15, 11, dtype=torch.bool), top_p=2, width=1.0)
+        >>> {name: round(weight, 3) for name, weight in genotype.nodes["div"].items()}
+        {'conv_3x3': 0.119, 'conv_5x1': 0.881}
     """
-    mix = softmax_active(alpha.detach().double(), active)
-    order = mix.argsort(dim=1, descending=True, stable=True)[:, :top_p]
-    kept = torch.zeros_like(active).scatter(1, order, True) & active
-    return Genotype.from_mix(softmax_active(alpha.detach().double(), kept), width=width)
+    alpha = alpha.detach().double()
+    order = alpha.masked_fill(~active, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    strong = active & (softmax_active(alpha, active) > least_weight)
+    kept = torch.zeros_like(active).scatter(1, order[:, :top_p], True) & strong
+    kept.scatter_(1, order[:, :1], True)
+    return Genotype.from_mix(softmax_active(alpha, kept), width=width)

@@ -108,6 +108,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
         ("a.png", torch.zeros(3, 0, 2), r"shape \(3, 0, 2\)"),
         ("a.png", torch.full((3, 2, 2), float("nan")), "not finite"),
         ("a.png", torch.full((3, 2, 2), 200, dtype=torch.uint8), r"torch\.uint8"),
+        ("a.webp", torch.zeros(3, 1, 16384), r"a\.webp cannot be written .*16383.*choose another place or format"),
+        ("a\0b.png", torch.zeros(3, 2, 2), "cannot be written"),
     ],
 )
 def test_what_cannot_be_written_is_refused(tmp_path: Path, name: str, image: Tensor, message: str) -> None:
@@ -258,6 +260,7 @@ def test_what_is_no_image_file_is_named(tmp_path: Path) -> None:
         "empty.png": "is empty",
         "folder.png": "is a folder",
         "missing.png": "does not exist",
+        "a" * 300 + ".png": "cannot be looked up",
     }
     for name, message in expected.items():
         with pytest.raises(ImageError, match=f"{re.escape(str(tmp_path / name))} .*{message}|{message}"):

@@ -110,8 +110,9 @@ def test_splits_and_limits_that_make_no_sense_are_refused() -> None:
         load_scenes("embedded", "dev")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="split 'dev' is not known"):
         load_naturals("embedded", "dev")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="limit 0"):
-        load_scenes("embedded", "train", limit=0)
+    for load in (load_scenes, load_naturals):
+        with pytest.raises(DataError, match="limit 0"):
+            load("embedded", "train", limit=0)
 
 
 def test_named_data_without_hsds_data_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ def prepared(make_batch: MakeBatch, vgg: VGG16) -> tuple[Targets, Features]:
     return prepare_targets(batch, vgg, contrast=True), encode_fused(fused, vgg, contrast=True)
 
 
+@pytest.mark.paper("Eq. 3")
 def test_gamma_equals_the_equation_written_out() -> None:
     fused, positive, *rest = (draw(seed) for seed in range(6))
     negatives = [(rest[0], rest[1]), (rest[2], rest[3])]
@@ -89,11 +90,21 @@ def test_gamma_of_two_is_the_mean_of_two_gammas_of_one(make_batch: MakeBatch, vg
     assert abs(alone[0] - alone[1]) > 1e-6
 
 
+@pytest.mark.paper("Eq. 3")
 def test_gamma_h_is_the_plain_sum(make_batch: MakeBatch, vgg: VGG16) -> None:
     targets, features = prepared(make_batch, vgg)
     parts = gamma_r(features, targets), gamma_n(features, targets)
     assert gamma_h(features, targets).item() == pytest.approx(sum(part.item() for part in parts), rel=1e-12)
     assert parts[0] < parts[1]  # half-way to the reference, nowhere near the natural image
+
+
+@pytest.mark.paper("Eq. 3")
+def test_the_two_halves_are_the_equation_with_their_positives(make_batch: MakeBatch, vgg: VGG16) -> None:
+    targets, features = prepared(make_batch, vgg)
+    own = [(targets.under_features, targets.over_features)]
+    assert targets.natural_features is not None
+    for half, positive in ((gamma_r, targets.ref_features), (gamma_n, targets.natural_features)):
+        assert half(features, targets).item() == pytest.approx(gamma(features, positive, own).item(), rel=1e-12)
 
 
 def test_gamma_r_is_zero_at_the_reference(make_batch: MakeBatch, vgg: VGG16) -> None:
@@ -113,6 +124,7 @@ def test_gradient_is_finite_and_alive_even_when_everything_is_equal(make_batch: 
         assert bool(gradient.norm() > 0) == alive
 
 
+@pytest.mark.paper("Eq. 3")
 def test_further_negatives_are_those_of_the_other_items(make_batch: MakeBatch, vgg: VGG16) -> None:
     targets, features = prepared(make_batch, vgg)
     own, other = source_negatives(targets, 2)

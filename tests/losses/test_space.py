@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from hsds_lib.losses.space import SPACES, LossWeights, initial_beta, mixture, term_names, weighted_loss
+from hsds_lib.losses.space import (
+    SPACES,
+    LossWeights,
+    initial_beta,
+    mixture,
+    term_names,
+    training_weights,
+    weighted_loss,
+)
 from hsds_lib.losses.terms import TERM_NAMES
 
 
@@ -114,3 +122,16 @@ def test_logits_that_do_not_fit_are_refused() -> None:
         LossWeights.from_beta(draw_beta(20))
     with pytest.raises(ValueError, match="not finite"):
         LossWeights.from_beta([float("nan")] * 19)
+
+
+def test_skipped_terms_leave_the_others_in_proportion() -> None:
+    weights = LossWeights.from_beta(torch.linspace(-1, 1, 19))
+    skipped = ("perceptual_ref", "perceptual_under", "perceptual_over")
+    kept = training_weights(weights, skipped)
+    assert sum(kept.values()) == pytest.approx(1)
+    assert kept["tv"] / kept["l1_ref"] == pytest.approx(weights.mix["tv"] / weights.mix["l1_ref"])
+
+
+def test_an_unknown_term_to_skip_is_refused() -> None:
+    with pytest.raises(ValueError, match="skip_terms must leave some of l1_ref"):
+        training_weights(LossWeights.uniform(), ("l1",))

@@ -6,20 +6,21 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
 from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.features import VGG16
+from hsds_lib.losses.pixelwise import abs_sobel, colour_angle
 from hsds_lib.losses.terms import (
     PERCEPTUAL_LAYERS,
     TERM_NAMES,
     Targets,
-    abs_sobel,
-    colour_angle,
     encode_fused,
     prepare_targets,
     term_vector,
@@ -52,6 +53,7 @@ def test_the_order_is_that_of_the_design() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.paper("Table 1")
 @pytest.mark.parametrize("items", [1, 2])
 def test_no_term_is_dead_on_colour_input(make_batch: MakeBatch, vgg: VGG16, items: int) -> None:
     batch = make_batch(size=48, items=items)
@@ -63,6 +65,18 @@ def test_no_term_is_dead_on_colour_input(make_batch: MakeBatch, vgg: VGG16, item
         assert (per_item > 1e-5).all(), f"{name} is dead"
 
 
+def contrast_structure_by_scipy(first: np.ndarray, second: np.ndarray) -> float:
+    """``(2 s_ab + C) / (s_a^2 + s_b^2 + C)`` with C = 0.03^2, by scipy's Gaussian of 11 pixels, inside only."""
+
+    def mean(image: np.ndarray) -> np.ndarray:
+        return gaussian_filter(image, sigma=1.5, radius=5)[5:-5, 5:-5]
+
+    covariance = mean(first * second) - mean(first) * mean(second)
+    variances = sum(mean(image**2) - mean(image) ** 2 for image in (first, second))
+    return float(((2 * covariance + 0.0009) / (variances + 0.0009)).mean())
+
+
+@pytest.mark.paper("Table 1", "Table 1 rows 1-7")
 def test_each_term_equals_its_formula(make_batch: MakeBatch, vgg: VGG16) -> None:
     batch = make_batch(size=32, items=1)
     fused = some_fused(batch)
@@ -78,6 +92,8 @@ def test_each_term_equals_its_formula(make_batch: MakeBatch, vgg: VGG16) -> None
             f.numpy(), wanted.numpy(), data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
         assert values[f"ssim_{image}"] == pytest.approx(1 - similarity, abs=1e-9)
+        structure = contrast_structure_by_scipy(f.numpy(), wanted.numpy())
+        assert values[f"mefssim_{image}"] == pytest.approx(1 - structure, rel=1e-9)
         other = vgg(y, PERCEPTUAL_LAYERS)
         errors = [((features[layer] - other[layer]) ** 2).mean().item() for layer in PERCEPTUAL_LAYERS]
         assert values[f"perceptual_{image}"] == pytest.approx(sum(errors) / 4, rel=1e-9)
@@ -91,6 +107,7 @@ def test_each_term_equals_its_formula(make_batch: MakeBatch, vgg: VGG16) -> None
     assert values["colour_ref"] == pytest.approx(torch.arccos(cosine).mean().item(), abs=1e-4)
 
 
+@pytest.mark.paper("Table 1 row 3")
 def test_grad_compares_with_the_stronger_edge(make_batch: MakeBatch, vgg: VGG16) -> None:
     batch = make_batch(size=32, items=1)
     targets = prepare_targets(batch, vgg, contrast=False)
@@ -143,6 +160,7 @@ def test_grad_is_zero_when_the_edges_are_the_stronger_ones(make_batch: MakeBatch
     assert by_name(targets.over_y, targets, vgg)["grad"] == pytest.approx(0.0, abs=1e-15)
 
 
+@pytest.mark.paper("Table 1")
 def test_a_batch_of_two_is_the_mean_of_two_batches_of_one(make_batch: MakeBatch, vgg: VGG16) -> None:
     batch = make_batch(size=44)
     fused = some_fused(batch)

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from hsds_lib.fusing import load_model
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, BatchNorm, softmax_active
+from hsds_lib.search.wsras import prune_step, retain
+from hsds_lib.training import save_model
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -102,6 +105,7 @@ def test_genotype_survives_its_file(tmp_path: Path) -> None:
         ({"x_1": {}}, "node x_1 needs operations"),
         ({"x_1": {"conv_9x9": 1.0}}, "node x_1 needs operations"),
         ({"x_1": {"conv_1x1": 0.4}}, "must be positive and sum to 1"),
+        ({"x_1": {"conv_1x1": float("nan")}}, "should be a finite number"),
         ({"z_1": {"conv_1x1": 1.0}}, "names exactly the nodes"),
     ],
 )
@@ -139,3 +143,58 @@ def test_separate_statistics_record_each_iteration_and_evaluate_with_its_own() -
     trained = network.train()(pair)
     # Statistics of exactly this batch: evaluation repeats training but for the unbiased variance.
     torch.testing.assert_close(network.eval()(pair), trained, rtol=0, atol=0.02)
+
+
+@pytest.mark.paper("Algorithm 1 line 15")
+@pytest.mark.parametrize("top_p", [1, 2, 3])
+def test_a_pruned_supernet_equals_the_network_derived_from_its_file_bit_for_bit(top_p: int, tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    alpha, active = torch.randn(15, 11), torch.ones(15, 11, dtype=torch.bool)
+    supernet = Supernet(width=0.125)
+    for _ in range(11 - top_p):
+        left = prune_step(alpha, active, theta=1.0, top_p=top_p)
+        for row, column in (active & ~left).nonzero().tolist():
+            supernet.remove(NODES[row], PRIMITIVES[column])
+        active = left
+    retain(alpha, active, top_p=top_p, width=0.125).save(tmp_path / "genotype.json")
+    network = derive(Genotype.load(tmp_path / "genotype.json"))
+    network.load_state_dict(supernet.state_dict())
+    pair = torch.rand(2, 2, 20, 20)
+    # The genotype is computed in float64 and the network's copy rounded; a float32 softmax differs in the last bit.
+    mix = softmax_active(alpha.double(), active).float()
+    for mode in (True, False):
+        assert torch.equal(supernet.train(mode)(pair, mix), network.train(mode)(pair))
+        nearly = supernet.eval()(pair, softmax_active(alpha, active))
+        torch.testing.assert_close(nearly, network.eval()(pair), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("separate_statistics", [False, True])
+def test_a_saved_network_is_loaded_bit_for_bit(separate_statistics: bool, tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    network = derive(some_genotype(), separate_statistics=separate_statistics)
+    network.train()(torch.rand(2, 2, 24, 24))  # running statistics that are not the initial ones
+    save_model(network.eval(), tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path, device="cpu")
+    before, after = network.state_dict(), loaded.state_dict()
+    assert list(before) == list(after) and loaded.separate_statistics == separate_statistics
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert network.mix is not None and loaded.mix is not None and torch.equal(network.mix, loaded.mix)
+    pair = torch.rand(1, 2, 17, 19)
+    assert torch.equal(loaded(pair), network(pair))
+
+
+def test_the_receptive_radius_of_pointwise_nodes_is_that_of_the_wiring_alone() -> None:
+    pointwise = derive(Genotype(nodes={node: {"conv_1x1": 1.0} for node in NODES}, width=0.125))
+    assert receptive_radius(pointwise) == 2 + 4 + 1  # guides, pooling with enlarging, reconstruction
+
+
+def test_the_receptive_radius_counts_half_resolution_twice_and_the_retinex_paths_three_times() -> None:
+    def radius(wide: str) -> int:
+        nodes = {node: {"conv_3x3" if node == wide else "conv_1x1": 1.0} for node in NODES}
+        return receptive_radius(derive(Genotype(nodes=nodes, width=0.125)))
+
+    assert {node: radius(node) - 7 for node in NODES} == {
+        **dict.fromkeys(("x_1", "y_1", "x_2", "y_2", "x_4", "y_4", "x_5", "y_5", "div"), 1),
+        **dict.fromkeys(("x_3", "y_3"), 2),
+        **dict.fromkeys(("i_1", "i_2", "l_1", "l_2"), 3),
+    }

@@ -7,7 +7,10 @@ test of each module asks that no key was forgotten.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+
+from hsds_lib.losses.features import BLOCKS, LAYERS, VGG16, load_vgg16
+from hsds_lib.losses.released.features import PerceptualVGG
 
 _LEDGERS: list[Recorded] = []
 
@@ -37,7 +43,7 @@ class Recorded:
     def check(
         self, key: str, found: Any, *, rtol: float | None = None, atol: float | None = None, noise: bool = False
     ) -> None:
-        """Compare with a recorded value: float64 to 1e-6 of each element, float32 to 1e-4 and 1e-5.
+        """Compare with a recorded value: float64 to 1e-6 of each element, float32 to 1e-4 plus 1e-5 (less if small).
 
         An array is also allowed 1e-8 of its largest element in float64, because its small elements are differences
         of large numbers. A value 1 % off must not pass, unless the recorded value is ``noise`` around zero.
@@ -48,7 +54,7 @@ class Recorded:
         largest = float(np.abs(wanted).max(initial=0.0))
         single = "_f32" in key
         rtol = (1e-4 if single else 1e-6) if rtol is None else rtol
-        atol = (1e-5 if single else 1e-8 * largest) if atol is None else atol
+        atol = (min(1e-5, 1e-3 * largest) if single else 1e-8 * largest) if atol is None else atol
         distance = float(np.abs(value - wanted).max(initial=0.0))
         self.errors[key] = distance if noise else distance / (largest or 1.0)
         assert np.allclose(value, wanted, rtol=rtol, atol=atol), (
@@ -81,6 +87,34 @@ def forgotten(recorded: Recorded, request: pytest.FixtureRequest) -> set[str]:
     return set(recorded.arrays) - set(recorded.errors) - recorded.read_only - set(request.module.EXCUSED)
 
 
+@pytest.fixture(scope="module")
+def seeded_state() -> Callable[[list[str], list[str], int], dict[str, np.ndarray]]:
+    """Make the network weights that recorded values were computed with, from names, shapes (JSON) and a seed.
+
+    They are too large to be stored, so they are drawn again: in the order of the names, float64, then rounded.
+    """
+
+    def draw(names: list[str], shapes: list[str], seed: int) -> dict[str, np.ndarray]:
+        random = np.random.RandomState(seed)
+        return {name: _drawn(name, json.loads(shape), random) for name, shape in zip(names, shapes, strict=True)}
+
+    return draw
+
+
+def _drawn(name: str, shape: list[int], random: np.random.RandomState) -> np.ndarray:
+    if name.endswith("num_batches_tracked"):
+        return np.zeros((), dtype=np.int64)
+    if name.endswith("running_var"):
+        return (0.5 + random.random_sample(shape)).astype(np.float32)
+    normal = random.standard_normal(shape)
+    if len(shape) == 4:
+        gain = 0.02 if name == "ret.reconstruction.weight" else np.sqrt(2 / np.prod(shape[1:]))
+        return (gain * normal).astype(np.float32)
+    if name == "ret.reconstruction.bias":
+        return (0.05 * normal).astype(np.float32)
+    return (0.1 * normal + (1.0 if name.endswith("weight") else 0.0)).astype(np.float32)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was reproduced, and how closely."""
     if not _LEDGERS:
@@ -95,3 +129,46 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             if errors
         ]
         terminalreporter.write_line(f"{ledger.name}: {'; '.join(parts)}")
+
+
+@pytest.fixture(scope="session")
+def released_perceptual_vgg() -> PerceptualVGG:
+    """Seeded VGG-16 with batch normalisation, as the recorded perceptual losses used it, in float64."""
+    draws, channels, state = np.random.RandomState(1601), 3, {}
+    digest = hashlib.sha256()
+    for layer, width in enumerate(width for block in BLOCKS for width in block):
+        arrays = {
+            f"convs.{layer}.weight": draws.standard_normal((width, channels, 3, 3)) * np.sqrt(2 / (9 * channels)),
+            f"convs.{layer}.bias": 0.05 * draws.standard_normal(width),
+            f"norms.{layer}.weight": 1 + 0.1 * draws.standard_normal(width),
+            f"norms.{layer}.bias": 0.1 * draws.standard_normal(width),
+            f"norms.{layer}.running_mean": 0.1 * draws.standard_normal(width),
+            f"norms.{layer}.running_var": 0.5 + draws.random_sample(width),
+        }
+        channels = width
+        for name, array in arrays.items():
+            digest.update(array.astype(np.float32).tobytes())
+            state[name] = torch.from_numpy(array.astype(np.float32))
+    vgg = PerceptualVGG()
+    vgg.load_state_dict({name: state[name] for name in vgg.state_dict() if name in state}, strict=False)
+    vgg.sha256, vgg.drawn = digest.hexdigest(), state
+    return vgg.double()
+
+
+@pytest.fixture(scope="session")
+def released_contrast_vgg() -> VGG16:
+    """Seeded plain VGG-16 up to its eleventh convolution, as the recorded contrast used it, in float64."""
+    draws, channels, digest = np.random.RandomState(1602), 3, hashlib.sha256()
+    vgg, drawn = load_vgg16("random"), {}
+    widths = [width for block in BLOCKS for width in block]
+    for name, width in zip(LAYERS[:11], widths, strict=False):
+        weight = draws.standard_normal((width, channels, 3, 3)) * np.sqrt(2 / (9 * channels))
+        arrays = {"weights": weight, "biases": 0.05 * draws.standard_normal(width)}
+        channels = width
+        for kind, array in arrays.items():
+            single = array.astype(np.float32)
+            digest.update(single.tobytes())
+            drawn[f"{kind}.{name}"] = torch.from_numpy(single)
+    vgg.load_state_dict(drawn, strict=False)
+    vgg.sha256, vgg.drawn = digest.hexdigest(), drawn
+    return vgg.double()

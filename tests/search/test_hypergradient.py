@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsds_lib.search.hypergradient import beta_gradient, jacobian_vector, preconditioner
+from hsds_lib.search.hypergradient import alpha_correction, beta_gradient, jacobian_vector, preconditioner
 
 
 def toy() -> tuple[Tensor, Tensor, Tensor]:
@@ -40,6 +40,7 @@ def by_forward_mode(beta: Tensor, omega: Tensor, centres: Tensor, step: Tensor |
     return beta_gradient(mix, jacobian)
 
 
+@pytest.mark.paper("Eq. 2", "Algorithm 1 line 5")
 @pytest.mark.parametrize("step", [0.01, torch.tensor([0.3, 0.002, 0.04], dtype=torch.float64)])
 def test_beta_hypergradient_equals_double_backward(step: Tensor | float) -> None:
     beta, omega, centres = toy()
@@ -49,6 +50,7 @@ def test_beta_hypergradient_equals_double_backward(step: Tensor | float) -> None
     assert (found - expected).norm() / expected.norm() < 1e-12
 
 
+@pytest.mark.paper("Algorithm 1 lines 4 and 5")
 def test_without_the_inner_step_the_beta_gradient_is_zero() -> None:
     beta, omega, centres = toy()
     assert by_double_backward(beta, omega, centres, 0.0).abs().max() == 0
@@ -60,6 +62,27 @@ def test_beta_gradient_sums_to_zero_and_ignores_a_common_shift() -> None:
     gradient = beta_gradient(mix, jacobian)
     assert abs(gradient.sum()) < 1e-15
     torch.testing.assert_close(beta_gradient(mix, jacobian + 7), gradient)
+
+
+@pytest.mark.paper("Eq. 2", "Algorithm 1 line 7")
+@pytest.mark.parametrize("step", [0.01, torch.tensor([0.3, 0.002, 0.04], dtype=torch.float64)])
+def test_second_order_alpha_hypergradient_equals_double_backward(step: Tensor | float) -> None:
+    """First-order part plus correction is the derivative through the whole step, for a number and for Adam's factor."""
+    alpha, omega, centres = (tensor.clone().requires_grad_() for tensor in toy())
+
+    def train_loss(w: Tensor) -> Tensor:
+        return (torch.softmax(alpha, 0) * losses(w, centres.detach())).sum()
+
+    def val_loss(w: Tensor) -> Tensor:
+        return outer(w) * (1 + alpha.sin().sum())
+
+    (gradient,) = torch.autograd.grad(train_loss(omega), omega, create_graph=True)
+    (expected,) = torch.autograd.grad(val_loss(omega - step * gradient), alpha, retain_graph=True)
+    reached = (omega - step * gradient).detach().requires_grad_()
+    first, slope = torch.autograd.grad(val_loss(reached), [alpha, reached])
+    correction = alpha_correction(train_loss(omega), {"omega": omega}, alpha, {"omega": step * slope})
+    assert correction.norm() / expected.norm() > 1e-3
+    assert (first + correction - expected).norm() / expected.norm() < 1e-12
 
 
 @pytest.mark.parametrize("steps", [1, 5])

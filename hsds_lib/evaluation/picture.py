@@ -1,0 +1,164 @@
+"""What the metrics are computed on: 8-bit pixels, their gray image, and whatever was worked out of them before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from torch import Tensor
+
+GRAY_WEIGHTS = (298_936, 587_043, 114_021)  # of R, G and B in millionths, as in MATLAB's rgb2gray
+_MILLION = 1_000_000
+
+Result = TypeVar("Result")
+
+
+class UndefinedMetricError(ValueError):
+    """A metric has no value for these images; the message says why and what to do."""
+
+
+class Picture:
+    """One 8-bit RGB image that remembers what was worked out of it.
+
+    Every metric takes arrays or pictures. Make pictures yourself to compute several metrics of the same images: gray
+    images, local means and the like are then worked out once.
+
+    Example:
+        >>> import numpy as np
+        >>> Picture(np.full((2, 3, 3), 7, dtype=np.uint8)).gray.tolist()
+        [[7, 7, 7], [7, 7, 7]]
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        """Hold an image.
+
+        Args:
+            pixels: RGB, uint8 ``(H, W, 3)``; not to be changed afterwards.
+
+        Raises:
+            ValueError: for any other type or shape; see :func:`to_pixels` for tensors.
+        """
+        pixels = np.asarray(pixels)
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+            raise ValueError(
+                f"an image of type {pixels.dtype} and shape {pixels.shape} was given; metrics take 8-bit RGB: convert "
+                "it to uint8 of shape (H, W, 3)"
+            )
+        self.pixels = np.ascontiguousarray(pixels)  # sums are rounded by the layout
+        self._known: dict[tuple[object, ...], object] = {}
+
+    @property
+    def gray(self) -> np.ndarray:
+        """The gray image of :func:`rgb2gray`, uint8 ``(H, W)``."""
+        return self.once(_gray)
+
+    @property
+    def gray_double(self) -> np.ndarray:
+        """The same gray image, float64 ``(H, W)`` in 0..255."""
+        return self.once(_gray_double)
+
+    @property
+    def flat(self) -> bool:
+        """Whether all pixels have the same gray level."""
+        return bool((self.gray == self.gray[0, 0]).all())
+
+    def once(self, work: Callable[..., Result], *details: object) -> Result:
+        """Give ``work(self, *details)``: computed at the first call, remembered for the next.
+
+        Args:
+            work: a function of a module; a lambda would be another one at each call.
+            details: its further arguments, hashable.
+        """
+        key = (work, *details)
+        if key not in self._known:
+            self._known[key] = work(self, *details)
+        return self._known[key]  # type: ignore[return-value]
+
+    def forget(self) -> None:
+        """Forget everything but the gray images, which gives the memory back."""
+        self._known = {key: result for key, result in self._known.items() if key[0] in (_gray, _gray_double)}
+
+
+Image = np.ndarray | Picture
+"""What a metric takes: RGB uint8 ``(H, W, 3)``, or a :class:`Picture` of it."""
+
+
+def pictures(metric: str, minimum: int = 1, **images: Image) -> tuple[Picture, ...]:
+    """Make pictures of arrays, and ask that a metric can be computed on them.
+
+    Args:
+        metric: its name, for messages.
+        minimum: the least number of pixels on each side.
+        images: the images by name.
+
+    Returns:
+        One picture per image; a picture is given back as it is.
+
+    Raises:
+        UndefinedMetricError: if a side is shorter than ``minimum``.
+        ValueError: if the sizes differ, or one is no 8-bit RGB image.
+
+    Example:
+        >>> import numpy as np
+        >>> pictures("VIF", 41, under=np.zeros((40, 50, 3), dtype=np.uint8))
+        Traceback (most recent call last):
+        hsds_lib.evaluation.picture.UndefinedMetricError: VIF got images of 50 x 40 pixels, but needs at least 41 on
+        each side; give larger images
+    """
+    made = tuple(image if isinstance(image, Picture) else Picture(image) for image in images.values())
+    sizes = [f"{picture.gray.shape[1]} x {picture.gray.shape[0]}" for picture in made]
+    if len(set(sizes)) > 1:
+        given = ", ".join(f"{name} {size}" for name, size in zip(images, sizes, strict=True))
+        raise ValueError(f"{metric} got images of different sizes ({given} pixels); give images of one size")
+    if min(made[0].gray.shape) < minimum:
+        raise UndefinedMetricError(
+            f"{metric} got images of {sizes[0]} pixels, but needs at least {minimum} on each side; give larger images"
+        )
+    return made
+
+
+def rgb2gray(pixels: np.ndarray) -> np.ndarray:
+    """Convert to gray as MATLAB does: 0.298936 R + 0.587043 G + 0.114021 B, halves rounded up.
+
+    The sum is taken in integers, so that it is the same on every machine.
+
+    Args:
+        pixels: RGB, uint8 ``(H, W, 3)``.
+
+    Returns:
+        uint8 ``(H, W)``.
+
+    Example:
+        >>> import numpy as np
+        >>> rgb2gray(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], dtype=np.uint8)).tolist()
+        [[76, 150, 29, 9]]
+    """
+    red, green, blue = (pixels[..., channel].astype(np.int32) * GRAY_WEIGHTS[channel] for channel in range(3))
+    return ((red + green + blue + _MILLION // 2) // _MILLION).astype(np.uint8)
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """Convert a tensor to the 8-bit pixels that a file of it would hold.
+
+    Args:
+        image: RGB ``(3, H, W)`` in [0, 1]; what :func:`hsds_lib.images.io.read_rgb` gives is converted exactly.
+
+    Returns:
+        uint8 ``(H, W, 3)``: clamped, and rounded to the nearest level.
+
+    Example:
+        >>> import torch
+        >>> to_pixels(torch.tensor([0.0, 0.5, 1.2]).reshape(3, 1, 1)).tolist()
+        [[[0, 128, 255]]]
+    """
+    levels = (image.detach().cpu().double().clamp(0, 1) * 255).round()
+    return levels.permute(1, 2, 0).numpy().astype(np.uint8)
+
+
+def _gray(picture: Picture) -> np.ndarray:
+    return rgb2gray(picture.pixels)
+
+
+def _gray_double(picture: Picture) -> np.ndarray:
+    return picture.gray.astype(np.float64)

@@ -1,0 +1,46 @@
+"""Seeded 8-bit colour images for the tests of the metrics, and the recorded ones with their published values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+MakePixels = Callable[..., np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def make_pixels() -> MakePixels:
+    """Give a maker of images: smooth colour blobs with a little texture, some of it clipped."""
+
+    def make(height: int = 64, width: int | None = None, *, seed: int = 0, exposure: float = 1.0) -> np.ndarray:
+        size = (height, width or height)
+        generator = np.random.default_rng(seed)
+        blobs = np.stack([gaussian_filter(generator.normal(size=size), 4) for _ in range(3)], axis=-1)
+        scene = 110 + 60 * blobs / blobs.std() + 6 * generator.normal(size=(*size, 3))
+        return np.clip(exposure * scene, 0, 255).round().astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_exposures(make_pixels: MakePixels) -> Callable[..., tuple[np.ndarray, ...]]:
+    """Give a maker of under, over, fused and reference: one scene at four exposures."""
+
+    def make(height: int = 64, width: int | None = None, *, seed: int = 0) -> tuple[np.ndarray, ...]:
+        return tuple(make_pixels(height, width, seed=seed, exposure=factor) for factor in (0.4, 1.7, 0.9, 1.0))
+
+    return make
+
+
+def gray_image(values: np.ndarray | list) -> np.ndarray:
+    """Make the RGB image whose three channels are the given levels ``(H, W)``."""
+    return np.repeat(np.asarray(values, dtype=np.uint8)[..., None], 3, axis=-1)
+
+
+@pytest.fixture(scope="session")
+def gray() -> Callable[..., np.ndarray]:
+    """Give ``gray(levels)``: the RGB image with three channels of these levels ``(H, W)``."""
+    return gray_image
