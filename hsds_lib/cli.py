@@ -118,8 +118,9 @@ def metrics(
 ) -> None:
     """Score a fused image by the paper's metrics, as the paper computes them and correctly; or a folder of them.
 
-    With --pairs, what is printed are the means over the scenes in which a metric has a value. It has none, shown as -,
-    null or an empty cell, if the images are too small for it or flat.
+    A metric has no value, shown as -, null or an empty cell, if it needs a reference that was not given (CC, TMQI and
+    others), or if the images are too small for it or flat. With --pairs, what is printed are the means over the scenes
+    in which a metric has a value.
     """
     import json
 
@@ -175,15 +176,19 @@ def search(
     top_p: Annotated[int | None, typer.Option(help="operations retained per node")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
     epochs: Annotated[int | None, typer.Option()] = None,
+    ablation: Annotated[str | None, typer.Option(help="a condition of Table 3, such as 'only WR' or DARTS")] = None,
     settings: Settings = None,
     device: Device = "auto",
 ) -> None:
     """Search the network and its loss (Algorithm 1); writes genotype.json, loss_weights.json and the history."""
+    from hsds_lib.config import ablation as take_away
     from hsds_lib.config import preset as find_preset
 
     config = find_preset(preset).search.changed(
         **_merged(settings, data=data, theta=theta, top_p=top_p, seed=seed, epochs=epochs)
     )
+    if ablation is not None:
+        config = take_away(config, ablation)  # last, so that --theta and --top-p set "ours"
     from hsds_lib.search.run import run_search
 
     run = run_search(config, out, device=device)

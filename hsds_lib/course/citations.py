@@ -11,13 +11,13 @@ import re
 from dataclasses import dataclass
 
 METRICS = {
-    "SD": "standard deviation of the grey levels",
+    "SD": "standard deviation of the gray levels",
     "VIF": "visual information fidelity, summed over the two exposures",
     "CC": "correlation with the reference",
     "TMQI": "quality of a tone-mapped picture: structure and naturalness",
     "MS-SSIM": "structural similarity over several scales",
     "MEF-SSIM": "structural similarity for exposure fusion",
-    "EN": "entropy of the grey levels",
+    "EN": "entropy of the gray levels",
     "Qabf": "how much of the edges of both exposures is kept",
 }
 

@@ -15,8 +15,8 @@ from hsds_lib.course.maps import operation_label
 from hsds_lib.course.pictures import luma
 from hsds_lib.course.style import (
     BLUE,
+    GRAY,
     GREEN,
-    GREY,
     INK,
     PALE,
     ROLES,
@@ -70,7 +70,7 @@ class _Pen:
         self.axes.plot(*place, "o", ms=14, mfc="white", mec=colour, mew=1.3, zorder=3)
         self.axes.text(*place, text, ha="center", va="center_baseline", fontsize=11, color=colour, zorder=4)
 
-    def say(self, place: Point, text: str, *, size: float = 8, colour: str = GREY, ha: str = "center") -> None:
+    def say(self, place: Point, text: str, *, size: float = 8, colour: str = GRAY, ha: str = "center") -> None:
         """Write a remark."""
         self.axes.text(*place, text, ha=ha, va="center", fontsize=size, color=colour, zorder=5)
 
@@ -148,7 +148,7 @@ def _retinex_wires(pen: _Pen) -> None:
     pen.wire((0.5, _INTENSITY), (0.5, _LIGHT), (1.62, _LIGHT))
     pen.say((0.36, _INTENSITY + 0.35), "$F$", size=11, colour=INK)
     frame = FancyBboxPatch(
-        (2.72, 0.06), 4.1, 2.84, boxstyle="round,pad=0,rounding_size=0.1", facecolor="none", edgecolor=GREY, ls="--"
+        (2.72, 0.06), 4.1, 2.84, boxstyle="round,pad=0,rounding_size=0.1", facecolor="none", edgecolor=GRAY, ls="--"
     )
     pen.axes.add_patch(frame)
     pen.say((6.74, middle), f"{RETINEX_ITERATIONS} times,\nsame weights", ha="right")

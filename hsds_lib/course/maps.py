@@ -18,7 +18,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from hsds_lib.course.style import BLACK, GREY, PALE, VERMILION, feature_note, headline, new_figure, styled
+from hsds_lib.course.style import BLACK, GRAY, PALE, VERMILION, feature_note, headline, new_figure, styled
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, kernel
 
@@ -86,11 +86,11 @@ def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = ""
 
 
 def weight_map(axes: Axes, mix: np.ndarray, active: np.ndarray, scale: Normalize, *, colours: str) -> AxesImage:
-    """Draw one table of weights ``(15, 11)``; cells that are not active are grey and hatched."""
+    """Draw one table of weights ``(15, 11)``; cells that are not active are gray and hatched."""
     image = axes.imshow(np.where(active, mix, np.nan), cmap=colours, norm=scale, aspect="auto")
     for row, column in np.argwhere(~active):
         cell = (column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(cell, 1, 1, facecolor=PALE, edgecolor=GREY, hatch="/////", lw=0))
+        axes.add_patch(Rectangle(cell, 1, 1, facecolor=PALE, edgecolor=GRAY, hatch="/////", lw=0))
     axes.axhline(9.5, color="white", lw=2.5)  # attention above, Retinex below
     axes.set_xticks(np.arange(-0.5, len(PRIMITIVES)), minor=True)
     axes.set_yticks(np.arange(-0.5, len(NODES)), minor=True)

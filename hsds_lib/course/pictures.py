@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from hsds_lib.course.style import GREY, PALE, ROLES, WIDTH, feature_note, headline, new_figure, per_cent, styled
+from hsds_lib.course.style import GRAY, PALE, ROLES, WIDTH, feature_note, headline, new_figure, per_cent, styled
 from hsds_lib.images.color import split_luma
 
 CRUSHED, BLOWN = 0.02, 0.98
@@ -175,7 +175,7 @@ def place(axes: Axes, picture: Tensor, title: str, *, colour: str | None = None)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=9.5)
     for spine in axes.spines.values():
-        spine.set(visible=True, color=colour or (PALE if colour is None else GREY), linewidth=2.2 if colour else 0.8)
+        spine.set(visible=True, color=colour or (PALE if colour is None else GRAY), linewidth=2.2 if colour else 0.8)
 
 
 def preview(picture: Tensor, *, longest: int = 900) -> Tensor:

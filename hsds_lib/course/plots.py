@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 from hsds_lib.course.style import (
     BLACK,
     BLUE,
+    GRAY,
     GREEN,
-    GREY,
     ORANGE,
     PALE,
     PURPLE,
@@ -81,8 +81,8 @@ def search_curves(history: Sequence[Record], *, top_p: int, features: str = "") 
     counts = [record["n_active"] for record in history]
     nodes, operations = np.shape(history[0]["node_mix"])
     active.plot(range(1, len(counts) + 1), counts, drawstyle="steps-mid", color=VERMILION, lw=2)
-    active.axhline(nodes * top_p, color=GREY, ls="--", lw=1)
-    active.text(0.5, nodes * top_p, f" {nodes} nodes × P = {top_p}", va="bottom", color=GREY, fontsize=8.5)
+    active.axhline(nodes * top_p, color=GRAY, ls="--", lw=1)
+    active.text(0.5, nodes * top_p, f" {nodes} nodes × P = {top_p}", va="bottom", color=GRAY, fontsize=8.5)
     active.set(title="active operations", ylabel=f"of {nodes * operations}", ylim=(0, nodes * operations * 1.05))
     headline(figure, f"A search of {len(history)} steps; shaded: every second epoch")
     alt = (
@@ -106,8 +106,8 @@ def _mark_beta(axes: Axes, history: Sequence[Record]) -> None:
     moves = (record["step_spread"] is not None for record in history)
     start = next((step for step, moving in enumerate(moves, start=1) if moving), None)
     if start is not None:
-        axes.axvline(start - 0.5, color=GREY, ls=":", lw=1.2)
-        axes.text(start - 0.3, axes.get_ylim()[1], "β moves from here", va="top", fontsize=8.5, color=GREY)
+        axes.axvline(start - 0.5, color=GRAY, ls=":", lw=1.2)
+        axes.text(start - 0.3, axes.get_ylim()[1], "β moves from here", va="top", fontsize=8.5, color=GRAY)
 
 
 def _from_to(history: Sequence[Record], key: str) -> str:
@@ -144,7 +144,7 @@ def term_bars(values: Mapping[str, float], gradients: Mapping[str, float], *, fe
         axes.set_axisbelow(True)
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
-    left.axvline(0, color=GREY, lw=0.8)
+    left.axvline(0, color=GRAY, lw=0.8)
     left.set(title="value", xlabel="loss (no unit)")
     right.set(title="norm of the gradient", xlabel="with respect to the fused picture (logarithmic)")
     families = dict(_FAMILIES[name.split("_")[0]] for name in names)
@@ -191,7 +191,7 @@ def loss_weight_curves(history: Sequence[Record], names: Sequence[str], *, featu
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     mark_epochs(left, [record["epoch"] for record in history])
     steps = range(1, len(history) + 1)
-    left.plot(steps, weights, color=GREY, alpha=0.35, lw=1)
+    left.plot(steps, weights, color=GRAY, alpha=0.35, lw=1)
     for term in told:
         left.plot(steps, weights[:, term], color=_colour(names[term]), lw=2.2)
     _label_ends(left, {names[term]: float(weights[-1, term]) for term in told}, at=len(history) + 0.6)
@@ -245,7 +245,7 @@ def training_curves(
     scores = [record["val_mef_ssim"] for record in history]
     right.plot(epochs, scores, "o-", color=VERMILION, lw=2, label="this network")
     for (name, score), style in zip((baselines or {}).items(), ("--", ":", "-."), strict=False):
-        right.axhline(score, color=GREY, ls=style, lw=1.3, label=f"{name} ({score:.3f})")
+        right.axhline(score, color=GRAY, ls=style, lw=1.3, label=f"{name} ({score:.3f})")
     right.legend(loc="best")
     right.set(title="MEF-SSIM on the validation scenes", ylabel="MEF-SSIM (at most 1)")
     for axes in (left, right):

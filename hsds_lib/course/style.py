@@ -18,7 +18,7 @@ WIDTH = 10.5
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-INK, GREY, PALE = "#222222", "#7A7A7A", "#E6E6E6"
+INK, GRAY, PALE = "#222222", "#7A7A7A", "#E6E6E6"
 
 ROLES = {"under": BLUE, "over": ORANGE, "ref": GREEN, "fused": VERMILION, "natural": PURPLE}
 """The same colour for the same kind of image in every figure (the palette of Okabe and Ito)."""
@@ -30,7 +30,7 @@ _SETTINGS: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.labelsize": 9.5,
     "axes.labelcolor": INK,
-    "axes.edgecolor": GREY,
+    "axes.edgecolor": GRAY,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -86,7 +86,7 @@ def feature_note(figure: Figure, features: str) -> str:
         x=0.005,
         ha="left",
         fontsize=10 if loud else 8.5,
-        color=VERMILION if loud else GREY,
+        color=VERMILION if loud else GRAY,
         weight="bold" if loud else "normal",
     )
     return f" {text}."

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsds_lib.evaluation.first_order import Arithmetic, check_arithmetic
-from hsds_lib.evaluation.picture import Image, Picture, UndefinedMetricError, pictures
+from hsds_lib.evaluation.picture import Arithmetic, Image, Picture, UndefinedMetricError, check_option, pictures
 from hsds_lib.evaluation.windows import Moments, gaussian, window_means
 
 WINDOWS = (17, 9, 5, 3)  # pixels, finest scale first; sigma is a fifth of each
@@ -20,7 +19,7 @@ _SMALL = 1e-10  # variances below are none
 
 
 @dataclass(frozen=True)
-class Channel:
+class _Channel:
     """The model of VIF at one scale, per window: ``fused = gain * source + noise of variance residual``."""
 
     gain: np.ndarray
@@ -60,7 +59,7 @@ def vif(source: Image, fused: Image, *, arithmetic: Arithmetic = "double") -> fl
         >>> round(vif(image, image), 6)
         1.0
     """
-    check_arithmetic(arithmetic)
+    check_option("arithmetic", arithmetic, ("double", "uint8"))
     first, second = pictures("VIF", MINIMUM_SIDE, source=source, fused=fused)
     channels = first.once(_channels, second)
     if arithmetic == "uint8":
@@ -81,6 +80,9 @@ def vif_sum(under: Image, over: Image, fused: Image, *, arithmetic: Arithmetic =
         over: the same size; the two sources may be swapped.
         fused: the same size.
         arithmetic: ``uint8`` for the paper's value.
+
+    Returns:
+        0 or more; 2 if both sources are the fused image.
 
     Raises:
         UndefinedMetricError: if a side is shorter than 41 pixels, or a source is flat.
@@ -130,6 +132,9 @@ def viff_rgb(under: Image, over: Image, fused: Image) -> float:
         over: the same size.
         fused: the same size.
 
+    Returns:
+        0 or more; 1 where there is nothing to be kept.
+
     Raises:
         UndefinedMetricError: if a side is shorter than 41 pixels.
 
@@ -147,12 +152,9 @@ def viff_rgb(under: Image, over: Image, fused: Image) -> float:
     return float(np.mean(values))
 
 
-def _viff(under: tuple[Channel, ...], over: tuple[Channel, ...]) -> float:
+def _viff(under: tuple[_Channel, ...], over: tuple[_Channel, ...]) -> float:
     ratios = []
-    for first, second, weight in zip(under, over, VIFF_WEIGHTS, strict=True):
-        if weight == 0:
-            ratios.append(0.0)
-            continue
+    for first, second in zip(under, over, strict=True):
         weaker = first.gain < second.gain
         seen = np.where(weaker, first.seen(VIFF_NOISE), second.seen(VIFF_NOISE)) + VIFF_OFFSET
         there = np.where(weaker, first.there(VIFF_NOISE), second.there(VIFF_NOISE)) + VIFF_OFFSET
@@ -174,11 +176,11 @@ def _levels_of(image: np.ndarray) -> tuple[Moments, ...]:
     return tuple(levels)
 
 
-def _channels(source: Picture, fused: Picture) -> tuple[Channel, ...]:
+def _channels(source: Picture, fused: Picture) -> tuple[_Channel, ...]:
     return _channels_between(source.once(_levels), fused.once(_levels))
 
 
-def _channels_between(source: tuple[Moments, ...], fused: tuple[Moments, ...]) -> tuple[Channel, ...]:
+def _channels_between(source: tuple[Moments, ...], fused: tuple[Moments, ...]) -> tuple[_Channel, ...]:
     pairs = zip(source, fused, strict=True)
     return tuple(_channel(first.covariance(second), first.variance, second.variance) for first, second in pairs)
 
@@ -193,14 +195,14 @@ def _saturated_variance(picture: Picture) -> np.ndarray:
     return np.maximum(_saturated_moment(picture, picture), 0)
 
 
-def _saturated_channel(source: Picture, fused: Picture) -> Channel:
+def _saturated_channel(source: Picture, fused: Picture) -> _Channel:
     variances = source.once(_saturated_variance), fused.once(_saturated_variance)
     return _channel(_saturated_moment(source, fused), *variances)
 
 
-def _channel(covariance: np.ndarray, source_variance: np.ndarray, fused_variance: np.ndarray) -> Channel:
+def _channel(covariance: np.ndarray, source_variance: np.ndarray, fused_variance: np.ndarray) -> _Channel:
     there, seen = source_variance >= _SMALL, fused_variance >= _SMALL
     # A window that has no contrast, keeps none or is seen as its negative has the gain 0: it is all noise.
     gain = covariance / (source_variance + _SMALL) * (there & seen & (covariance > 0))
     residual = np.maximum(fused_variance - gain * covariance, _SMALL)
-    return Channel(gain, residual, source_variance * there)
+    return _Channel(gain, residual, source_variance * there)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from skimage.measure import shannon_entropy
 from skimage.metrics import peak_signal_noise_ratio
 
-from hsds_lib.evaluation.picture import Image, UndefinedMetricError, pictures
-
-Arithmetic = Literal["double", "uint8"]
-"""``double`` is correct; ``uint8`` rounds and saturates to 0..255 after every operation, as MATLAB's integers do."""
+from hsds_lib.evaluation.picture import Arithmetic, Image, UndefinedMetricError, check_option, pictures
 
 
 def sd(fused: Image, *, arithmetic: Arithmetic = "double") -> float:
     """Standard deviation of the gray levels: Table 2 SD.
 
-    With ``double``, the population standard deviation, in 0..127.5 gray levels. The paper's values are those of
-    ``uint8``, which an older toolbox computed: levels below the mean count as 0, squares stop at 255. That is a
-    number in 0..15.97 which mostly says how many pixels are 16 levels above the mean.
+    With ``double``, the population standard deviation. The paper's values are those of ``uint8``, which an older
+    toolbox computed: levels below the mean count as 0, squares stop at 255. That mostly says how many pixels are 16
+    levels above the mean.
 
     Args:
         fused: RGB uint8 ``(H, W, 3)``, any size.
         arithmetic: ``uint8`` for the paper's value.
+
+    Returns:
+        A value in 0..127.5 gray levels for ``double``, in 0..15.97 for ``uint8``.
 
     Example:
         >>> import numpy as np
@@ -31,20 +29,23 @@ def sd(fused: Image, *, arithmetic: Arithmetic = "double") -> float:
         >>> sd(image), sd(image, arithmetic="uint8") == (255 / 2) ** 0.5
         (50.0, True)
     """
+    check_option("arithmetic", arithmetic, ("double", "uint8"))
     (picture,) = pictures("SD", fused=fused)
     if arithmetic == "double":
         return float(np.std(picture.gray_double))
-    check_arithmetic(arithmetic)
     # Integers round halves up and have no negative values.
     above = np.maximum(np.floor(picture.gray_double - picture.gray_double.mean() + 0.5), 0)
     return float(np.sqrt(np.minimum(above**2, 255).mean()))
 
 
 def sd_rgb(fused: Image) -> float:
-    """Mean over R, G and B of the population standard deviation, in 0..127.5 levels (the form of the MEFB benchmark).
+    """Mean over R, G and B of the population standard deviation: the form of the MEFB benchmark.
 
     Args:
         fused: RGB uint8 ``(H, W, 3)``, any size.
+
+    Returns:
+        A value in 0..127.5 levels.
 
     Example:
         >>> import numpy as np
@@ -56,10 +57,13 @@ def sd_rgb(fused: Image) -> float:
 
 
 def en(fused: Image) -> float:
-    """Entropy of the histogram of the 256 gray levels, in bits (0..8): Table 2 EN.
+    """Entropy of the histogram of the 256 gray levels: Table 2 EN.
 
     Args:
-        fused: RGB uint8 ``(H, W, 3)``, any size; a constant image has 0 bits.
+        fused: RGB uint8 ``(H, W, 3)``, any size.
+
+    Returns:
+        A value in 0..8 bits; 0 for a constant image.
 
     Example:
         >>> import numpy as np
@@ -71,11 +75,14 @@ def en(fused: Image) -> float:
 
 
 def cc(ref: Image, fused: Image) -> float:
-    """Correlation of the gray levels of a fused image and its reference, in -1..1: Table 2 CC.
+    """Correlation of the gray levels of a fused image and its reference: Table 2 CC.
 
     Args:
         ref: RGB uint8 ``(H, W, 3)``, any size.
         fused: the same size; the two may be swapped.
+
+    Returns:
+        A value in -1..1.
 
     Raises:
         UndefinedMetricError: if one of them has a single gray level.
@@ -93,12 +100,15 @@ def cc(ref: Image, fused: Image) -> float:
 
 
 def cc_sources(under: Image, over: Image, fused: Image) -> float:
-    """Mean of the correlations of a fused image with its two sources, in -1..1: the toolbox's CC, not the paper's.
+    """Mean of the correlations of a fused image with its two sources: the toolbox's CC, not the paper's.
 
     Args:
         under: RGB uint8 ``(H, W, 3)``, any size.
         over: the same size; the two sources may be swapped.
         fused: the same size.
+
+    Returns:
+        A value in -1..1.
 
     Raises:
         UndefinedMetricError: if one of them has a single gray level.
@@ -114,11 +124,14 @@ def cc_sources(under: Image, over: Image, fused: Image) -> float:
 
 
 def psnr(ref: Image, fused: Image) -> float:
-    """Peak signal-to-noise ratio of the gray images, in dB, for the peak 255.
+    """Peak signal-to-noise ratio of the gray images, for the peak 255.
 
     Args:
         ref: RGB uint8 ``(H, W, 3)``, any size.
         fused: the same size; the two may be swapped.
+
+    Returns:
+        A value in dB, 0 or more.
 
     Raises:
         UndefinedMetricError: if the gray images are equal, as the ratio is infinite then.
@@ -133,9 +146,3 @@ def psnr(ref: Image, fused: Image) -> float:
     if np.array_equal(first.gray, second.gray):
         raise UndefinedMetricError("PSNR got two equal gray images, for which it is infinite; leave it out")
     return float(peak_signal_noise_ratio(first.gray_double, second.gray_double, data_range=255))
-
-
-def check_arithmetic(arithmetic: str) -> None:
-    """Refuse everything but ``double`` and ``uint8`` with a ``ValueError``."""
-    if arithmetic not in ("double", "uint8"):
-        raise ValueError(f"arithmetic is '{arithmetic}'; choose 'double' (correct) or 'uint8' (as in the paper)")

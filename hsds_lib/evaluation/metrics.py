@@ -55,7 +55,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Metric:
-    """How one number of :func:`all_metrics` is computed: which function, of which images, with which options."""
+    """How one number of :func:`all_metrics` is computed: which function, of which images, with which options.
+
+    Example:
+        >>> METRICS["TMQI"].compute.__name__, METRICS["TMQI"].takes, METRICS["TMQI"].options
+        ('tmqi', 'ref', {'data_range': 1})
+    """
 
     compute: Callable[..., float]
     takes: Literal["fused", "sources", "ref"]  # (fused), (under, over, fused) or (ref, fused)
@@ -110,9 +115,9 @@ def all_metrics(under: Image, over: Image, fused: Image, ref: Image | None = Non
         ref: the reference, the same size, if there is one.
 
     Returns:
-        Values by name, in the order of ``METRICS``, ready for JSON. Those that need a reference are there if it was
-        given: CC, TMQI, TMQI_255, TMQI_255_S, VIF_ref, MS-SSIM_wang_ref, SSIM and PSNR. A metric that has no value for
-        these images is None: they are too small for it (41 pixels for VIF and VIFF, 44 for MS-SSIM, 11 for MEF-SSIM and
+        Values by name, always the same names in the order of ``METRICS``, ready for JSON. A metric that has no value is
+        None: it needs a reference and none was given (CC, TMQI, TMQI_255, TMQI_255_S, VIF_ref, MS-SSIM_wang_ref, SSIM
+        and PSNR), or the images are too small for it (41 pixels for VIF and VIFF, 44 for MS-SSIM, 11 for MEF-SSIM and
         SSIM, 161 for TMQI, 176 for MS-SSIM_wang), flat (VIF, CC, TMQI, Qabf), or equal (PSNR).
 
     Raises:
@@ -122,8 +127,8 @@ def all_metrics(under: Image, over: Image, fused: Image, ref: Image | None = Non
         >>> import numpy as np
         >>> over = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
         >>> scores = all_metrics(over // 3, over, over // 3 + over // 2)
-        >>> round(scores["MEF-SSIM"], 2), scores["MS-SSIM_wang"], "CC" in scores
-        (0.98, None, False)
+        >>> round(scores["MEF-SSIM"], 2), scores["MS-SSIM_wang"], scores["CC"]
+        (0.98, None, None)
     """
     under, over, fused = pictures("scoring", under=under, over=over, fused=fused)
     images: dict[str, tuple[Picture, ...]] = {"fused": (fused,), "sources": (under, over, fused)}
@@ -137,7 +142,7 @@ def all_metrics(under: Image, over: Image, fused: Image, ref: Image | None = Non
         # Metrics of one module share what they remember; those of others have no use for it.
         for picture in {picture for group in images.values() for picture in group}:
             picture.forget()
-    return {name: scores[name] for name in names}
+    return {name: scores.get(name) for name in METRICS}
 
 
 def _family(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 OURS = "HSDS-MEF"
-"""The name of the paper's method in Table 2; in Table 3 it is ``ours``."""
+"""The name of the paper's method; among the ablations it is ``ours``."""
 
 Dataset = Literal["SICE", "no reference"]
 Study = Literal["loss search", "architecture search"]
@@ -21,7 +21,7 @@ STUDIES: dict[Study, tuple[str, ...]] = {
     "loss search": ("w/o Gamma_H", "only Gamma_R", "only Gamma_N", "ours"),
     "architecture search": ("only WR", "only PR", "DARTS", "ours"),
 }
-"""The two halves of Table 3: their conditions in the printed order. ``ours`` stands in both."""
+"""The two halves of the table of ablations: their conditions in the printed order. ``ours`` stands in both."""
 
 
 def table2(dataset: Dataset = "SICE") -> dict[str, dict[str, float]]:
@@ -50,6 +50,9 @@ def table2(dataset: Dataset = "SICE") -> dict[str, dict[str, float]]:
 
 def table2_sources() -> dict[str, str]:
     """Where the methods of Table 2 were published, as printed there.
+
+    Returns:
+        Venue and year by method.
 
     Example:
         >>> table2_sources()["U2Fusion"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -80,6 +80,12 @@ class Picture:
         self._known = {key: result for key, result in self._known.items() if key[0] in (_gray, _gray_double)}
 
 
+Arithmetic = Literal["double", "uint8"]
+"""``double`` is correct; ``uint8`` rounds and saturates to 0..255 after every operation, as MATLAB's integers do."""
+
+DataRange = Literal[1, 255]
+"""The range of an image whose pixels are 8-bit levels over 255, or the levels themselves."""
+
 Image = np.ndarray | Picture
 """What a metric takes: RGB uint8 ``(H, W, 3)``, or a :class:`Picture` of it."""
 
@@ -116,6 +122,26 @@ def pictures(metric: str, minimum: int = 1, **images: Image) -> tuple[Picture, .
             f"{metric} got images of {sizes[0]} pixels, but needs at least {minimum} on each side; give larger images"
         )
     return made
+
+
+def check_option(name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse an option that is none of the choices.
+
+    Args:
+        name: what the option is called.
+        value: what was given.
+        choices: what may be given.
+
+    Raises:
+        ValueError: if it is something else.
+
+    Example:
+        >>> check_option("data_range", 2, (1, 255))
+        Traceback (most recent call last):
+        ValueError: data_range is 2; choose 1 or 255
+    """
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; choose {' or '.join(map(repr, choices))}")
 
 
 def rgb2gray(pixels: np.ndarray) -> np.ndarray:

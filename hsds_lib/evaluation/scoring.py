@@ -25,7 +25,12 @@ Scores = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class SceneScores:
-    """What became of one scene of a folder: ``problem`` is None when it was scored."""
+    """What became of one scene of a folder: ``problem`` is None when it was scored.
+
+    Example:
+        >>> SceneScores("garden", problem="no image named over.* in pairs/garden").scores
+        {}
+    """
 
     name: str
     scores: Scores = field(default_factory=dict)
@@ -69,6 +74,9 @@ def score_folder(pairs: str | Path, fused: str | Path, *, workers: int = 1) -> I
         fused: the folder of fused images, each called as its scene.
         workers: processes to compute in; 1 computes in this one.
 
+    Yields:
+        The scores of a scene, or its problem in one sentence.
+
     Raises:
         ImageError: if ``pairs`` holds no scene folders or ``fused`` is no folder.
         ValueError: if ``workers`` is less than 1.
@@ -98,7 +106,13 @@ def score_folder(pairs: str | Path, fused: str | Path, *, workers: int = 1) -> I
 
 
 def mean_scores(scores: Sequence[Scores]) -> dict[str, float | None]:
-    """Average every metric over the scenes in which it has a value; None where no scene has one.
+    """Average every metric over the scenes in which it has a value.
+
+    Args:
+        scores: the metrics of each scene.
+
+    Returns:
+        Means by metric, in the order of ``METRICS``; None where no scene has a value.
 
     Example:
         >>> mean_scores([{"EN": 7.0, "CC": None}, {"EN": 6.0, "CC": 0.5}])
@@ -135,6 +149,12 @@ def write_scores(path: str | Path, scores: Mapping[str, Scores]) -> None:
 
 def score_table(scores: Scores) -> str:
     """Lay scores out for reading: the paper's metrics as the paper computes them and correctly, then the others.
+
+    Args:
+        scores: the metrics of one image, or means.
+
+    Returns:
+        Lines of equal length, with four decimals, and ``-`` where there is no value.
 
     Example:
         >>> print(score_table({"SD": 10.2, "EN": 7.25, "SD_double": 41.5, "VIFF": None}))

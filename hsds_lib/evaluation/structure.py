@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from skimage.metrics import structural_similarity
 
-from hsds_lib.evaluation.picture import Image, Picture, pictures
+from hsds_lib.evaluation.picture import Image, Picture, check_option, pictures
 from hsds_lib.evaluation.windows import Moments, gaussian, halve
-from hsds_lib.losses.mef_ssim import SIGMA, WINDOW, mef_ssim_pair
-from hsds_lib.losses.mef_ssim import _weighted_product as combine_scales
+from hsds_lib.losses.mef_ssim import SIGMA, WINDOW, combine_scales, mef_ssim_pair
 
 WANG_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first
 WANG_MINIMUM_SIDE = 176  # pixels: 11 * 2^4, below which the published code refuses
@@ -52,10 +51,11 @@ def ssim(ref: Image, fused: Image) -> float:
 
 
 def ms_ssim_wang(image: Image, fused: Image) -> float:
-    """Five-scale MS-SSIM of Wang, Simoncelli and Bovik (2003) against one image; not what Table 2 lists as such.
+    """Five-scale MS-SSIM of Wang, Simoncelli and Bovik (2003) against one image.
 
-    Contrast and structure at five scales, each half the size of the one before (2 x 2 means, edges repeated), and
-    luminance at the coarsest, as a product of powers. Windows as in :func:`ssim`.
+    It is not what the paper's tables have as MS-SSIM, see :func:`ms_ssim`. Contrast and structure at five scales, each
+    half the size of the one before (2 x 2 means, edges repeated), and luminance at the coarsest, as a product of
+    powers. Windows as in :func:`ssim`.
 
     Args:
         image: a source or the reference, RGB uint8 ``(H, W, 3)``, at least 176 pixels on each side.
@@ -89,6 +89,9 @@ def ms_ssim_wang_sources(under: Image, over: Image, fused: Image) -> float:
         over: the same size; the two sources may be swapped.
         fused: the same size.
 
+    Returns:
+        A value in 0..1.
+
     Raises:
         UndefinedMetricError: if a side is shorter than 176 pixels.
 
@@ -103,7 +106,7 @@ def ms_ssim_wang_sources(under: Image, over: Image, fused: Image) -> float:
 
 
 def ms_ssim(under: Image, over: Image, fused: Image) -> float:
-    """Three-scale MEF-SSIM of Ma, Zeng and Wang (2015), which Table 2 lists as MS-SSIM: Table 2 MS-SSIM.
+    """Three-scale MEF-SSIM of Ma, Zeng and Wang (2015): Table 2 MS-SSIM.
 
     See :func:`hsds_lib.losses.mef_ssim.mef_ssim_pair`, which this is in float64 on the gray images.
 
@@ -150,8 +153,7 @@ def mef_ssim(under: Image, over: Image, fused: Image, *, scale: int = 1) -> floa
         >>> round(mef_ssim(image, image, image), 4)
         1.0
     """
-    if scale not in (1, 2, 3):
-        raise ValueError(f"scale is {scale}; MEF-SSIM has the scales 1, 2 and 3")
+    check_option("scale", scale, (1, 2, 3))
     minimum = WINDOW * 2 ** (scale - 1)
     first, second, third = pictures("MEF-SSIM", minimum, under=under, over=over, fused=fused)
     return third.once(_mef_ssim, first, second, scale)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 from scipy.special import ndtr
 
-from hsds_lib.evaluation.picture import Image, Picture, UndefinedMetricError, pictures
+from hsds_lib.evaluation.picture import DataRange, Image, Picture, UndefinedMetricError, check_option, pictures
 from hsds_lib.evaluation.windows import Moments, gaussian, halve
 
 LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722])  # of R, G and B as they are stored
@@ -18,11 +17,9 @@ MINIMUM_SIDE = 161  # pixels; the coarsest of five scales has one window of 11 t
 DYNAMIC_RANGE = 2**32 - 1  # to which the reference is stretched
 BLOCK = 11  # pixels
 
-DataRange = Literal[1, 255]
-
 
 def tmqi(ref: Image, fused: Image, *, data_range: DataRange = 255) -> float:
-    """Tone-mapped image quality index of a fused image, in 0..1: Table 2 TMQI.
+    """Tone-mapped image quality index of a fused image: Table 2 TMQI.
 
     ``0.8012 S^0.3046 + 0.1988 N^0.7088`` with :func:`tmqi_fidelity` S and :func:`tmqi_naturalness` N. The index is
     made for fused images in 0..255. The paper's values, around 0.21, are those of images in 0..1: N vanishes then, no
@@ -32,6 +29,9 @@ def tmqi(ref: Image, fused: Image, *, data_range: DataRange = 255) -> float:
         ref: takes the place of the high-dynamic-range image; RGB uint8 ``(H, W, 3)``, at least 161 pixels on each side.
         fused: the same size; not to be swapped with the reference.
         data_range: 255 for the index as it was made, 1 for the paper's value.
+
+    Returns:
+        A value in 0..1.
 
     Raises:
         UndefinedMetricError: if a side is shorter than 161 pixels, or the reference has a single luma.
@@ -47,14 +47,14 @@ def tmqi(ref: Image, fused: Image, *, data_range: DataRange = 255) -> float:
 
 
 def tmqi_fidelity(ref: Image, fused: Image, *, data_range: DataRange = 255) -> float:
-    """Structural fidelity S of TMQI, in 0..1.
+    """Structural fidelity S of TMQI.
 
     At five scales, the means over 11 x 11 Gaussian windows of a comparison of visible contrast (through a normal
     distribution around the threshold of the eye at that scale) and of structure, as a product of powers.
 
     Where an image is exactly flat, the stretch turns rounding errors into contrast, in the published program as here.
-    S then depends on the order of summation, and so a little on the machine: for a reference with 0.2 % flat windows, by
-    1e-4 of it with ``data_range=255`` and by 0.6 % with 1.
+    S then depends on the order of summation, and so a little on the machine: for a reference with 0.2 % flat windows,
+    by 1e-4 of it with ``data_range=255`` and by 0.6 % with 1.
 
     Args:
         ref: RGB uint8 ``(H, W, 3)``, at least 161 pixels on each side; its luma is stretched to 0..2^32 - 1.
@@ -62,7 +62,7 @@ def tmqi_fidelity(ref: Image, fused: Image, *, data_range: DataRange = 255) -> f
         data_range: 255 or 1, the range of the fused image.
 
     Returns:
-        S; a scale whose mean is negative counts as 0, as the power is not real.
+        S in 0..1; a scale whose mean is negative counts as 0, as the power is not real.
 
     Raises:
         UndefinedMetricError: if a side is shorter than 161 pixels, or the reference has a single luma.
@@ -73,13 +73,13 @@ def tmqi_fidelity(ref: Image, fused: Image, *, data_range: DataRange = 255) -> f
         >>> tmqi_fidelity(image, image) > 0.95 > tmqi_fidelity(image, 255 - image)
         True
     """
-    check_range(data_range)
+    check_option("data_range", data_range, (1, 255))
     first, second = pictures("TMQI", MINIMUM_SIDE, ref=ref, fused=fused)
     return first.once(_fidelity, second, data_range)
 
 
 def tmqi_naturalness(fused: Image, *, data_range: DataRange = 255) -> float:
-    """Statistical naturalness N of TMQI, in 0..1: how common this brightness and this contrast are.
+    """Statistical naturalness N of TMQI: how common this brightness and this contrast are.
 
     The density of the mean luma (normal, 115.94 and 27.99) times that of the mean standard deviation of 11 x 11 blocks
     over 64.29 (beta, 4.4 and 10.1), both with the peak 1. Blocks at the edge are filled up with 0 and count by their
@@ -89,22 +89,19 @@ def tmqi_naturalness(fused: Image, *, data_range: DataRange = 255) -> float:
         fused: RGB uint8 ``(H, W, 3)``, any size.
         data_range: 255, or 1 for luma divided by 255.
 
+    Returns:
+        N in 0..1.
+
     Example:
         >>> import numpy as np
         >>> tmqi_naturalness(np.full((22, 22, 3), 116, dtype=np.uint8))
         0.0
     """
-    check_range(data_range)
+    check_option("data_range", data_range, (1, 255))
     (picture,) = pictures("TMQI", fused=fused)
     luma = picture.once(_luma, data_range)
     brightness = math.exp(-(((luma.mean() - 115.94) / 27.99) ** 2) / 2)
     return brightness * _beta_density(_block_deviation(luma) / 64.29, 4.4, 10.1)
-
-
-def check_range(data_range: int) -> None:
-    """Refuse every range but 1 and 255 with a ``ValueError``."""
-    if data_range not in (1, 255):
-        raise ValueError(f"data_range is {data_range}; choose 255 (correct) or 1 (as in the paper)")
 
 
 def _luma(picture: Picture, data_range: int) -> np.ndarray:

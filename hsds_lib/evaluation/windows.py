@@ -9,7 +9,14 @@ from scipy.ndimage import correlate1d
 
 
 def gaussian(size: int, sigma: float) -> np.ndarray:
-    """Give a one-dimensional Gaussian window of odd ``size`` with the sum 1; a square window is its outer product.
+    """Give a one-dimensional Gaussian window with the sum 1; a square window is its outer product.
+
+    Args:
+        size: pixels, odd.
+        sigma: pixels.
+
+    Returns:
+        float64 ``(size,)``.
 
     Example:
         >>> gaussian(3, 0.6).round(4).tolist()
@@ -59,7 +66,13 @@ def halve(image: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Moments:
-    """An image ``(H, W)``, and its mean and variance (never negative) in each window inside, as ``window_means``."""
+    """An image ``(H, W)``, and its mean and variance (never negative) in each window inside, as ``window_means``.
+
+    Example:
+        >>> row = Moments.of(np.tile([0.0, 1.0, 2.0], (3, 1)), np.ones(3) / 3)
+        >>> row.mean.round(9).tolist(), row.variance.round(4).tolist()
+        ([[1.0]], [[0.6667]])
+    """
 
     image: np.ndarray
     window: np.ndarray

@@ -1,6 +1,6 @@
 """MEF-SSIM on luminance: against one image (Table 1), and of an exposure pair (Ma, Zeng and Wang, 2015).
 
-The published definition is for grey images in 0..255. Here images are in [0, 1] and every constant is scaled
+The published definition is for gray images in 0..255. Here images are in [0, 1] and every constant is scaled
 to match, so the values are the published ones.
 """
 
@@ -19,7 +19,7 @@ CONTRAST_CONSTANT = 0.03**2  # (0.03 * 255)^2 on 0..255
 STRENGTH_OFFSET = 0.001 / 255.0  # added to every patch norm
 MAX_POWER = 10.0
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001)  # finest scale first; normalised where they are used
-_GREY_LEVELS = 255.0
+_GRAY_LEVELS = 255.0
 _EPS = 2.0**-52
 _LOWEST_SCORE = 0.01
 
@@ -163,7 +163,7 @@ def score_pair(fused_y: Tensor, prepared: tuple[PairScale, ...]) -> Tensor:
         covariance = pair.under_gain * _gaussian(fused * pair.under) + pair.over_gain * _gaussian(fused * pair.over)
         covariance = covariance - fused_mean * pair.mean
         scores.append(_ratio(covariance, fused_variance, pair.variance).mean(dim=(1, 2, 3)))
-    return scores[0] if len(scores) == 1 else _weighted_product(torch.stack(scores, dim=1))
+    return scores[0] if len(scores) == 1 else combine_scales(torch.stack(scores, dim=1))
 
 
 def mef_ssim_pair(fused_y: Tensor, under_y: Tensor, over_y: Tensor, *, scales: int = 3) -> Tensor:
@@ -206,9 +206,9 @@ def _desired_structure(under: Tensor, over: Tensor) -> tuple[Tensor, Tensor, Ten
     power = torch.tan(consistency.clamp(max=2 / math.pi * math.atan(MAX_POWER)) * (math.pi / 2))
 
     under_strength, over_strength = under_norm + STRENGTH_OFFSET, over_norm + STRENGTH_OFFSET
-    # In grey levels, since the published tiny offset is.
-    under_weight = (_GREY_LEVELS / WINDOW * under_strength) ** power + _EPS
-    over_weight = (_GREY_LEVELS / WINDOW * over_strength) ** power + _EPS
+    # In gray levels, since the published tiny offset is.
+    under_weight = (_GRAY_LEVELS / WINDOW * under_strength) ** power + _EPS
+    over_weight = (_GRAY_LEVELS / WINDOW * over_strength) ** power + _EPS
     both = under_weight + over_weight
     under_gain, over_gain = under_weight / both / under_strength, over_weight / both / over_strength
 
@@ -244,8 +244,19 @@ def _patch_powers(under: Tensor, over: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def _weighted_product(scores: Tensor) -> Tensor:
-    """Product over the scales in ``(B, S)`` of score ** weight, continued below the lowest score."""
+def combine_scales(scores: Tensor) -> Tensor:
+    """Multiply the scores of the scales, each to its power, continued by an exponential below 0.01.
+
+    Args:
+        scores: finest scale first, ``(B, S)``.
+
+    Returns:
+        ``(B,)`` products of ``score ** weight``, the weights normalised to sum 1.
+
+    Example:
+        >>> combine_scales(torch.tensor([[0.5, 0.5, 0.5]]))
+        tensor([0.5000])
+    """
     weights = scores.new_tensor(SCALE_WEIGHTS[: scores.shape[1]])
     inside = scores.clamp(min=_LOWEST_SCORE)
     logs = torch.log(inside) + (scores - inside) / _LOWEST_SCORE

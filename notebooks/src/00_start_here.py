@@ -106,7 +106,7 @@ print("each exposure loses pixels that the other holds:", shares["in both"] < mi
 # $$ \mathbf{I}_f = \mathcal{F}(\mathbf{I}_o, \mathbf{I}_u; \omega; \alpha), $$
 #
 # where $\mathbf{I}_o$ and $\mathbf{I}_u$ are the lumas of the over- and the under-exposed picture. Colour comes
-# back at the end, pixel by pixel: the chroma of the two exposures, each weighted by its distance from grey.
+# back at the end, pixel by pixel: the chroma of the two exposures, each weighted by its distance from gray.
 # In code:
 
 # %%
@@ -251,7 +251,7 @@ print("files give the same picture:", float((read_rgb(fused_file) - fused).abs()
 # ## Recap
 #
 # - An exposure loses pixels for good; two exposures lose different ones, so together they hold more.
-# - The network fuses luma; colour is the chroma of the exposures, weighted by its distance from grey.
+# - The network fuses luma; colour is the chroma of the exposures, weighted by its distance from gray.
 # - `hsds fuse` and `fuse_files` use the model that ships. It is never an average, Mertens or an untrained net.
 #
 # **Pitfalls**

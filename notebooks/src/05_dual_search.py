@@ -524,13 +524,13 @@ print("it is none of the other pictures:", min(apart.values()) > 0.005)
 #
 # | metric | what it asks | compares with |
 # |---|---|---|
-# | Table 2 SD | contrast: how far do the grey levels spread? | nothing |
+# | Table 2 SD | contrast: how far do the gray levels spread? | nothing |
 # | Table 2 VIF | how much of what each exposure shows can still be seen? | both exposures, summed |
 # | Table 2 CC | do bright and dark lie at the same places? | the reference |
 # | Table 2 TMQI | is the structure kept, and does it look natural? | the reference |
 # | Table 2 MS-SSIM | MEF-SSIM at three scales, as under the pictures above | both exposures |
 # | Table 2 MEF-SSIM | the same at the finest scale only | both exposures |
-# | Table 2 EN | how many bits do the grey levels carry? | nothing |
+# | Table 2 EN | how many bits do the gray levels carry? | nothing |
 # | Table 2 Qabf | are the edges kept? | both exposures |
 #
 # Three of the published columns are not what their names say. An SD near 10 and a TMQI near 0.2 come from old

@@ -155,5 +155,5 @@ def test_different_sizes_are_named(gray: MakePixels) -> None:
 
 
 def test_unknown_arithmetic_is_refused(make_pixels: MakePixels) -> None:
-    with pytest.raises(ValueError, match="arithmetic is 'int8'; choose 'double'"):
+    with pytest.raises(ValueError, match="arithmetic is 'int8'; choose 'double' or 'uint8'"):
         sd(make_pixels(4), arithmetic="int8")  # type: ignore[arg-type]

@@ -150,11 +150,11 @@ def test_qabf_of_the_two_ranges_agrees_where_no_edges_are_equal(gray: MakePixels
 
 
 def test_sources_without_edges_are_undefined_and_small_ones_with_edges_are_fine(gray: MakePixels) -> None:
-    black, grey = gray([[0, 0]]), gray([[9, 9]])
-    assert 0 < qabf(black, grey, grey) < 1
+    black, dark = gray([[0, 0]]), gray([[9, 9]])
+    assert 0 < qabf(black, dark, dark) < 1
     pixel = gray([[9]])  # the window of an edge does not count its middle
-    for sources in ((black, black, grey), (pixel, pixel, pixel)):
+    for sources in ((black, black, dark), (pixel, pixel, pixel)):
         with pytest.raises(UndefinedMetricError, match="two sources without any edge"):
             qabf(*sources)
     with pytest.raises(ValueError, match="data_range is 0"):
-        qabf(grey, grey, grey, data_range=0)  # type: ignore[arg-type]
+        qabf(dark, dark, dark, data_range=0)  # type: ignore[arg-type]

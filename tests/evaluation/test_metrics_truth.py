@@ -17,7 +17,14 @@ from hsds_lib.evaluation.metrics import Picture, all_metrics, to_pixels
 from hsds_lib.images.classical import mertens
 from hsds_lib.images.io import find_image, read_rgb
 
-RTOL = 1e-5  # for every row, also where the published program is sensitive to rounding
+RTOL = 1e-5  # where flat areas make thresholds (VIF, TMQI) or ties (Qabf) depend on the rounding of sums
+RTOL_SMOOTH = 1e-8  # elsewhere; ten digits are recorded
+WITH_FLAT_AREAS = ("triple001", "triple002")
+
+
+def tolerance(metric: str, variant: str, name: str) -> float:
+    sensitive = metric in ("VIF", "TMQI") and name.startswith(WITH_FLAT_AREAS)
+    return RTOL if sensitive or variant == "range01" else RTOL_SMOOTH
 
 
 @dataclass(frozen=True)
@@ -124,8 +131,7 @@ def test_truth_is_reproduced_in_every_case(metric: str, variant: str, fixtures_r
     assert len(rows) in (9, 15)
     for name, wanted in rows.items():
         found = COMPUTE[metric, variant](read_case(folder, name))
-        assert found == pytest.approx(wanted, rel=RTOL, abs=0), name
-        assert 1.01 * found != pytest.approx(wanted, rel=RTOL, abs=0), "1 % would go unnoticed"
+        assert found == pytest.approx(wanted, rel=tolerance(metric, variant, name), abs=0), name
 
 
 def test_truth_has_no_row_that_is_left_out(fixtures_root: Path) -> None:

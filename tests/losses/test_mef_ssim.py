@@ -87,7 +87,7 @@ def test_one_scale_equals_the_definition_patch_by_patch() -> None:
 def test_single_equals_the_definition_against_one_image() -> None:
     fused, source = images(2, size=24, items=1)
     expected = patch_by_patch(255 * fused[0, 0].numpy(), [255 * source[0, 0].numpy()])
-    # The published code adds 0.001 grey levels to the norm of the patch; here the image itself is wanted.
+    # The published code adds 0.001 gray levels to the norm of the patch; here the image itself is wanted.
     assert mef_ssim_single(fused, source).item() == pytest.approx(expected, abs=1e-6)
 
 
