@@ -130,6 +130,10 @@ def metrics(
         raise UsageError("--pairs DIR takes under, over and ref from its scenes; give either it or the files")
     if (pairs is None) != (out is None):
         raise UsageError("--pairs DIR and --out CSV belong together; give both or neither")
+    if workers != 1 and pairs is None:
+        raise UsageError("--workers goes with --pairs DIR; one image is scored in one process")
+    if out is not None and out.is_dir():
+        raise UsageError(f"--out {out} is a folder; name the CSV file to write")
     from hsds_lib.evaluation.scoring import score_files, score_table
 
     bad = False
@@ -158,9 +162,10 @@ def _score_pairs(pairs: Path, fused: Path, out: Path, workers: int) -> tuple[dic
             table[result.name] = result.scores
         else:
             tqdm.write(f"[{number}/{count}] {result.name}: skipped: {result.problem}", file=sys.stderr)
-    if table:
-        write_scores(out, table)
-        typer.echo(f"{len(table)} scenes in {out}; their means:", err=True)
+    if not table:
+        raise ValueError(f"none of the {count} scenes could be scored, so nothing was written; see the lines above")
+    write_scores(out, table)
+    typer.echo(f"scenes in {out}: {len(table)}; their means:", err=True)
     if len(table) < count:
         message = f"{count - len(table)} of {count} scenes could not be scored; see the lines marked 'skipped'"
         typer.echo(message, err=True)
@@ -181,14 +186,17 @@ def search(
     device: Device = "auto",
 ) -> None:
     """Search the network and its loss (Algorithm 1); writes genotype.json, loss_weights.json and the history."""
+    from hsds_lib.config import ABLATIONS
     from hsds_lib.config import ablation as take_away
     from hsds_lib.config import preset as find_preset
 
-    config = find_preset(preset).search.changed(
-        **_merged(settings, data=data, theta=theta, top_p=top_p, seed=seed, epochs=epochs)
-    )
+    given = _merged(settings, data=data, theta=theta, top_p=top_p, seed=seed, epochs=epochs)
+    config = find_preset(preset).search.changed(**given)
     if ablation is not None:
-        config = take_away(config, ablation)  # last, so that --theta and --top-p set "ours"
+        twice = sorted(set(given) & set(ABLATIONS.get(ablation, {})))
+        if twice:
+            raise UsageError(f"the ablation '{ablation}' sets '{twice[0]}' itself; leave that setting out")
+        config = take_away(config, ablation)
     from hsds_lib.search.run import run_search
 
     run = run_search(config, out, device=device)

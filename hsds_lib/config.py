@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Contrast = Literal["hybrid", "reference", "natural", "none"]
+
+_LEAST_EXTENDED_CROP = 44  # 11 pixels at the third scale
 
 Variant = Literal["paper", "released"]
 """Whose formula: the paper's (everywhere the default), or that of the code its authors released."""
@@ -47,6 +49,8 @@ class _Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
+            if not name:  # settings that do not fit together
+                raise ValueError(first["msg"].removeprefix("Value error, ")) from None
             if first["type"] == "extra_forbidden":
                 raise ValueError(f"unknown setting '{name}'; known: {', '.join(type(self).model_fields)}") from None
             raise ValueError(f"setting '{name}' = {first['input']!r}: {first['msg']}") from None
@@ -77,12 +81,27 @@ class SearchConfig(_Settings):
     theta: float = Field(0.05, ge=0, le=1)  # pruning threshold; not in the paper. 0 prunes nothing
     top_p: int = Field(2, ge=1, le=11)  # operations retained per node; not in the paper
     prune_from_epoch: int = Field(1, ge=0)  # counted from 0: the second epoch
-    beta_warmup: int = Field(10, ge=0)  # steps before beta moves: Adam's second moments need them
+    beta_warmup: int = Field(10, ge=0)  # steps before anything goes through omega's step: Adam needs them
     inner: Literal["adam", "sgd"] = "adam"  # the optimiser of omega that is unrolled
     alpha_order: Literal["first", "second"] = "first"  # paper: first; second goes exactly through the omega step
+    n_negatives: int = Field(1, ge=1)  # M of Eq. 3, at most the batch size; not in the paper
     contrast: Contrast = "hybrid"  # Gamma_H; "none" searches no loss (ablations of Table 3)
     space: Literal["paper", "extended"] = "paper"  # loss search space
     features: Literal["auto", "imagenet", "random"] = "auto"  # weights of VGG-16
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SearchConfig:
+        if self.n_negatives > self.batch_size:
+            raise ValueError(
+                f"n_negatives is {self.n_negatives}, but a batch of {self.batch_size} has only as many; "
+                "raise batch_size"
+            )
+        if self.space == "extended" and self.crop < _LEAST_EXTENDED_CROP:
+            raise ValueError(
+                f"crop is {self.crop}, but the extended space measures MEF-SSIM at three scales, which takes "
+                f"{_LEAST_EXTENDED_CROP} pixels; raise crop or use space 'paper'"
+            )
+        return self
 
 
 class TrainConfig(_Settings):
@@ -188,7 +207,8 @@ def ablation(config: SearchConfig, name: str) -> SearchConfig:
         A copy that differs from ``config`` in the fields that ``ABLATIONS`` names, and in no other.
 
     Raises:
-        ValueError: for an unknown name; the known ones are listed.
+        ValueError: for an unknown name; the known ones are listed. Also for a config that lacks a part already, because
+            two rows would then be the same search.
 
     Example:
         >>> config = ablation(SearchConfig(), "DARTS")
@@ -197,4 +217,9 @@ def ablation(config: SearchConfig, name: str) -> SearchConfig:
     """
     if name not in ABLATIONS:
         raise ValueError(f"ablation '{name}' is unknown; choose one of {', '.join(ABLATIONS)}")
+    if config.contrast != "hybrid" or config.theta == 0 or config.top_p == 1:
+        raise ValueError(
+            f"an ablation starts from the whole method, but contrast is '{config.contrast}', theta {config.theta:g} "
+            f"and top_p {config.top_p}; give contrast 'hybrid', theta above 0 and top_p above 1"
+        )
     return config.changed(**ABLATIONS[name])

@@ -69,6 +69,13 @@ def test_fuse_folder_skips_a_bad_scene_and_exits_with_1(
             ["search", "--out", "run", "--ablation", "only XY"],
             "ablation 'only XY' is unknown; choose one of w/o Gamma_H",
         ),
+        (["search", "--out", "run", "--ablation", "only WR", "--theta", "0.1"], "'only WR' sets 'theta' itself"),
+        (
+            ["search", "--out", "run", "--ablation", "DARTS", "--set", "contrast=natural"],
+            "starts from the whole method",
+        ),
+        (["metrics", "--fused", "f", "--pairs", "p", "--out", "."], "--out . is a folder; name the CSV file"),
+        (["metrics", "--fused", "f", "--under", "u", "--over", "o", "--workers", "2"], "--workers goes with --pairs"),
         (["train", "--run", "gone"], "genotype.json does not exist"),
         (["metrics", "--fused", "f.png", "--under", "u.png"], "give --under and --over, or --pairs DIR"),
         (["metrics", "--fused", "f.png", "--under", "u.png", "--over", "o.png"], "u.png does not exist"),
@@ -136,7 +143,7 @@ def test_metrics_of_a_folder_skip_a_bad_scene_and_exit_with_1(
 
 def test_metrics_of_a_folder_without_any_good_scene_write_nothing(scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert hsds("metrics", "--pairs", scenes, "--fused", tmp_path / "empty", "--out", tmp_path / "scores.csv") == 1
+    assert hsds("metrics", "--pairs", scenes, "--fused", tmp_path / "empty", "--out", tmp_path / "scores.csv") == 2
     assert not (tmp_path / "scores.csv").exists()
 
 

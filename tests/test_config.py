@@ -11,6 +11,9 @@ def test_paper_preset_has_the_papers_settings() -> None:
     search, train = PRESETS["paper"].search, PRESETS["paper"].train
     assert (search.epochs, search.batch_size, search.crop, search.width) == (10, 2, 256, 1.0)
     assert (search.lr_alpha, search.lr_beta, search.lr_omega) == (2e-1, 3e-2, 2e-4)
+    # What the paper leaves open, as the design decides.
+    assert (search.theta, search.top_p, search.prune_from_epoch, search.beta_warmup) == (0.05, 2, 1, 10)
+    assert (search.upper_decay, search.n_negatives, search.alpha_order, search.inner) == (1e-3, 1, "first", "adam")
     assert (train.epochs, train.batch_size, train.lr, train.schedule) == (60, 10, 1e-4, "constant")
 
 
@@ -28,6 +31,8 @@ def test_changed_leaves_the_original_and_ignores_none() -> None:
         ({"top_p": 0}, "setting 'top_p' = 0"),
         ({"lr_omega": float("inf")}, "setting 'lr_omega' = inf: Input should be a finite number"),
         ({"contrast": "both"}, "setting 'contrast' = 'both': Input should be 'hybrid'"),
+        ({"n_negatives": 3}, "^n_negatives is 3, but a batch of 2 has only as many; raise batch_size$"),
+        ({"space": "extended", "crop": 32}, "^crop is 32, but the extended space measures MEF-SSIM at three scales"),
     ],
 )
 def test_bad_settings_are_refused_by_name(change: dict, message: str) -> None:

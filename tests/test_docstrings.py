@@ -30,7 +30,7 @@ Definition = Function | ast.ClassDef
 
 
 def sources() -> list[Path]:
-    found = [path for package in PACKAGES for path in sorted((LIBRARY / package).glob("*.py"))]
+    found = [path for package in PACKAGES for path in sorted((LIBRARY / package).rglob("*.py"))]
     found += [LIBRARY / f"{module}.py" for module in MODULES]
     return [
         path for path in found if path.name != "__init__.py" and path.relative_to(LIBRARY).as_posix() not in LEFT_OUT

@@ -32,6 +32,7 @@ from hsds_lib.course.style import (
     new_figure,
     styled,
 )
+from hsds_lib.search.dual import CONTRAST_NAMES
 
 Record = Mapping[str, Any]
 """One step of a search, as ``DualSearch.history`` and ``history.jsonl`` hold it."""
@@ -50,8 +51,10 @@ _FAMILIES = {
 
 
 @styled
-def search_curves(history: Sequence[Record], *, top_p: int, features: str = "") -> tuple[Figure, str]:
-    """Draw the fusion loss, Gamma_H and the number of active operations over the steps of a search.
+def search_curves(
+    history: Sequence[Record], *, top_p: int, features: str = "", contrast: str = "hybrid"
+) -> tuple[Figure, str]:
+    """Draw the fusion loss, the contrast and the number of active operations over the steps of a search.
 
     Every step sees other crops, so single steps (dots) scatter; the lines are running means.
 
@@ -59,6 +62,7 @@ def search_curves(history: Sequence[Record], *, top_p: int, features: str = "") 
         history: the records of the steps.
         top_p: operations every node keeps, for the floor of the third panel.
         features: ``VGG16.label``.
+        contrast: which contrast judged, as in ``SearchConfig``.
 
     Returns:
         The figure and its alternative text.
@@ -75,7 +79,8 @@ def search_curves(history: Sequence[Record], *, top_p: int, features: str = "") 
     loss.set(title="fusion loss", ylabel="weighted sum of the terms")
     loss.legend()
     _trend(gamma, [record["gamma"] for record in history], PURPLE, "")
-    gamma.set(title="contrast $\\Gamma_H$ (validation)", ylabel="ratio, smaller is better")
+    half = CONTRAST_NAMES[contrast]
+    gamma.set(title=f"contrast $\\{half}$ (validation)", ylabel="ratio, smaller is better")
     gamma.set_ylim(bottom=0)
     _mark_beta(gamma, history)
     counts = [record["n_active"] for record in history]
@@ -87,7 +92,7 @@ def search_curves(history: Sequence[Record], *, top_p: int, features: str = "") 
     headline(figure, f"A search of {len(history)} steps; shaded: every second epoch")
     alt = (
         f"Three curves over {len(history)} search steps: fusion loss {_from_to(history, 'train_loss')} on the training "
-        f"half and {_from_to(history, 'val_loss')} on the validation half, Gamma_H {_from_to(history, 'gamma')} "
+        f"half and {_from_to(history, 'val_loss')} on the validation half, {half} {_from_to(history, 'gamma')} "
         f"(means of the first and last third), active operations from {nodes * operations} to {counts[-1]}."
     )
     return figure, alt + feature_note(figure, features)

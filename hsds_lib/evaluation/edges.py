@@ -28,8 +28,9 @@ def qabf(under: Image, over: Image, fused: Image, *, data_range: DataRange = 255
     Sobel edges (the image continued by 0), compared in strength and orientation, each through a sigmoid; weighted by
     the strength in the source; over the whole image. Where source and fused strength are exactly equal, the published
     code takes the strength itself for their ratio. On 0..255 that does no harm. On 0..1, which the paper's toolbox
-    used, it takes equal edges for lost ones, and rounding decides which are equal: usually less than 1 % of the value,
-    up to 9 % where much of a source is copied.
+    probably used, it takes equal edges for lost ones, and rounding decides which are equal: little of the value where
+    fusion changes every pixel, 8 % of a Mertens fusion with large clipped areas, a quarter to more than half where one
+    source is the fused image. So the value on 0..255 is the one to report.
 
     Args:
         under: RGB uint8 ``(H, W, 3)``, any size.

@@ -2,8 +2,9 @@
 
 Images are 8-bit RGB arrays, sources and reference first, the fused image last. Everything is computed on the gray
 image of :func:`hsds_lib.evaluation.picture.rgb2gray`, but for TMQI (on luma) and what is called ``rgb``. The paper's
-SD, VIF and TMQI are artefacts of integer arithmetic and of a wrong range, so each has its correct form beside it; what
-the paper calls MS-SSIM is MEF-SSIM at three scales.
+SD, VIF (most likely) and TMQI are artefacts of integer arithmetic and of a wrong range, so each has its correct form
+beside it; what the paper calls MS-SSIM is most likely MEF-SSIM at three scales. Qabf is on 0..255; the paper's toolbox
+may have used 0..1, which is ``Qabf_01``: the two are close unless pixels of a source are copied.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "TMQI_255_N": Metric(tmqi_naturalness, "fused"),
         "SD_rgb": Metric(sd_rgb, "fused"),
         "VIFF": Metric(viff, "sources"),
+        "Qabf_01": Metric(qabf, "sources", {"data_range": 1}),
         "CC_sources": Metric(cc_sources, "sources"),
         "MS-SSIM_wang": Metric(ms_ssim_wang_sources, "sources"),
         "VIF_ref": Metric(vif, "ref"),

@@ -74,6 +74,9 @@ def gamma_r(features: Features, targets: Targets, *, n_negatives: int = 1) -> Te
     Returns:
         A scalar, 0 for the reference itself.
 
+    Raises:
+        ValueError: if M does not fit the batch, or the targets were prepared without contrast.
+
     Example:
         >>> from hsds_lib.losses.features import load_vgg16
         >>> from hsds_lib.losses.terms import Batch, encode_fused, prepare_targets
@@ -98,7 +101,7 @@ def gamma_n(features: Features, targets: Targets, *, n_negatives: int = 1) -> Te
         A scalar.
 
     Raises:
-        ValueError: if the targets were prepared without contrast.
+        ValueError: if M does not fit the batch, or the targets were prepared without contrast.
 
     Example:
         >>> from hsds_lib.losses.features import load_vgg16
@@ -124,6 +127,9 @@ def gamma_h(features: Features, targets: Targets, *, n_negatives: int = 1) -> Te
 
     Returns:
         A scalar. It does not contain beta: only its effect through the network weights does.
+
+    Raises:
+        ValueError: if M does not fit the batch, or the targets were prepared without contrast.
 
     Example:
         >>> from hsds_lib.losses.features import load_vgg16

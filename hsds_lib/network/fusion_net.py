@@ -98,6 +98,9 @@ class FusionNet(nn.Module):
 
         Returns:
             Fused luma, ``(B, 1, H, W)`` in (-1, 1); clamp it to [0, 1] for a picture.
+
+        Raises:
+            ValueError: when neither the call nor the network has node weights.
         """
         mix = self.mix if mix is None else mix
         if mix is None:

@@ -185,7 +185,11 @@ class MixedOp(nn.Module):
         return sum(mix[PRIMITIVES.index(name)] * operation(x, iteration) for name, operation in self.operations.items())
 
     def remove(self, primitive: str) -> None:
-        """Remove one operation for good; the last one cannot be removed."""
+        """Remove one operation for good.
+
+        Raises:
+            ValueError: when the node does not have it, or has no other.
+        """
         if primitive not in self.operations or len(self.operations) == 1:
             raise ValueError(f"cannot remove '{primitive}' from a node that has {list(self.operations)}")
         del self.operations[primitive]

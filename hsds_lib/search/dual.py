@@ -23,12 +23,14 @@ from hsds_lib.runtime import RunError, seeded
 from hsds_lib.search.hypergradient import Weights, alpha_correction, beta_gradient, jacobian_vector, preconditioner
 from hsds_lib.search.wsras import prune_step, retain
 
-_CONTRASTS: dict[str, Callable[[dict[str, Tensor], Targets], Tensor]] = {
+_CONTRASTS: dict[str, Callable[..., Tensor]] = {
     "hybrid": gamma_h,
     "reference": gamma_r,
     "natural": gamma_n,
     "none": gamma_h,  # logged, but nothing is searched by it
 }
+CONTRAST_NAMES = {"hybrid": "Gamma_H", "reference": "Gamma_R", "natural": "Gamma_N", "none": "Gamma_H"}
+"""What the contrast of each setting is called in logs and figures."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ class DualSearch:
 
     def node_mix(self) -> Tensor:
         """Mixture weights of the operations, ``(15, 11)``; removed ones are exactly 0."""
-        return softmax_active(self.alpha, self.active)
+        # In float64 and then rounded, as the genotype keeps them: a pruned supernet and the network derived from it
+        # have the same weights to the last bit. Apple's MPS has no float64.
+        exact = self.alpha if self.device.type == "mps" else self.alpha.double()
+        return softmax_active(exact, self.active).to(self.alpha.dtype)
 
     def loss_mix(self) -> Tensor:
         """Weights of the loss terms, ``(19,)``."""
@@ -100,7 +105,7 @@ class DualSearch:
             "epoch": epoch,
             **record,
             "train_terms": _rounded(descent.terms),
-            "train_loss": float(weighted_loss(descent.terms, self.loss_mix().detach())),
+            "train_loss": float(weighted_loss(descent.terms, descent.loss_mix)),
             "removed": removed,
             "n_active": int(self.active.sum()),
             "node_mix": _rounded(self.node_mix()),
@@ -113,7 +118,7 @@ class DualSearch:
     def _descend_omega(self, batch: Batch) -> _Descent:
         """Algorithm 1 lines 2 and 3: one optimiser step on omega; this is the one-step unrolled point itself."""
         self.network.train()
-        targets = prepare_targets(batch, self.vgg, contrast=False)
+        targets = prepare_targets(batch, self.vgg, contrast=False, names=self.names)
         pair = batch.over_under_y
         terms = term_vector(self.network(pair, self.node_mix().detach()), targets, self.vgg, names=self.names)
         self._check_finite(terms, "loss")
@@ -127,10 +132,10 @@ class DualSearch:
     def _upper_level(self, batch: Batch, descent: _Descent) -> dict[str, Any]:
         """Algorithm 1 lines 4-7: beta, then alpha, from one forward pass on the validation batch."""
         with batch_statistics(self.network):
-            targets = prepare_targets(batch, self.vgg, contrast=True)
+            targets = prepare_targets(batch, self.vgg, contrast=True, names=self.names)
             fused = self.network(batch.over_under_y, self.node_mix())
             features = encode_fused(fused, self.vgg, contrast=True)
-            gamma = _CONTRASTS[self.config.contrast](features, targets)
+            gamma = _CONTRASTS[self.config.contrast](features, targets, n_negatives=self.config.n_negatives)
             spread = self._beta_step(gamma, descent)
             terms = term_vector(fused, targets, features=features, names=self.names)
             self._check_finite(terms, "validation loss")
@@ -145,7 +150,7 @@ class DualSearch:
 
     def _beta_step(self, gamma: Tensor, descent: _Descent) -> list[float] | None:
         """Algorithm 1 line 5 by one forward-mode pass; returns the 5 %, 50 % and 95 % points of the step factor."""
-        if self.config.contrast == "none" or len(self.history) < self.config.beta_warmup:
+        if self.config.contrast == "none" or self._warming_up:
             return None
         v, factors = self._direction(gamma)
         mix = self.node_mix().detach()
@@ -163,13 +168,19 @@ class DualSearch:
 
     def _alpha_gradient(self, loss: Tensor, descent: _Descent) -> Tensor:
         """Algorithm 1 line 7: first order, as in the paper (omega is taken as it is), or exact through the step."""
-        first = torch.autograd.grad(loss, self.alpha, retain_graph=self.config.alpha_order == "second")[0]
-        if self.config.alpha_order == "first":
+        second = self.config.alpha_order == "second" and not self._warming_up
+        first = torch.autograd.grad(loss, self.alpha, retain_graph=second)[0]
+        if not second:
             return first
         v, _ = self._direction(loss)
         omega = {name: weight.requires_grad_() for name, weight in descent.omega.items()}
         train_loss = weighted_loss(self._terms_at(omega, self.node_mix(), descent), descent.loss_mix)
         return first + alpha_correction(train_loss, omega, self.alpha, v)
+
+    @property
+    def _warming_up(self) -> bool:
+        """Whether Adam's second moments are still too young for its factor D, which they make huge at first."""
+        return len(self.history) < self.config.beta_warmup
 
     def _direction(self, objective: Tensor) -> tuple[dict[str, Tensor], list[Tensor | float]]:
         """The gradient of an objective in the new omega times the factor D of the step just taken, and D itself."""

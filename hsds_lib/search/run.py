@@ -22,7 +22,7 @@ from hsds_lib.network.genotype import Genotype
 from hsds_lib.network.operations import batch_statistics
 from hsds_lib.runtime import Progress, fingerprint, pick_device, provenance, write_json
 from hsds_lib.scenes import endless, halves, referenced_scenes
-from hsds_lib.search.dual import DualSearch, term_gradient_norms
+from hsds_lib.search.dual import CONTRAST_NAMES, DualSearch, term_gradient_norms
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def run_search(
                 record = search.step(next(train_batches), next(val_batches), epoch=epoch)
                 print(json.dumps(record, allow_nan=False), file=history, flush=True)
                 progress.step()
-            progress.line(_epoch_line(epoch, config.epochs, search.history[-steps:]))
+            progress.line(_epoch_line(epoch, config, search.history[-steps:]))
             tell(search, epoch)
     run = SearchRun(search, search.genotype(), search.loss_weights(), train_scenes, val_scenes)
     if out is not None:
@@ -142,7 +142,7 @@ def term_gradients(search: DualSearch, batch: Batch) -> dict[str, float]:
     batch = batch.to(search.device)
     with torch.no_grad(), batch_statistics(search.network):
         fused = search.network(batch.over_under_y, search.node_mix())
-    targets = prepare_targets(batch, search.vgg, contrast=False)
+    targets = prepare_targets(batch, search.vgg, contrast=False, names=search.names)
     return term_gradient_norms(fused, targets, search.vgg, search.names)
 
 
@@ -159,11 +159,11 @@ def _history_file(out: Path | None) -> TextIO:
     return (Path(out) / "history.jsonl").open("w", encoding="utf-8")
 
 
-def _epoch_line(epoch: int, epochs: int, records: list[dict[str, Any]]) -> str:
+def _epoch_line(epoch: int, config: SearchConfig, records: list[dict[str, Any]]) -> str:
     mean = {key: sum(record[key] for record in records) / len(records) for key in ("train_loss", "val_loss", "gamma")}
     return (
-        f"epoch {epoch + 1}/{epochs}, train {mean['train_loss']:.3f}, val {mean['val_loss']:.3f}, "
-        f"Gamma_H {mean['gamma']:.3f}, {records[-1]['n_active']} of 165 operations"
+        f"epoch {epoch + 1}/{config.epochs}, train {mean['train_loss']:.3f}, val {mean['val_loss']:.3f}, "
+        f"{CONTRAST_NAMES[config.contrast]} {mean['gamma']:.3f}, {records[-1]['n_active']} of 165 operations"
     )
 
 

@@ -367,7 +367,7 @@ run = run_search(config, nb.out, device=nb.device, on_epoch=keep)
 history = run.search.history
 
 # %%
-show(*plots.search_curves(history, top_p=config.top_p, features=vgg.label))
+show(*plots.search_curves(history, top_p=config.top_p, features=vgg.label, contrast=config.contrast))
 
 # %% [markdown]
 # Read the curves with patience: every step sees other crops, and $\Gamma_N$ compares with photographs of other

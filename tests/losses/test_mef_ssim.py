@@ -12,7 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hsds_lib.losses.mef_ssim import contrast_structure, mef_ssim_pair, mef_ssim_single, prepare_pair, score_pair
+from hsds_lib.losses.mef_ssim import (
+    combine_scales,
+    contrast_structure,
+    mef_ssim_pair,
+    mef_ssim_single,
+    prepare_pair,
+    score_pair,
+)
 
 
 def images(count: int, size: int = 48, items: int = 2, seed: int = 0) -> list[Tensor]:
@@ -189,6 +196,20 @@ def test_sizes_down_to_the_minimum_work_and_smaller_ones_are_refused() -> None:
         mef_ssim_single(*images(2, size=10))
     with pytest.raises(ValueError, match="at least 44"):
         mef_ssim_pair(*images(3, size=43))
+
+
+def test_scales_are_multiplied_to_their_powers_and_continued_below_a_hundredth() -> None:
+    weights = np.array([0.0448, 0.2856, 0.3001]) / 0.6305
+
+    def combined(first: float) -> float:
+        return combine_scales(torch.tensor([[first, 0.5, 0.6]], dtype=torch.float64)).item()
+
+    rest = 0.5 ** weights[1] * 0.6 ** weights[2]
+    assert combined(0.3) == pytest.approx(0.3 ** weights[0] * rest, rel=1e-12)
+    # Below 0.01 the logarithm goes on as its tangent: log(0.01) + (s - 0.01) / 0.01.
+    for score in (0.005, -0.2):
+        logarithm = math.log(0.01) + (score - 0.01) / 0.01
+        assert combined(score) == pytest.approx(math.exp(weights[0] * logarithm) * rest, rel=1e-12)
 
 
 def test_wrong_input_is_refused() -> None:

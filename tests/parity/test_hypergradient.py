@@ -194,7 +194,8 @@ def test_parity_hypergradient_by_finite_differences_in_single_precision(
     recorded: Any, example: Callable[[torch.dtype], Example], state: str
 ) -> None:
     found = measure(example(torch.float32), as_released=state == "asreleased", radii=(1e-2,))
-    # Rounding moves some points across kinks; float32 and float64 were recorded 1e-4 apart as well.
+    # Twice 1e-4 of the largest here. More is allowed, because on another processor rounding may move a point across a
+    # kink; float32 and float64 were recorded 1e-4 apart as well.
     check_alpha(recorded, f"{state}_fd_dalpha", found.fd_alpha[1e-2], "_f32", slack=1e-3)
     check(recorded, f"{state}_fd_dbeta_f32", found.fd_beta[1e-2], slack=1e-3)
 

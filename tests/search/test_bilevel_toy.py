@@ -101,7 +101,7 @@ def search_structure(*, second_order: bool, steps: int = 600) -> float:
         alpha.grad = correction if second_order else torch.zeros_like(alpha)
         upper.step()
         schedule.step()
-    return float(alpha.softmax(0)[0])
+    return float(alpha.detach().softmax(0)[0])
 
 
 @pytest.mark.paper("Eq. 2", "Algorithm 1 line 7")

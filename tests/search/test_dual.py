@@ -16,6 +16,7 @@ from hsds_lib.images.pairs import Batch, PairBatches, load_naturals, load_scenes
 from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma_h
 from hsds_lib.losses.features import VGG16, load_vgg16
 from hsds_lib.losses.terms import prepare_targets, term_vector
+from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.operations import BatchNorm, batch_statistics
 from hsds_lib.runtime import RunError
 from hsds_lib.scenes import halves
@@ -161,7 +162,10 @@ def test_beta_hypergradient_of_the_network_equals_double_backward(inner: str, ex
 def test_second_order_alpha_hypergradient_of_the_network_equals_double_backward(
     inner: str, exact_batches: list[Batch]
 ) -> None:
-    search, forward, after, alpha, _ = unrolled(EXACT.changed(inner=inner, alpha_order="second"), exact_batches)
+    # A long step of beta: the inner step was taken with the old one, the validation loss is weighed with the new.
+    config = EXACT.changed(inner=inner, alpha_order="second", lr_beta=0.5)
+    search, forward, after, alpha, old = unrolled(config, exact_batches)
+    assert (search.beta.detach() - old).abs().min() > 0.1
     val = exact_batches[1]
     with batch_statistics(search.network):
         terms = term_vector(forward(after, val), prepare_targets(val, search.vgg, contrast=False), search.vgg)
@@ -174,6 +178,78 @@ def test_second_order_alpha_hypergradient_of_the_network_equals_double_backward(
     assert (search.alpha.grad - expected).norm() / expected.norm() < 1e-10
     # What the first order leaves out is there to be seen.
     assert (first - expected).norm() / expected.norm() > 1e-6
+
+
+def test_second_order_alpha_waits_for_adam_like_beta(vgg: VGG16, batches: list[Batch]) -> None:
+    """Before the warm-up is over the factor D is huge, so alpha moves by its first-order gradient alone."""
+    first, second = (
+        DualSearch(SMALL.changed(alpha_order=order, beta_warmup=1, theta=0.0), vgg) for order in ("first", "second")
+    )
+    for search in (first, second):
+        search.step(batches[0], batches[1])
+    assert torch.equal(first.alpha, second.alpha)
+    for search in (first, second):
+        search.step(batches[1], batches[2])
+    assert not torch.equal(first.alpha.grad, second.alpha.grad)
+
+
+@pytest.mark.paper("Algorithm 1 line 5")
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_beta_moves_after_its_warm_up_and_not_before(vgg: VGG16, batches: list[Batch], warmup: int) -> None:
+    search = DualSearch(SMALL.changed(beta_warmup=warmup), vgg)
+    moved = []
+    for step in range(3):
+        search.step(batches[step], batches[step + 1])
+        moved.append(bool((search.beta != 0).any()))
+    assert moved == [step >= warmup for step in range(3)]
+
+
+@pytest.mark.paper("Algorithm 1 lines 8-13")
+def test_pruning_begins_with_its_epoch(vgg: VGG16, batches: list[Batch]) -> None:
+    search = DualSearch(SMALL.changed(prune_from_epoch=2, theta=1.0), vgg)
+    active = [search.step(batches[e], batches[e + 1], epoch=e)["n_active"] for e in range(3)]
+    assert active == [165, 165, 150]
+
+
+def test_optimisers_have_the_settings_of_the_paper_and_of_the_released_code(vgg: VGG16) -> None:
+    search = DualSearch(SMALL.changed(lr_omega=1e-3, lr_alpha=0.2, lr_beta=0.03, upper_decay=2e-3), vgg)
+    groups = {name: getattr(search, f"{name}_optimiser").param_groups[0] for name in ("omega", "alpha", "beta")}
+    assert {name: group["lr"] for name, group in groups.items()} == {"omega": 1e-3, "alpha": 0.2, "beta": 0.03}
+    assert groups["omega"]["betas"] == (0.9, 0.999) and groups["omega"]["weight_decay"] == 0
+    for name in ("alpha", "beta"):
+        assert groups[name]["betas"] == (0.5, 0.999) and groups[name]["weight_decay"] == 2e-3
+
+
+def test_recorded_training_loss_is_the_one_omega_descended_on(vgg: VGG16, batches: list[Batch]) -> None:
+    search = DualSearch(SMALL.changed(beta_warmup=0, lr_beta=0.5), vgg)
+    record = search.step(batches[0], batches[1])
+    assert record["train_loss"] == pytest.approx(sum(record["train_terms"]) / 19, abs=1e-5)  # beta was still uniform
+    assert (search.beta.abs() > 0.1).all()
+
+
+@pytest.mark.paper("Eq. 3")
+def test_more_negatives_change_what_beta_is_judged_by(vgg: VGG16) -> None:
+    scenes, naturals = load_scenes("embedded", "train", limit=4), load_naturals("embedded", "train")
+    generator = torch.Generator().manual_seed(0)
+    pairs = list(PairBatches(scenes, naturals, crop=32, batch_size=2, generator=generator))
+    gammas = []
+    for count in (1, 2):
+        search = DualSearch(SMALL.changed(batch_size=2, n_negatives=count), vgg)
+        gammas.append(search.step(pairs[0], pairs[1])["gamma"])
+    assert gammas[1] < 0.9 * gammas[0]  # more in the denominator
+
+
+def test_a_search_ends_with_a_network_that_is_its_supernet_bit_for_bit(vgg: VGG16, batches: list[Batch]) -> None:
+    """Prune down to P operations everywhere; then deriving changes nothing at all."""
+    search = run(SMALL.changed(theta=1.0, top_p=2), vgg, batches[:1] * 13, steps=12)
+    assert (search.active.sum(dim=1) == 2).all()
+    derived = derive(search.genotype())
+    derived.load_state_dict(search.network.state_dict())
+    pair = batches[0].over_under_y
+    with torch.no_grad():
+        for training in (True, False):
+            ours = search.network.train(training)(pair, search.node_mix())
+            assert torch.equal(ours, derived.train(training)(pair))
 
 
 @pytest.mark.paper("Algorithm 1 line 7")
