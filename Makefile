@@ -37,7 +37,7 @@ test: setup ## linter, notebooks against their sources, then pytest, docstring e
 	$(PY) -m ruff check
 	$(PY) -m hsds_lib.course.build --check
 	$(PY) -m hsds_lib.course.index --check
-	$(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
+	$(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
 
 lint: setup ## linter and type checker
 	$(PY) -m ruff check $(ARGS)

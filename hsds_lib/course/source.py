@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hsds_lib.course.kernel import tags
 SOLUTIONS = "solutions"
 """Folder of the full versions, under ``notebooks``."""
 IGNORE_OUTPUT = "nbval-ignore-output"
+LOCAL_LINK = re.compile(r"\]\((?=[\w./-]+\.(?:ipynb|md)\b)(?!\.\./)")
 CODE_TAGS = {
     "parameters": "the cell whose variables papermill may replace; exactly one",
     "verdict": "its text is stored and compared by nbval; prints only what is equal on every machine",
@@ -75,8 +77,17 @@ def versions(path: Path, notebooks: Path) -> dict[Path, NotebookNode]:
     student = [cell for cell in source.cells if "solution" not in tags(cell)]
     found = {notebooks / f"{path.stem}.ipynb": _notebook(student)}
     if len(student) < len(source.cells):
-        found[notebooks / SOLUTIONS / f"{path.stem}.ipynb"] = _notebook(source.cells)
+        found[notebooks / SOLUTIONS / f"{path.stem}.ipynb"] = _notebook([_one_folder_deeper(c) for c in source.cells])
     return found
+
+
+def _one_folder_deeper(cell: NotebookNode) -> NotebookNode:
+    """The cell as it reads from the solutions' folder: links to files beside the notebook lead up first."""
+    if cell.cell_type != "markdown":
+        return cell
+    moved = NotebookNode(cell)
+    moved.source = LOCAL_LINK.sub("](../", cell.source)
+    return moved
 
 
 def _notebook(cells: list[NotebookNode]) -> NotebookNode:

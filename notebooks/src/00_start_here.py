@@ -220,15 +220,15 @@ print("files give the same picture:", float((read_rgb(fused_file) - fused).abs()
 # | notebook | question it answers | paper |
 # |---|---|---|
 # | **00 start here** (this one) | does it run here, and what does fusion do to my two photographs? | Fig. 1 |
-# | 01 problem formulation · *not there yet* | why two levels, and what is a hypergradient? | Eq. 1, 2 |
-# | 02 loss search space · *not there yet* | what does each of the 19 losses reward? | Table 1 |
-# | 03 WSRAS · *not there yet* | what do $\theta$ and $P$ do to a search? | WSRAS, Algorithm 1 lines 8–13 |
-# | 04 hybrid contrast · *not there yet* | why two kinds of positives? | Eq. 3 |
+# | [01 problem formulation](01_problem_formulation.ipynb) | why two levels, and what is a hypergradient? | Eq. 1, 2 |
+# | [02 loss search space](02_loss_search_space.ipynb) | what does each of the 19 losses reward? | Table 1 |
+# | [03 WSRAS](03_wsras.ipynb) | what do $\theta$ and $P$ do to a search? | WSRAS, Algorithm 1 lines 8–13 |
+# | [04 hybrid contrast](04_hybrid_contrast.ipynb) | why two kinds of positives? | Eq. 3 |
 # | [05 dual search](05_dual_search.ipynb) | Algorithm 1 end to end | Algorithm 1, Fig. 2 |
 # | 06 train and fuse · *not there yet* | from genotype to pictures | implementation details |
 # | 07 evaluation · *not there yet* | is it better, by which metric, and can we trust the metric? | Table 2 |
 # | 08 ablations · *not there yet* | what does each part buy? | Table 3 |
-# | 09 reproducibility · *not there yet* | what does the released code do differently, measured? | – |
+# | [09 reproducibility](09_reproducibility.ipynb) | what does the released code do differently, measured? | – |
 #
 # [The index of the paper](paper_index.md) leads from every equation, line and row to its functions, tests and cells.
 # Every notebook runs offline with its default parameters; `preset="lesson"` takes minutes on a laptop, and

@@ -659,7 +659,8 @@ print("best published MEF-SSIM:", max(found, key=found.get))
 # - Baydin, Pearlmutter, Radul and Siskind: *Automatic Differentiation in Machine Learning: a Survey*, JMLR 2018,
 #   for the forward mode.
 #
-# **Next:** back to [the map](00_start_here.ipynb); the notebooks on each part are on their way.
+# **Next:** [9 · Reproducibility](09_reproducibility.ipynb): what the released code does differently, measured. The
+# notebooks on training, evaluation and ablations (06 to 08) are on their way.
 
 # %%
 nb.colophon(features=vgg.label)

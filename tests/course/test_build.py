@@ -24,7 +24,7 @@ SOURCE = """
 # %% [markdown]
 # # 1 · A toy
 #
-# With a formula, $a_k$.
+# With a formula, $a_k$, and links: [map](00_map.ipynb#top), [web](https://example.org/a.ipynb).
 
 # %% tags=["parameters"]
 preset: str = "tiny"  # tiny | lesson | paper
@@ -153,6 +153,12 @@ def test_build_stores_no_provenance(built):
     assert raw["metadata"]["kernelspec"]["name"] == "python3"
     assert "version" not in raw["metadata"]["language_info"]
     assert all(set(cell["metadata"]) <= {"tags"} for cell in raw["cells"])
+
+
+def test_links_of_the_solutions_lead_out_of_their_folder(built):
+    student, full = _read(built / "01_toy.ipynb"), _read(built / "solutions" / "01_toy.ipynb")
+    assert "[map](00_map.ipynb#top), [web](https://example.org/a.ipynb)" in student.cells[0].source
+    assert "[map](../00_map.ipynb#top), [web](https://example.org/a.ipynb)" in full.cells[0].source
 
 
 def test_build_leaves_solutions_to_their_own_folder(built):

@@ -1,0 +1,194 @@
+"""Figures of a node's operations: what they read, how they compete, and what it costs to keep several.
+
+As in :mod:`hsds_lib.course.plots`, every function returns ``(figure, alt)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hsds_lib.course.maps import operation_label
+from hsds_lib.course.style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    feature_note,
+    headline,
+    new_figure,
+    styled,
+)
+from hsds_lib.network.operations import PRIMITIVES
+
+_LINES = (BLUE, ORANGE, VERMILION, PURPLE, GREEN)
+_DASHES = ("o-", "s--", "^:", "d-.", "v-")
+
+
+@styled
+def footprints(taps: Mapping[str, np.ndarray]) -> tuple[Figure, str]:
+    """Draw which input pixels every operation reads for one output pixel.
+
+    Args:
+        taps: operation to a bool table of the pixels around the centre, all of one odd size.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(4.0)
+    grid = figure.subplots(2, 6)
+    for axes in grid.flat:
+        axes.axis("off")
+    said = []
+    for axes, (name, table) in zip(grid.flat, taps.items(), strict=False):
+        middle = len(table) // 2
+        colour = VERMILION if name.startswith("dil") else BLUE
+        axes.imshow(np.zeros_like(table, dtype=float), cmap="Greys", vmin=0, vmax=1)
+        axes.set_xticks(np.arange(-0.5, len(table)), minor=True)
+        for edge in np.arange(-0.5, len(table)):
+            axes.axhline(edge, color="#E0E0E0", lw=0.6)
+            axes.axvline(edge, color="#E0E0E0", lw=0.6)
+        rows, columns = np.nonzero(table)
+        axes.plot(columns, rows, "s", ms=5.2, color=colour)
+        axes.plot(middle, middle, "o", ms=2.4, color="white")
+        height, width = (int(np.ptp(places)) + 1 for places in (rows, columns))
+        axes.set_title(f"{operation_label(name)}\n", fontsize=10)
+        axes.text(0, 1.03, f"{table.sum()} taps over {height}×{width}", transform=axes.transAxes, fontsize=8.5)
+        said.append(f"{operation_label(name)} reads {table.sum()} pixels over {height} by {width}")
+    text = "□ one input pixel\n○ the output's place\n\nblue: dense\nred: dilation 2 (d2)"
+    grid.flat[-1].text(0, 0.9, text, va="top", fontsize=9)
+    headline(figure, f"{len(taps)} operations: the input pixels that one output pixel reads")
+    return figure, f"Footprints of {len(taps)} operations: {'; '.join(said)}."
+
+
+@styled
+def competition(weights: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
+    """Draw how fast a softmax weight can move, and how the weight of the better operation grew in some runs.
+
+    Args:
+        weights: name of a run to the weight of its better operation after each step, the start first.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(3.3)
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
+    mix = np.linspace(0, 1, 201)
+    left.plot(mix, mix * (1 - mix), color=BLUE, lw=2)
+    start = 1 / len(PRIMITIVES)
+    for place, text in ((start, "  start: 1/11"), (0.5, "")):
+        left.plot(place, place * (1 - place), "o", color=VERMILION, ms=7)
+        left.text(place, place * (1 - place), text, va="top", fontsize=9)
+    left.set(
+        title="slope of a weight", xlabel="weight $m_k$", ylabel=r"$\partial m_k / \partial \alpha_k = m_k(1-m_k)$"
+    )
+    left.set(xlim=(0, 1), ylim=(0, 0.27))
+    for (name, values), colour, dash in zip(weights.items(), _LINES, _DASHES, strict=False):
+        every = max(1, len(values) // 12)
+        right.plot(values, dash, color=colour, lw=1.8, ms=4.5, markevery=every, label=name)
+    right.axhline(start, color=GRAY, ls="--", lw=0.9)
+    right.set(title="weight of the better operation", xlabel="step", ylabel="weight", ylim=(0, 1.02))
+    right.legend(loc="center right")
+    headline(figure, "Competition inside a node")
+    ends = "; ".join(f"{name}: {values[-1]:.2f}" for name, values in weights.items())
+    return (
+        figure,
+        f"The slope of a softmax weight is largest at one half. Weight of the better operation at the end, {ends}.",
+    )
+
+
+@styled
+def cost_curves(
+    costs: Mapping[str, Sequence[tuple[int, float]]],
+    scattered: Sequence[Sequence[tuple[int, float]]],
+    supernets: Mapping[str, Sequence[float]],
+) -> tuple[Figure, str]:
+    """Draw what a network costs against P, and what the supernet costs while it is pruned.
+
+    Args:
+        costs: name to (parameters, multiply-accumulates per pixel) for P = 1, 2, ...
+        scattered: the same for networks that retain operations drawn at random, as a gray band.
+        supernets: name to multiply-accumulates per pixel of the supernet after each step.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(3.6)
+    parameters, macs, search = figure.subplots(1, 3)
+    for axes, part, unit in ((parameters, 0, 1e6), (macs, 1, 1e6)):
+        band = np.array(scattered)[:, :, part] / unit
+        places = np.arange(1, band.shape[1] + 1)
+        axes.fill_between(places, band.min(axis=0), band.max(axis=0), color=GRAY, alpha=0.3, lw=0, label="at random")
+        for (name, pairs), colour, dash in zip(costs.items(), _LINES, _DASHES, strict=False):
+            axes.plot(places, [pair[part] / unit for pair in pairs], dash, color=colour, ms=4, label=name)
+        axes.set(xlabel="P, operations per node", ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    parameters.set(title="parameters", ylabel="millions", ylim=(0, 1.55 * parameters.get_ylim()[1]))  # for the legend
+    macs.set(title="multiply-accumulates", ylabel="millions per pixel")
+    parameters.legend(loc="upper left")
+    for (name, values), colour, dash in zip(supernets.items(), _LINES, _DASHES, strict=False):
+        search.plot(range(1, len(values) + 1), np.array(values) / 1e6, dash, color=colour, ms=4, label=name)
+    search.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    search.set(
+        title="supernet during the search", xlabel="search step", ylabel="millions of MACs per pixel", ylim=(0, None)
+    )
+    search.legend(loc="lower left")
+    headline(figure, "What P costs afterwards, and what θ saves during the search (width 1)")
+    first = next(iter(costs.values()))
+    alt = (
+        f"Cost against P: {first[0][0] / 1e6:.2f} million parameters at P = 1, {first[-1][0] / 1e6:.2f} at "
+        f"P = {len(first)}. Multiply-accumulates of the supernet after the last step, "
+        + "; ".join(f"{name}: {values[-1] / 1e6:.2f} million per pixel" for name, values in supernets.items())
+    )
+    return figure, alt + "."
+
+
+@styled
+def gap_curves(
+    gaps: Mapping[str, Sequence[float]],
+    mass: Mapping[str, Sequence[float]],
+    scattered: np.ndarray,
+    *,
+    features: str = "",
+) -> tuple[Figure, str]:
+    """Draw how far derived networks are from the supernets they were cut out of.
+
+    Args:
+        gaps: name of a search to the difference of the outputs in gray levels, for P = 1, 2, ...
+        mass: name to the share of the weights that is retained, for P = 1, 2, ...; mean over the nodes.
+        scattered: differences ``(draws, P)`` for operations drawn at random from the first of the searches.
+        features: ``VGG16.label``.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(3.5)
+    left, right = figure.subplots(1, 2)
+    places = np.arange(1, scattered.shape[1] + 1)
+    label = f"drawn at random ({next(iter(gaps))})"
+    right.fill_between(places, scattered.min(axis=0), scattered.max(axis=0), color=GRAY, alpha=0.3, lw=0, label=label)
+    for axes, table in ((left, mass), (right, gaps)):
+        for (name, values), colour, dash in zip(table.items(), _LINES, _DASHES, strict=False):
+            axes.plot(places, values, dash, color=colour, ms=4.5, lw=1.8, label=name)
+        _label_p(axes)
+    left.set(title="share of the weights retained", ylabel="mean over the nodes", ylim=(0, 1.03))
+    right.set(title="output: derived network against supernet", ylabel="RMS difference (gray levels)")
+    right.legend(loc="upper right")
+    headline(figure, "The discretisation gap: nothing but operations left out, no weight trained again")
+    told = "; ".join(f"{name}: {values[0]:.1f} at P = 1, {values[1]:.1f} at P = 2" for name, values in gaps.items())
+    return figure, f"Difference of the outputs in gray levels, {told}; zero where all are kept." + feature_note(
+        figure, features
+    )
+
+
+def _label_p(axes: Axes) -> None:
+    axes.set_xlabel("P, operations retained per node")
+    axes.xaxis.set_major_locator(MaxNLocator(11, integer=True))
+    axes.axvline(2, color=INK, ls=":", lw=1)
