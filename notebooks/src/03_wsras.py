@@ -153,10 +153,8 @@ print("from 1/11 to 1/2 the slope grows by", round((0.5 * 0.5) / (1 / 11 * 10 / 
 # gradient by its own size, so that a tiny advantage moves $\alpha$ as far as a large one. A race of 11 operations whose
 # losses $c_k$ are all 1, but the first has a lead:
 
+
 # %%
-from functools import partial
-
-
 def race(optimiser, lead, n=50):
     alpha = torch.zeros(11, dtype=torch.float64, requires_grad=True)
     cost = torch.ones(11, dtype=torch.float64) - lead * (torch.arange(11) == 0)
@@ -168,6 +166,9 @@ def race(optimiser, lead, n=50):
         weights.append(alpha.softmax(0)[0].item())
     return weights
 
+
+# %%
+from functools import partial
 
 adam = partial(torch.optim.Adam, lr=recorded["lr_alpha"], betas=(0.5, 0.999))
 sgd = partial(torch.optim.SGD, lr=50.0)
@@ -262,8 +263,8 @@ print("rounds of line 8 before the brake:", rounds, "operations left:", int(acti
 
 # %% [markdown]
 # **How large may $\theta$ be?** The smallest of $n$ weights is at most $1/n$. So while $n > 1/\theta$ something is
-# below $\theta$, whatever the search has found. With 11 operations that begins at $\theta = 1/11 = 0.091$: beyond, the
-# first operation of every node goes in the very first step, when Adam has seen one batch.
+# below $\theta$, whatever the search has found. With 11 operations that begins at $\theta = 1/11 = 0.091$: beyond,
+# every node loses an operation in the first step that may prune, whether or not anything has been learned.
 
 # %% tags=["verdict"]
 near_start = 1e-3 * torch.randn(1000, 11, generator=rng)
@@ -411,7 +412,7 @@ show(*pruning.replay_overview(history, thetas=(0.05, 0.06, 0.07, 0.08), **option
 # Read the figure in three steps.
 #
 # - **Left above:** most goes soon after pruning begins (second epoch, shaded). A larger $\theta$ takes more.
-# - **Right above:** nodes differ. All of $i_2$ but two went at $\theta = 0.05$; $x_3$ and $x_4$ lost almost nothing.
+# - **Right above:** nodes differ. All of $i_2$ but two went at $\theta = 0.05$; $x_3$ and $x_4$ lost nothing there.
 # - **Below:** node $l_1$. Its operation 1×3 dips at step 25; $\theta = 0.06$ and above would have cut it there. In the
 #   recorded search it stayed, and ended as the strongest of its node: a late bloomer.
 
@@ -553,9 +554,10 @@ print("parameters at P = 2, smallest and largest kernels:", small_two, large_two
 print("pruning has made the search cheaper:", during["θ = 0.08"][-1] < during["θ = 0.06"][-1] < during["θ = 0"][-1])
 
 # %% [markdown]
-# $P$ sets how *many*, the search sets *which*, and which matters more: at $P = 2$ the largest kernels have many times
-# the parameters of the smallest. $\theta$ does not appear in the cost of the derived network at all, unless it changes
-# which operations win. What it does save is the search: a removed operation is neither evaluated nor differentiated.
+# $P$ sets how *many*, the search sets *which*, and which can matter more: at $P = 2$ the largest kernels have many
+# times the parameters of the smallest. $\theta$ does not appear in the cost of the derived network at all, unless it
+# changes which operations win. What it does save is the search: a removed operation is neither evaluated nor
+# differentiated.
 
 # %% [markdown]
 # ### Exercise 3.4
@@ -587,7 +589,7 @@ check("3.4", my_parameters)
 # %%
 from hsds_lib.network.operations import batch_statistics, softmax_active
 
-test = next(iter(PairBatches(scenes, naturals, crop=48, batch_size=2, generator=torch.Generator(), augment=False)))
+test = next(iter(PairBatches(scenes, naturals, crop=32, batch_size=2, generator=torch.Generator(), augment=False)))
 pair = test.over_under_y.to(nb.device)
 
 
@@ -596,35 +598,37 @@ def output(network, mix=None):
         return network(pair, mix)
 
 
-def gap(search, kept):
+whole = {theta: output(search.network, search.node_mix().detach()) for theta, search in searches.items()}
+
+
+# %%
+def gap(theta, kept):
     network = derive(kept).to(nb.device)
-    missing = network.load_state_dict(search.network.state_dict(), strict=False).missing_keys
+    missing = network.load_state_dict(searches[theta].network.state_dict(), strict=False).missing_keys
     assert not missing  # what the derived network does not have is left out
-    difference = output(network) - output(search.network, search.node_mix().detach())
-    return 255 * difference.square().mean().sqrt().item()
+    return 255 * (output(network) - whole[theta]).square().mean().sqrt().item()
+
+
+def gap_at(theta, p):
+    search = searches[theta]
+    return gap(theta, retain(search.alpha.cpu(), search.active.cpu(), top_p=p, width=small.width))
 
 
 # %%
-def top(search, p):
-    return retain(search.alpha.cpu(), search.active.cpu(), top_p=p, width=small.width)
+def held(theta, p):  # share of the weights that the P strongest hold, mean over the nodes
+    return searches[theta].node_mix().detach().cpu().topk(p).values.sum(dim=1).mean().item()
 
 
-def held(search, p):  # share of the weights that the P strongest hold, mean over the nodes
-    return search.node_mix().detach().cpu().topk(p).values.sum(dim=1).mean().item()
-
-
-places = range(1, 12)
-gaps = {f"θ = {theta:g}": [gap(search, top(search, p)) for p in places] for theta, search in searches.items()}
-mass = {f"θ = {theta:g}": [held(search, p) for p in places] for theta, search in searches.items()}
-
-
-# %%
 def drawn(p):
     order = torch.rand(15, 11, generator=rng).argsort(dim=1)
     mix = softmax_active(searches[0.0].alpha.detach().cpu().double(), order < p)
-    return gap(searches[0.0], Genotype.from_mix(mix, width=small.width))
+    return gap(0.0, Genotype.from_mix(mix, width=small.width))
 
 
+# %%
+places = range(1, 12)
+gaps = {f"θ = {theta:g}": [gap_at(theta, p) for p in places] for theta in searches}
+mass = {f"θ = {theta:g}": [held(theta, p) for p in places] for theta in searches}
 by_chance = torch.tensor([[drawn(p) for p in places] for _ in range(3)]).numpy()
 show(*retention.gap_curves(gaps, mass, by_chance, features=vgg.label))
 
@@ -637,7 +641,7 @@ print("pruning during the search leaves less to cut at its end:", mass["θ = 0.0
 # The left figure says why: after a few steps the weights are still far from a decision, so that one operation of eleven
 # holds a small share of a node, and the rest of the node is thrown away with the others. Keeping more narrows the gap;
 # pruning during the search leaves less to throw away at its end, and need not narrow the gap at $P = 1$ (compare the
-# curves). Operations drawn at random, the gray band, hold less of the weight, and from $P = 3$ on they are
+# curves). Operations drawn at random, the gray band, hold less of the weight, and most of them are
 # farther from the supernet. But close to the supernet is not yet good: which of these networks is best after a
 # *whole* search and a training, eight steps do not tell.
 #
@@ -653,8 +657,8 @@ print("pruning during the search leaves less to cut at its end:", mass["θ = 0.0
 #
 # ## Seven conditions
 #
-# Table 3 takes WSRAS apart. Each condition is a setting or two; `ablation(config, name)` makes it. Four of the seven
-# vary $\theta$ and $P$, the other three the judge of the loss ([notebook 5](05_dual_search.ipynb)):
+# Table 3 takes the method apart. Each condition is a setting or two; `ablation(config, name)` makes it. Three of the
+# seven change $\theta$ or $P$, three the judge of the loss ([notebook 5](05_dual_search.ipynb)), and *ours* nothing:
 
 # %%
 from hsds_lib.config import ABLATIONS, SearchConfig, ablation
@@ -679,16 +683,15 @@ print("DARTS is theta 0 and P 1:", ABLATIONS["DARTS"] == small_darts)
 # ## What we measured
 
 # %%
+kept = int((genotype.mix() > 0).sum())
+together = {theta: int((played[theta][-1] & real[theta][-1]).sum()) for theta in pruned}
 rows = [
-    ("operations of the recorded search: start, end, network", f"165, {history[-1]['n_active']}, 30"),
+    ("operations of the recorded search: start, end, network", f"165, {history[-1]['n_active']}, {kept}"),
     ("the same search replayed with θ = 0.08", f"{again(0.08)[-1].sum()} left"),
-    ("smallest share that two operations of a node hold there", round(share.min().item(), 2)),
-    *((f"short search, θ = {t:g}: operations left after {steps} steps", h[-1]["n_active"]) for t, h in pruned.items()),
-    *(
-        (f"    in its replay and in the search alike, θ = {t:g}", int((played[t][-1] & real[t][-1]).sum()))
-        for t in pruned
-    ),
-    ("parameters at P = 1, 2, 11 (width 1, as searched)", ", ".join(f"{parameters[p - 1]:,}" for p in (1, 2, 11))),
+    (f"smallest share that the {top_p} strongest of a node hold there", f"{share.min():.2f}"),
+    *((f"short search, θ = {t:g}: operations left", f"{h[-1]['n_active']}") for t, h in pruned.items()),
+    *((f"of these, left in its replay too, θ = {t:g}", f"{count}") for t, count in together.items()),
+    ("parameters at P = 1, 2, 11 (width 1)", ", ".join(f"{parameters[p - 1]:,}" for p in (1, 2, 11))),
     *((f"gap at P = 1 and 2, {name}, gray levels", f"{g[0]:.1f}, {g[1]:.1f}") for name, g in gaps.items()),
 ]
 Table(("what", "value"), rows)
@@ -704,7 +707,7 @@ Table(("what", "value"), rows)
 #
 # **Pitfalls**
 #
-# - $\theta > 1/11$ prunes in the first step, before anything has been learned.
+# - $\theta > 1/11$ prunes in the first step that may prune, whatever has been learned.
 # - Algorithm 1 line 8 as written loops for ever once no weight is below $\theta$ and more than $P$ operations are left.
 # - A replay on recorded weights is not a search with another $\theta$.
 # - The strongest two of eleven nearly equal operations are a draw, not a finding. Look at the weights.
