@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hsds_lib.config import ABLATIONS, ablation, preset
-from hsds_lib.images.pairs import Batch, PairBatches, load_naturals, load_scenes
-from hsds_lib.losses.features import VGG16, load_vgg16
+from hsds_lib.images.pairs import Batch
+from hsds_lib.losses.features import VGG16
 from hsds_lib.search.dual import DualSearch
 
 pytestmark = pytest.mark.paper("Table 3")
@@ -19,19 +19,6 @@ OURS = preset("tiny").search.changed(
 STEPS = 2  # the first of Adam knows only signs, so it takes two to tell losses apart
 PRUNED = ("w/o Gamma_H", "only Gamma_R", "only Gamma_N", "ours", "only PR")
 UNPRUNED = ("only WR", "DARTS")
-
-
-@pytest.fixture(scope="module")
-def vgg() -> VGG16:
-    return load_vgg16("random", seed=0)
-
-
-@pytest.fixture(scope="module")
-def batches() -> list[Batch]:
-    scenes, naturals = load_scenes("embedded", "train", limit=2), load_naturals("embedded", "train")
-    generator = torch.Generator().manual_seed(0)
-    pairs = PairBatches(scenes, naturals, crop=32, batch_size=1, generator=generator)
-    return [batch for _ in range(2) for batch in pairs]
 
 
 @pytest.fixture(scope="module")
