@@ -1,0 +1,89 @@
+"""What views are made of: pictures as small files, tables and drawings as HTML."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+
+def encode(image: Tensor, *, form: Literal["webp", "png", "jpeg"] = "webp", quality: int = 88) -> bytes:
+    """Write an image as a picture file.
+
+    Args:
+        image: RGB or gray, ``(C, H, W)`` or ``(1, C, H, W)``, in [0, 1]; values beyond are clipped.
+        form: WebP for photographs, PNG for what must stay exact.
+        quality: of WebP and JPEG, 1 to 100.
+
+    Returns:
+        The file's bytes; equal images give equal bytes.
+
+    Example:
+        >>> import torch
+        >>> encode(torch.zeros(3, 4, 6), form="png")[1:4]
+        b'PNG'
+    """
+    from PIL import Image
+
+    pixels = image.detach().cpu().reshape(image.shape[-3:]).clamp(0, 1).mul(255).round().byte()
+    array = pixels.permute(1, 2, 0).numpy()
+    buffer = BytesIO()
+    picture = Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))
+    options: dict[str, dict[str, Any]]
+    options = {"png": {"optimize": True}, "webp": {"quality": quality, "method": 4}, "jpeg": {"quality": quality}}
+    picture.save(buffer, format=form.upper(), **options[form])
+    return buffer.getvalue()
+
+
+def figure_png(figure: object, *, dpi: int = 110, colours: int = 0) -> bytes:
+    """Draw a matplotlib figure as a PNG, for views that are figures.
+
+    Args:
+        figure: a matplotlib ``Figure``.
+        dpi: pixels per inch.
+        colours: keep that many colours, up to 256, which makes the file several times smaller; 0 keeps all.
+    """
+    from PIL import Image
+
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})  # type: ignore[attr-defined]
+    if not colours:
+        return buffer.getvalue()
+    small = BytesIO()
+    Image.open(buffer).convert("RGB").quantize(colours).save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+def image_tag(picture: bytes, alt: str, *, width: int) -> str:
+    """A picture inside a view's words, its bytes included; ``width`` in CSS pixels."""
+    from hsds_lib.course.widgets import FORMATS
+
+    address = f"data:image/{FORMATS[picture[:3]]};base64,{base64.b64encode(picture).decode('ascii')}"
+    return f'<img src="{address}" alt="{escape(alt)}" width="{width}" style="max-width:100%;height:auto">'
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", strong: int | None = None) -> str:
+    """A small table; the first column is text, the others are numbers; row ``strong`` is bold.
+
+    Example:
+        >>> "<td" in table(("metric", "value"), [("SD", "57.2")])
+        True
+    """
+    cell = "padding:1px 10px 1px 0;text-align:{};border-bottom:1px solid #e6e6e6;white-space:nowrap"
+    left, right = cell.format("left"), cell.format("right") + ";font-variant-numeric:tabular-nums"
+    head = "".join(
+        f'<th scope="col" style="{left if n == 0 else right}">{escape(t)}</th>' for n, t in enumerate(header)
+    )
+    lines = []
+    for number, row in enumerate(rows):
+        weight = ";font-weight:700" if number == strong else ""
+        cells = "".join(f'<td style="{left if n == 0 else right}{weight}">{escape(t)}</td>' for n, t in enumerate(row))
+        lines.append(f"<tr>{cells}</tr>")
+    words = f'<caption style="text-align:left;font-weight:700">{escape(caption)}</caption>' if caption else ""
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f'<table style="border-collapse:collapse;font-size:13px;background:none">{words}{body}</table>'

@@ -1,0 +1,1 @@
+"""What was recorded for the explorers, and the scripts that record it anew."""

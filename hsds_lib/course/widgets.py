@@ -1,0 +1,265 @@
+"""Explorers: a few controls, and a prepared picture with words for each of their settings.
+
+An explorer is shown in one of two forms over the same states: as ipywidgets while a kernel runs (JupyterLab, Voila),
+and as a piece of HTML with its states inside, which moves without a kernel, a network or a file beside it (reports, the
+site). The environment variable ``HSDS_WIDGETS``, ``live`` or ``static``, says which; without it the form is ``live``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from itertools import product
+from typing import Any, Literal
+
+FORMATS = {b"\x89PN": "png", b"\xff\xd8\xff": "jpeg", b"RIF": "webp"}
+"""Picture formats that every browser shows, by the first three bytes of a file."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """Something to move: a slider over ordered options, or a choice among named ones.
+
+    Attributes:
+        name: the argument of the view that it sets, such as ``theta``.
+        label: what is written beside it, such as ``threshold θ``.
+        options: what is written for each position; no two alike.
+        start: the position at the beginning.
+        kind: ``slider`` or ``choice``.
+    """
+
+    name: str
+    label: str
+    options: tuple[str, ...]
+    start: int = 0
+    kind: Literal["slider", "choice"] = "slider"
+
+    def __post_init__(self) -> None:
+        """Refuse what no slider could show."""
+        if len(set(self.options)) < max(2, len(self.options)):
+            raise ValueError(
+                f"the control '{self.name}' has the options {self.options}; give two or more, all different"
+            )
+        if not 0 <= self.start < len(self.options):
+            raise ValueError(f"the control '{self.name}' starts at {self.start}; give 0 to {len(self.options) - 1}")
+
+
+@dataclass(frozen=True)
+class View:
+    """What an explorer shows in one state.
+
+    Attributes:
+        html: words, a table or a drawing (SVG), as a fragment of HTML.
+        picture: a PNG, JPEG or WebP file; empty for none.
+        alt: what the picture says, for those who cannot see it.
+    """
+
+    html: str = ""
+    picture: bytes = b""
+    alt: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a picture without words or in an unknown format."""
+        if self.picture and not self.alt.strip():
+            raise ValueError("a view has a picture and an empty alt text; say in a sentence what the picture shows")
+        if self.picture and self.picture[:3] not in FORMATS:
+            raise ValueError(f"a view's picture starts with {self.picture[:3]!r}; give a PNG, JPEG or WebP file")
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Controls and the views they lead to.
+
+    Attributes:
+        name: short and unique, such as ``thresholds``.
+        title: one line above the controls.
+        about: what the states are: real runs, a replay, a simulation. Shown with their number and size.
+        controls: what can be moved, at least one.
+        view: gives the view of a state from the positions of the controls, as keyword arguments. It is called once
+            for each state at most, so that moving back costs nothing.
+        width: of the picture on the page, in CSS pixels.
+
+    Example:
+        >>> explorer = Explorer("demo", "Squares", "two numbers", [Control("n", "n", ("1", "2"))],
+        ...                     lambda n: View(f"<b>{(n + 1) ** 2}</b>"))
+        >>> explorer.n_states, explorer.at(n=1).html
+        (2, '<b>4</b>')
+    """
+
+    name: str
+    title: str
+    about: str
+    controls: Sequence[Control]
+    view: Callable[..., View]
+    width: int = 480
+    _seen: dict[tuple[int, ...], View] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def n_states(self) -> int:
+        """How many states there are."""
+        return sum(1 for _ in self.states())
+
+    @property
+    def megabytes(self) -> float:
+        """Size of all different pictures and words, as they are stored; draws every state."""
+        views = [self.at(**state) for state in self.states()]
+        pictures, words = {view.picture for view in views}, {view.html for view in views}
+        return (sum(map(len, pictures)) + sum(len(text.encode()) for text in words)) / 1e6
+
+    def states(self) -> Iterator[dict[str, int]]:
+        """Every state as positions by control, the last control fastest."""
+        names = [control.name for control in self.controls]
+        for places in product(*(range(len(control.options)) for control in self.controls)):
+            yield dict(zip(names, places, strict=True))
+
+    @property
+    def start(self) -> dict[str, int]:
+        """The state at the beginning."""
+        return {control.name: control.start for control in self.controls}
+
+    def at(self, **state: int) -> View:
+        """The view of a state, given as one position per control."""
+        key = tuple(state[control.name] for control in self.controls)
+        if key not in self._seen:
+            self._seen[key] = self.view(**state)
+        return self._seen[key]
+
+    def live(self) -> Any:
+        """The explorer as ipywidgets; a kernel answers each move."""
+        import ipywidgets
+
+        controls = {control.name: _widget(control) for control in self.controls}
+        first = self.at(**self.start)
+        picture = ipywidgets.Image(
+            value=first.picture, format=_format(first.picture), layout=_picture_layout(self.width)
+        )
+        words = ipywidgets.HTML(_live_words(first))
+
+        def update(_: Any = None) -> None:
+            view = self.at(**{name: control.value for name, control in controls.items()})
+            with picture.hold_sync():
+                picture.format, picture.value = _format(view.picture), view.picture
+            words.value = _live_words(view)
+
+        for control in controls.values():
+            control.observe(update, names="value")
+        head = ipywidgets.HTML(f"<b>{escape(self.title)}</b>")
+        note = ipywidgets.HTML(f'<small style="color:#555">{escape(self.summary(sized=False))}</small>')
+        shown = [picture, words] if first.picture else [words]
+        wrap = ipywidgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start", grid_gap="16px")
+        box = ipywidgets.VBox([head, *controls.values(), ipywidgets.Box(shown, layout=wrap), note])
+        box.add_class("hsds-live")
+        box.add_class(f"hsds-{self.name}")
+        return box
+
+    def page(self) -> str:
+        """The explorer as HTML that moves by itself; every state is inside."""
+        views = [self.at(**state) for state in self.states()]
+        pictures, words = _distinct(v.picture for v in views), _distinct((v.html, v.alt) for v in views)
+        content = {
+            "sizes": [len(control.options) for control in self.controls],
+            "pictures": [_data_address(picture) for picture in pictures],
+            "words": list(words),
+            "states": [(pictures[view.picture], words[(view.html, view.alt)]) for view in views],
+        }
+        first = self.at(**self.start)
+        picture = f'<img src="{_data_address(first.picture)}" alt="{escape(first.alt)}" width="{self.width}">'
+        parts = {
+            "name": escape(self.name),
+            "title": escape(self.title),
+            "controls": "".join(map(_input, self.controls)),
+            "picture": picture if first.picture else "",
+            "words": first.html,
+            "note": escape(self.summary()),
+            "content": json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"),
+        }
+        template = (files("hsds_lib.course") / "explorers" / "page.html").read_text(encoding="utf-8")
+        for name, text in parts.items():
+            template = template.replace(f"@{name}@", text)
+        return template
+
+    def summary(self, *, sized: bool = True) -> str:
+        """Say what the states are and how many; and how large, for which all must be drawn."""
+        size = f", {self.megabytes:.1f} MB" if sized else ""
+        return f"{self.about} {self.n_states} states{size}."
+
+
+def explore(explorer: Any) -> None:
+    """Display an explorer in the form that ``HSDS_WIDGETS`` asks for: ``live`` (the default) or ``static``.
+
+    Raises:
+        ValueError: for any other value of the variable.
+    """
+    from IPython.display import display
+
+    form = os.environ.get("HSDS_WIDGETS") or "live"
+    if form not in ("live", "static"):
+        raise ValueError(f"HSDS_WIDGETS is '{form}'; set it to 'live' (needs a kernel) or 'static' (moves without one)")
+    if form == "live":
+        display(explorer.live())
+    else:
+        display({"text/html": explorer.page(), "text/plain": explorer.summary()}, raw=True)
+
+
+def _widget(control: Control) -> Any:
+    import ipywidgets
+
+    options = [(text, place) for place, text in enumerate(control.options)]
+    kind = ipywidgets.SelectionSlider if control.kind == "slider" else ipywidgets.Dropdown
+    made = kind(
+        options=options,
+        value=control.start,
+        description=control.label,
+        style={"description_width": "180px"},
+        layout=ipywidgets.Layout(width="100%", max_width="620px"),
+    )
+    made.add_class(f"hsds-control-{control.name}")
+    return made
+
+
+def _input(control: Control) -> str:
+    """One control as HTML, named by its label and usable by keyboard."""
+    label = f"<span>{escape(control.label)}</span>"
+    if control.kind == "choice":
+        options = "".join(
+            f'<option value="{place}"{" selected" if place == control.start else ""}>{escape(text)}</option>'
+            for place, text in enumerate(control.options)
+        )
+        return f'<label>{label}<select name="{escape(control.name)}">{options}</select><span></span></label>'
+    texts, first = escape(json.dumps(control.options, ensure_ascii=False)), escape(control.options[control.start])
+    return (
+        f'<label>{label}<input type="range" name="{escape(control.name)}" min="0" max="{len(control.options) - 1}" '
+        f'value="{control.start}" step="1" data-texts="{texts}" aria-valuetext="{first}">'
+        f"<output>{first}</output></label>"
+    )
+
+
+def _live_words(view: View) -> str:
+    # ipywidgets' Image has no alternative text: it is given to screen readers beside it.
+    hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
+    spoken = f'<span style="{hidden}">{escape(view.alt)}</span>' if view.alt else ""
+    return f'<div aria-live="polite">{view.html}{spoken}</div>'
+
+
+def _picture_layout(width: int) -> Any:
+    import ipywidgets
+
+    return ipywidgets.Layout(width=f"{width}px", max_width="100%", height="auto", object_fit="contain")
+
+
+def _format(picture: bytes) -> str:
+    return FORMATS.get(picture[:3], "png")
+
+
+def _data_address(picture: bytes) -> str:
+    return f"data:image/{_format(picture)};base64,{base64.b64encode(picture).decode('ascii')}" if picture else ""
+
+
+def _distinct(items: Any) -> Mapping[Any, int]:
+    """Give each different item its place, in order of first appearance."""
+    return {item: place for place, item in enumerate(dict.fromkeys(items))}
