@@ -17,7 +17,7 @@ unexport JUPYTER_PATH JUPYTER_PREFER_ENV_PATH MPLBACKEND PYTHONPATH PYTHONHOME
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab report test lint notebooks lock clean
+.PHONY: help setup lab report apps site test lint notebooks lock clean
 
 help: ## list the targets
 	@echo "HSDS-MEF course. Targets:"
@@ -33,11 +33,17 @@ lab: setup ## open JupyterLab on the first notebook
 report: setup ## execute the notebooks into reports/*.html
 	$(PY) -m hsds_lib report $(ARGS)
 
+apps: setup ## the explorers as a page of apps, by Voila, in the browser
+	$(PY) -m voila notebooks/explorers.ipynb --no-browser --Voila.ip=127.0.0.1 $(ARGS)
+
+site: setup ## the executed notebooks as a website in site/, searchable offline (after `make report`)
+	$(PY) -m hsds_lib site $(ARGS)
+
 test: setup ## linter, notebooks against their sources, then pytest, docstring examples and nbval in one run
 	$(PY) -m ruff check
 	$(PY) -m hsds_lib.course.build --check
 	$(PY) -m hsds_lib.course.index --check
-	$(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
+	HSDS_WIDGETS=static $(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
 
 lint: setup ## linter and type checker
 	$(PY) -m ruff check $(ARGS)
@@ -51,6 +57,6 @@ lock: ## rewrite requirements.lock and constraints.txt from pyproject.toml (ARGS
 	@bash bootstrap.sh lock $(ARGS)
 
 clean: ## remove reports and caches; .venv, runs and data stay
-	rm -rf reports build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf reports site build *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find hsds_lib tests notebooks data_scripts benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 		-prune -exec rm -rf {} + 2>/dev/null || true

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from hsds_lib import __version__
+from hsds_lib.arguments import UsageError, merged
+from hsds_lib.reports import commands
 from hsds_lib.runtime import RunError
 
 # Imports of torch wait until a command needs them, so that --help answers at once.
@@ -23,10 +25,6 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any other setting of the preset; repeatable")
 ]
-
-
-class UsageError(ValueError):
-    """The command was called in a way that cannot work."""
 
 
 def _version(value: bool) -> None:
@@ -190,7 +188,7 @@ def search(
     from hsds_lib.config import ablation as take_away
     from hsds_lib.config import preset as find_preset
 
-    given = _merged(settings, data=data, theta=theta, top_p=top_p, seed=seed, epochs=epochs)
+    given = merged(settings, data=data, theta=theta, top_p=top_p, seed=seed, epochs=epochs)
     config = find_preset(preset).search.changed(**given)
     if ablation is not None:
         twice = sorted(set(given) & set(ABLATIONS.get(ablation, {})))
@@ -225,7 +223,7 @@ def train(
 
     genotype, weights = Genotype.load(run / "genotype.json"), LossWeights.load(run / "loss_weights.json")
     searched = read_json(run / "provenance.json")["config"]["data"]
-    given = _merged(settings, data=data, seed=seed, epochs=epochs)
+    given = merged(settings, data=data, seed=seed, epochs=epochs)
     config = find_preset(preset).train.changed(**({"data": searched} | given))
     from hsds_lib.training import train_network
 
@@ -234,50 +232,8 @@ def train(
     typer.echo(f"next: hsds fuse UNDER OVER -o OUT.png --model {run}")
 
 
-@app.command()
-def report(
-    notebooks: Annotated[list[str] | None, typer.Argument(help="names such as 05_dual_search; default: all")] = None,
-    preset: Annotated[str | None, typer.Option(help="tiny, lesson or paper")] = None,
-    parameters: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="a notebook parameter; repeatable"),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="folder for the HTML reports")] = Path("reports"),
-) -> None:
-    """Execute the notebooks and write them as self-contained HTML reports with an index page."""
-    from hsds_lib.reports.execute import run_reports
-
-    given = _assignments(parameters) | ({"preset": preset} if preset else {})
-    results = run_reports(notebooks or None, parameters=given, out=out)
-    typer.echo(f"open {out / 'index.html'}")
-    if not all(result.ok for result in results):
-        raise typer.Exit(1)
-
-
-def _merged(settings: list[str] | None, **options: Any) -> dict[str, Any]:
-    """Join options with --set; None means not given, and a setting given both ways is refused."""
-    given = {name: value for name, value in options.items() if value is not None}
-    assigned = _assignments(settings)
-    twice = sorted(set(given) & set(assigned))
-    if twice:
-        raise UsageError(f"'{twice[0]}' was given as an option and with --set; give it once")
-    return given | assigned
-
-
-def _assignments(texts: list[str] | None) -> dict[str, Any]:
-    """Read NAME=VALUE options; values are JSON where they can be, else text."""
-    import json
-
-    values = {}
-    for text in texts or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"'{text}' is not NAME=VALUE")
-        try:
-            values[name.strip()] = json.loads(value)
-        except json.JSONDecodeError:
-            values[name.strip()] = value
-    return values
+for _command in (commands.report, commands.site):
+    app.command()(_command)
 
 
 def main() -> None:

@@ -210,8 +210,8 @@ def _widget(control: Control) -> Any:
     import ipywidgets
 
     options = [(text, place) for place, text in enumerate(control.options)]
-    kind = ipywidgets.SelectionSlider if control.kind == "slider" else ipywidgets.Dropdown
-    made = kind(
+    # A slider for choices too: JupyterLab takes the arrow keys away from drop-down lists.
+    made = ipywidgets.SelectionSlider(
         options=options,
         value=control.start,
         description=control.label,

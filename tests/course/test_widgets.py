@@ -81,7 +81,7 @@ def test_live_controls_change_picture_and_words(explorer):
     box = explorer.live()
     slider, choice = box.children[1:3]
     picture, words = box.children[3].children
-    assert isinstance(slider, ipywidgets.SelectionSlider) and isinstance(choice, ipywidgets.Dropdown)
+    assert all(isinstance(control, ipywidgets.SelectionSlider) for control in (slider, choice))
     before = picture.value
     slider.value, choice.value = 2, 1
     assert picture.value == explorer.at(gap=2, level=1).picture != before

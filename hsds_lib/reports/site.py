@@ -1,0 +1,206 @@
+"""The course as a website that is read offline: executed notebooks, guides and the index of the paper."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+from nbformat import NotebookNode
+
+from hsds_lib.course.kernel import find_notebooks, tags
+from hsds_lib.course.outputs import alt_text, pictures
+from hsds_lib.runtime import RunError
+
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+_PICTURES = (".png", ".jpg", ".svg", ".webp")
+_CSS = """\
+.bd-main .bd-content .bd-article-container { max-width: 68rem; }
+.bd-page-width { max-width: 110rem; }
+div.math { margin: 0.8rem 0; overflow-x: auto; }
+math { font-size: 1.08em; }
+.cell pre { font-size: 0.78rem; }
+.output.text_html > img { display: block; }
+"""
+_TIME_LIMIT = 600  # seconds for jupyter-book
+
+
+class SiteError(RunError):
+    """The website could not be built; the message says why and what to do."""
+
+
+def build_site(out: str | Path = "site", *, executed: str | Path = "reports", root: Path | None = None) -> Path:
+    """Build the website from the notebooks that ``run_reports`` executed.
+
+    Nothing is executed and nothing is downloaded. The pages load nothing from elsewhere: formulas are MathML, the
+    search runs in the browser, explorers move without a kernel.
+
+    Args:
+        out: the folder to write; replaced as a whole once the new one is complete.
+        executed: the folder with the executed ``NAME.ipynb``.
+        root: the checkout, for its README and guides; this one when None.
+
+    Returns:
+        The first page.
+
+    Raises:
+        SiteError: there is no executed notebook, ``out`` holds something else, or jupyter-book failed.
+    """
+    root = root or find_notebooks().parent
+    out = Path(out).resolve()
+    if out.exists() and not (out / "searchindex.js").is_file() and (out.is_file() or any(out.iterdir())):
+        raise SiteError(f"{out} exists and is no website of this course; name another folder or remove it")
+    notebooks = sorted(path for path in Path(executed).glob("*.ipynb"))
+    if not notebooks:
+        raise SiteError(f"there is no executed notebook in {executed}; run `make report` first")
+    with tempfile.TemporaryDirectory(prefix="hsds-site-") as folder:
+        book = Path(folder) / "book"
+        _assemble(book, notebooks, root)
+        html = _jupyter_book(book, Path(folder) / "built")
+        for page in html.rglob("*.html"):
+            page.write_text(_offline(page.read_text(encoding="utf-8")), encoding="utf-8")
+        _replace(html, out)
+    return out / "index.html"
+
+
+def _assemble(book: Path, notebooks: Iterable[Path], root: Path) -> None:
+    """Write the sources of the book: pages, table of contents, settings."""
+    book.mkdir()
+    guides = [path for path in [root / "notebooks" / "paper_index.md", *_guides(root)] if path.is_file()]
+    pages = {path.name: path for path in [*notebooks, *guides]}
+    for path in notebooks:
+        notebook = nbformat.read(path, as_version=4)
+        _prepare(notebook, set(pages))
+        nbformat.write(notebook, book / path.name)
+    for source, target in [(root / "README.md", "index.md"), *((path, path.name) for path in guides)]:
+        text = source.read_text(encoding="utf-8") if source.is_file() else "# Course\n"
+        (book / target).write_text(_relinked(text, set(pages), book, source.parent), encoding="utf-8")
+    (book / "_static").mkdir()
+    (book / "_static" / "course.css").write_text(_CSS, encoding="utf-8")
+    numbered = [path.stem for path in notebooks if path.stem[:2].isdigit()]
+    others = [path.stem for path in notebooks if path.stem not in numbered] + [path.stem for path in guides]
+    parts = [("Notebooks", numbered), ("Guides", others)]
+    toc = [{"caption": caption, "chapters": [{"file": name} for name in names]} for caption, names in parts if names]
+    (book / "_toc.yml").write_text(json.dumps({"format": "jb-book", "root": "index", "parts": toc}), "utf-8")
+    (book / "_config.yml").write_text(json.dumps(_config()), encoding="utf-8")
+
+
+def _config() -> dict[str, object]:
+    return {
+        "title": "HSDS-MEF: a course you can run",
+        "author": "",
+        "execute": {"execute_notebooks": "off"},
+        # Without linkify, which turns names such as CONTRIBUTING.md into addresses.
+        "parse": {"myst_enable_extensions": ["amsmath", "colon_fence", "dollarmath", "tasklist"]},
+        "launch_buttons": {"notebook_interface": "classic"},
+        "html": {"use_issues_button": False, "use_repository_button": False, "favicon": "", "extra_footer": ""},
+        "sphinx": {
+            "extra_extensions": ["hsds_lib.reports.site_formulas"],
+            "config": {
+                "html_math_renderer": "hsds",
+                "nb_ipywidgets_js": {},  # otherwise two scripts from a CDN on every page
+                "html_js_files": [],
+                "html_theme_options": {"use_download_button": False},
+                "html_context": {"default_mode": "light"},  # the figures are drawn on white
+                "html_copy_source": False,
+                "html_last_updated_fmt": "",
+                "nb_merge_streams": True,
+                "suppress_warnings": ["myst.header", "mystnb.unknown_mime_type"],
+            },
+        },
+    }
+
+
+def _guides(root: Path) -> list[Path]:
+    return sorted((root / "notebooks" / "guides").glob("*.md"))
+
+
+def _prepare(notebook: NotebookNode, pages: set[str]) -> None:
+    """Keep what a reader of the site needs, in place: pictures with their words, links that lead somewhere."""
+    notebook.cells = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in tags(cell)]
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _relinked(cell.source, pages, None, None)
+            continue
+        for output in pictures(cell) if cell.cell_type == "code" else []:
+            _with_words(output)
+
+
+def _with_words(output: NotebookNode) -> None:
+    # jupyter-book takes alternative texts from the cell, one for all; HTML keeps one for each picture.
+    kind = next(kind for kind in ("image/png", "image/jpeg") if kind in output.data)
+    width = output.metadata.get(kind, {}).get("width", "")
+    address = f"data:{kind};base64,{''.join(output.data[kind].split())}"
+    output.data = NotebookNode(
+        {"text/html": f'<img src="{address}" alt="{escape(alt_text(output))}" width="{width}" style="max-width:100%">'}
+    )
+
+
+def _relinked(text: str, pages: set[str], book: Path | None, folder: Path | None) -> str:
+    """Lead links to pages of the site, copy pictures into the book, and leave the words of all other local links."""
+
+    def replace(found: re.Match[str]) -> str:
+        picture, words, target = found.groups()
+        path, _, anchor = target.partition("#")
+        if ":" in path or not path:
+            return found.group(0)
+        if picture:
+            file = None if folder is None else folder / path
+            if book is None or file is None or not file.is_file() or file.suffix not in _PICTURES:
+                return words
+            shutil.copyfile(file, book / file.name)
+            return f"![{words}]({file.name})"
+        name = Path(path).name
+        if name in pages:
+            return f"[{words}]({name}{'#' + anchor if anchor else ''})"
+        return f"[{words}](index.md)" if name == "README.md" else words
+
+    parts = re.split(r"(^```.*?^```)", text, flags=re.MULTILINE | re.DOTALL)
+    return "".join(part if part.startswith("```") else _LINK.sub(replace, part) for part in parts)
+
+
+def _jupyter_book(book: Path, built: Path) -> Path:
+    """Run jupyter-book; returns the folder with the pages."""
+    program = Path(sys.executable).with_name("jupyter-book")
+    if not program.is_file():
+        raise SiteError("jupyter-book is not installed beside this Python; run `make setup`")
+    command = [str(program), "build", str(book), "--path-output", str(built), "--quiet"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIME_LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        raise SiteError(f"jupyter-book took longer than {_TIME_LIMIT} s; build fewer notebooks at once") from None
+    html = built / "_build" / "html"
+    if done.returncode or not (html / "index.html").is_file():
+        raise SiteError(f"jupyter-book failed: {(done.stderr or done.stdout).strip()[-1500:]}")
+    return html
+
+
+def _offline(page: str) -> str:
+    """Take out of a page what would start a kernel somewhere on the network."""
+    if "thebe" not in page.lower():
+        return page
+    soup = BeautifulSoup(page, features="html.parser")
+    for script in soup.select("script, link"):
+        address = str(script.get("src", script.get("href", "")))
+        if "thebe" in address + str(script.get("type", "")) or "THEBE_JS_URL" in script.get_text():
+            script.decompose()
+    return str(soup)
+
+
+def _replace(new: Path, out: Path) -> None:
+    """Put a finished folder in the place of an old one; the old one is there until the new one is complete."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_name(f".{out.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(new, fresh)
+    shutil.rmtree(out, ignore_errors=True)
+    fresh.rename(out)

@@ -1,0 +1,172 @@
+"""A real browser, and servers to point it at; without Chromium these tests are skipped, with that reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+LATENCIES: dict[tuple[str, str], list[float]] = {}
+"""Milliseconds from a key to the changed view, by place (Lab, Voila, page) and explorer."""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser."""
+    named = os.environ.get("HSDS_CHROMIUM")
+    found = named if named is not None else next(filter(None, map(shutil.which, CHROMIUM)), "")
+    if not found:
+        pytest.skip("no Chromium here; install it, or name it in HSDS_CHROMIUM")
+    return found
+
+
+class Watched:
+    """A page that may talk to this machine only; every other request is stopped and remembered."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.refused: list[str] = []
+        self.errors: list[str] = []
+        page.route("**/*", self._route)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _route(self, route: Any) -> None:
+        address = route.request.url
+        if address.startswith(("http://127.0.0.1:", "file:", "data:", "blob:")):
+            route.continue_()
+        else:
+            self.refused.append(address)
+            route.abort()
+
+
+@pytest.fixture(scope="session")
+def _playwright() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture
+def watched(chromium: str, _playwright: Any, tmp_path: Path) -> Iterator[Watched]:
+    """A fresh browser with a profile of its own and one page."""
+    context = _playwright.chromium.launch_persistent_context(
+        str(tmp_path / "profile"), executable_path=chromium, args=FLAGS, viewport={"width": 1100, "height": 900}
+    )
+    context.set_default_timeout(60_000)
+    try:
+        yield Watched(context.pages[0] if context.pages else context.new_page())
+    finally:
+        context.close()
+
+
+def private_environment(folder: Path) -> dict[str, str]:
+    """Variables of a server that reads and writes nothing of the user's."""
+    names = [
+        "HOME",
+        "IPYTHONDIR",
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+    ]
+    changed = {name: str(folder / name.lower()) for name in names}
+    for place in changed.values():
+        Path(place).mkdir(parents=True, exist_ok=True)
+    quiet = folder / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
+    quiet.mkdir(parents=True)
+    (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    return {**os.environ, **changed, "HSDS_WIDGETS": "live", "OMP_NUM_THREADS": "1"}
+
+
+class Server:
+    """A server in a process group of its own, on a free port of this machine."""
+
+    def __init__(self, arguments: list[str], folder: Path, answers: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "server.log"
+        command = [sys.executable, "-m", *(text.format(port=self.port) for text in arguments)]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=private_environment(folder), stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait(answers)
+
+    def _wait(self, answers: str, seconds: float = 90) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(self.address + answers, timeout=20).close()
+                return
+            except OSError:
+                time.sleep(0.3)
+        self.stop()
+        pytest.fail(f"the server did not answer; its log ends with {self.log.read_text()[-1500:]}")
+
+    def stop(self) -> None:
+        """End the server and its kernels."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                break
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+@pytest.fixture
+def latencies() -> dict[tuple[str, str], list[float]]:
+    """Where tests leave the times they measured; they are printed at the end."""
+    return LATENCIES
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Any]:
+    """Start servers that end with the test."""
+    servers: list[Server] = []
+
+    def start(arguments: list[str], *, answers: str) -> Server:
+        folder = tmp_path / f"server{len(servers)}"
+        folder.mkdir()
+        servers.append(Server(arguments, folder, answers))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how fast the explorers answered."""
+    if not LATENCIES:
+        return
+    terminalreporter.section("explorers: milliseconds from a key to the changed view, median (moves)")
+    for (place, name), times in sorted(LATENCIES.items()):
+        terminalreporter.write_line(f"{place:12} {name:14} {statistics.median(times):6.0f} ({len(times)})")

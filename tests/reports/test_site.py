@@ -1,0 +1,113 @@
+"""The website: built from executed notebooks, searchable, and loading nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from hsds_lib.course.explorers.media import encode
+from hsds_lib.course.widgets import Control, Explorer, View
+from hsds_lib.reports.page import loads_from_elsewhere
+from hsds_lib.reports.site import SiteError, build_site
+
+
+def _executed(folder: Path) -> Path:
+    import torch
+
+    picture = base64.b64encode(encode(torch.zeros(3, 6, 8), form="png")).decode("ascii")
+    metadata = {"image/png": {"alt": "a black field", "width": 8}}
+    explorer = Explorer("demo", "Demo", "Made up.", [Control("n", "n", ("one", "two"))], lambda n: View(f"<b>{n}</b>"))
+    shown = [
+        new_output("display_data", data={"image/png": picture}, metadata=metadata),
+        new_output("display_data", data={"text/html": explorer.page(), "text/plain": "demo"}),
+    ]
+    words = r"# 1 · Zebras" + "\n\n" + r"See $\Gamma_H$ and" + "\n\n" + r"$$ \frac{a}{b} \tag{3} $$" + "\n\n"
+    links = "[the other](02_second.ipynb#stripes) and [the licence](../LICENSE)"
+    cells = [new_markdown_cell(words + links), new_code_cell("1 + 1", execution_count=1, outputs=shown)]
+    folder.mkdir()
+    nbformat.write(new_notebook(cells=cells), folder / "01_first.ipynb")
+    second = [new_markdown_cell("# 2 · Okapi\n\n## Stripes\n\nAn okapi has a *hypergradient*.")]
+    nbformat.write(new_notebook(cells=second), folder / "02_second.ipynb")
+    return folder
+
+
+def _checkout(folder: Path) -> Path:
+    guides = folder / "notebooks" / "guides"
+    guides.mkdir(parents=True)
+    (guides / "glossary.md").write_text("# Glossary\n\n[first](../01_first.ipynb)\n", encoding="utf-8")
+    (folder / "README.md").write_text(
+        "# The course\n\n![a dot](dot.png) [first](notebooks/01_first.ipynb) [CONTRIBUTING.md](CONTRIBUTING.md)\n",
+        encoding="utf-8",
+    )
+    import torch
+
+    (folder / "dot.png").write_bytes(encode(torch.ones(3, 4, 4), form="png"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A website of two notebooks and a guide, built once."""
+    folder = tmp_path_factory.mktemp("site")
+    build_site(folder / "site", executed=_executed(folder / "reports"), root=_checkout(folder / "checkout"))
+    return folder / "site"
+
+
+def _page(site: Path, name: str) -> BeautifulSoup:
+    return BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+    pages = sorted(site.glob("*.html"))
+    assert {"index", "01_first", "02_second", "glossary", "search"} <= {page.stem for page in pages}
+    for page in pages:
+        found = [address for address in loads_from_elsewhere(page.read_text(encoding="utf-8")) if "//" in address]
+        assert found == [], page.name
+        assert "thebe" not in page.read_text(encoding="utf-8").lower()
+
+
+def test_search_index_knows_the_words(site: Path) -> None:
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    found = json.loads(index.removeprefix("Search.setIndex(").removesuffix(")"))
+    assert "hypergradi" in found["terms"]  # the index holds stems
+    assert found["docnames"][found["terms"]["hypergradi"]] == "02_second"
+
+
+def test_formulas_are_mathml_without_a_script(site: Path) -> None:
+    page = _page(site, "01_first")
+    assert len(page.select("math")) == 2
+    assert not [script for script in page.select("script[src]") if "mathjax" in script["src"].lower()]
+
+
+def test_pictures_keep_their_words_and_explorers_their_states(site: Path) -> None:
+    page = _page(site, "01_first")
+    assert [image["alt"] for image in page.select(".cell_output img")] == ["a black field"]
+    content = json.loads(page.select_one(".hsds-explorer script[type='application/json']").get_text())
+    assert len(content["states"]) == 2
+
+
+def test_links_lead_to_pages_or_are_words(site: Path) -> None:
+    first, index, glossary = (_page(site, name) for name in ("01_first", "index", "glossary"))
+    article = first.select_one("article")
+    assert article.find("a", string="the other")["href"].startswith("02_second.html")
+    assert "the licence" in article.get_text() and article.find("a", string="the licence") is None
+    assert index.select_one("article").find("a", string="first")["href"] == "01_first.html"
+    assert index.select_one("article img")["alt"] == "a dot"
+    assert index.select_one("article").find("a", string="CONTRIBUTING.md") is None
+    assert glossary.select_one("article").find("a", string="first")["href"] == "01_first.html"
+
+
+def test_nothing_executed_or_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SiteError, match="run `make report` first"):
+        build_site(tmp_path / "site", executed=tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    with pytest.raises(SiteError, match="is no website of this course"):
+        build_site(tmp_path / "photos", executed=tmp_path)
+    assert (tmp_path / "photos" / "cat.jpg").exists()
