@@ -62,6 +62,7 @@ def kernel_environment(ipython_folder: str | Path, **changes: str | None) -> dic
         "IPYTHONDIR": str(ipython_folder),
         "MPLBACKEND": None,
         "PYTHONWARNINGS": None,
+        "HSDS_WIDGETS": "static",  # nobody is there to move a live explorer
         **changes,
     }
     kept = {name: value for name, value in os.environ.items() if name not in changes}

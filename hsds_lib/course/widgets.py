@@ -83,6 +83,7 @@ class Explorer:
         view: gives the view of a state from the positions of the controls, as keyword arguments. It is called once
             for each state at most, so that moving back costs nothing.
         width: of the picture on the page, in CSS pixels.
+        words_width: what the words want beside the picture, in CSS pixels; where there is less, they go below it.
 
     Example:
         >>> explorer = Explorer("demo", "Squares", "two numbers", [Control("n", "n", ("1", "2"))],
@@ -97,6 +98,7 @@ class Explorer:
     controls: Sequence[Control]
     view: Callable[..., View]
     width: int = 480
+    words_width: int = 280
     _seen: dict[tuple[int, ...], View] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -138,7 +140,7 @@ class Explorer:
         picture = ipywidgets.Image(
             value=first.picture, format=_format(first.picture), layout=_picture_layout(self.width)
         )
-        words = ipywidgets.HTML(_live_words(first))
+        words = ipywidgets.HTML(_live_words(first), layout=ipywidgets.Layout(flex=f"1 1 {self.words_width}px"))
 
         def update(_: Any = None) -> None:
             view = self.at(**{name: control.value for name, control in controls.items()})
@@ -171,6 +173,7 @@ class Explorer:
         picture = f'<img src="{_data_address(first.picture)}" alt="{escape(first.alt)}" width="{self.width}">'
         parts = {
             "name": escape(self.name),
+            "words_width": f"flex-basis:{self.words_width}px",
             "title": escape(self.title),
             "controls": "".join(map(_input, self.controls)),
             "picture": picture if first.picture else "",

@@ -99,6 +99,30 @@ print("each exposure loses pixels that the other holds:", shares["in both"] < mi
 # trust. Hand-made rules do that (Mertens' fusion weighs contrast and saturation); this course's network learns
 # it.
 #
+# ### Exercise 0.1
+#
+# Where *both* exposures are lost, no fusion can help. Return that share of the pixels; `under_y` and `over_y` are
+# lumas, `(1, 1, H, W)`, and lost means at most 0.02 or at least 0.98.
+
+
+# %%
+def my_share(under_y, over_y):
+    return ...  # your code: a number from 0 to 1
+
+
+# %% tags=["solution"]
+def my_share(under_y, over_y):
+    lost_under = (under_y <= 0.02) | (under_y >= 0.98)
+    lost_over = (over_y <= 0.02) | (over_y >= 0.98)
+    return (lost_under & lost_over).float().mean()
+
+
+# %% tags=["verdict"]
+from hsds_lib.course.checks import check
+
+check("0.1", my_share)
+
+# %% [markdown]
 # ## Fuse
 #
 # The network works on brightness alone. With $\omega$ for its weights and $\alpha$ for its structure,
@@ -161,6 +185,17 @@ apart = {name: float((fused - results[name]).abs().mean()) for name in ("under",
 print("it is none of the other pictures:", min(apart.values()) > 0.005)
 
 # %% [markdown]
+# Look closer than the row of pictures allows. The explorer compares any two of them: move the edge between the two,
+# zoom in, let them blink, or look at the difference itself. Compare the network with Mertens in the dark parts and near
+# the light.
+
+# %%
+from hsds_lib.course.explorers import compare
+from hsds_lib.course.widgets import explore
+
+explore(compare.explorer(results))
+
+# %% [markdown]
 # Read such numbers with care, and do not trust one scene: on 13 real validation scenes Mertens' fusion has the higher
 # MEF-SSIM, 0.978 against 0.957 for this model (`hsds_lib/models/default/validation.json`; the average: 0.919).
 # MEF-SSIM asks whether *local* contrast of the exposures is kept; it does not see
@@ -215,6 +250,27 @@ assert not swapped, "the darker file must be recognised as under-exposed"
 print("files give the same picture:", float((read_rgb(fused_file) - fused).abs().max()) * 255 <= 0.51)
 
 # %% [markdown]
+# ### Exercise 0.2
+#
+# `fuse_files` was given the files in the right order here. People mix them up, so it looks. Given two photographs,
+# `(1, 3, H, W)`, return the under-exposed one. Beware: brightness is not the mean of red, green and blue.
+
+
+# %%
+def my_under(first, second):
+    return ...  # your code: one of the two
+
+
+# %% tags=["solution"]
+def my_under(first, second):
+    brightness = [split_luma(image)[0].mean() for image in (first, second)]
+    return first if brightness[0] <= brightness[1] else second
+
+
+# %% tags=["verdict"]
+check("0.2", my_under)
+
+# %% [markdown]
 # ## The map
 #
 # | notebook | question it answers | paper |
@@ -225,9 +281,9 @@ print("files give the same picture:", float((read_rgb(fused_file) - fused).abs()
 # | [03 WSRAS](03_wsras.ipynb) | what do $\theta$ and $P$ do to a search? | WSRAS, Algorithm 1 lines 8–13 |
 # | [04 hybrid contrast](04_hybrid_contrast.ipynb) | why two kinds of positives? | Eq. 3 |
 # | [05 dual search](05_dual_search.ipynb) | Algorithm 1 end to end | Algorithm 1, Fig. 2 |
-# | 06 train and fuse · *not there yet* | from genotype to pictures | implementation details |
-# | 07 evaluation · *not there yet* | is it better, by which metric, and can we trust the metric? | Table 2 |
-# | 08 ablations · *not there yet* | what does each part buy? | Table 3 |
+# | [06 train and fuse](06_train_and_fuse.ipynb) | from genotype to pictures | implementation details |
+# | [07 evaluation](07_evaluation.ipynb) | is it better, by which metric, and can we trust the metric? | Table 2 |
+# | [08 ablations](08_ablations.ipynb) | what does each part buy? | Table 3 |
 # | [09 reproducibility](09_reproducibility.ipynb) | what does the released code do differently, measured? | – |
 #
 # [The index of the paper](paper_index.md) leads from every equation, line and row to its functions, tests and cells.
@@ -267,7 +323,8 @@ print("files give the same picture:", float((read_rgb(fused_file) - fused).abs()
 # - Mertens, Kautz and Van Reeth: *Exposure Fusion*, Pacific Graphics 2007.
 # - Ma, Zeng and Wang: *Perceptual Quality Assessment for Multi-Exposure Image Fusion*, IEEE TIP 2015.
 #
-# **Next:** [5 · Dual search](05_dual_search.ipynb), where the network and its loss are found.
+# **Next:** [1 · Problem formulation](01_problem_formulation.ipynb): why two levels. In a hurry?
+# [5 · Dual search](05_dual_search.ipynb) is the whole method in one notebook.
 
 # %%
 nb.colophon(model=model)

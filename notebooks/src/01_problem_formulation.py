@@ -98,6 +98,16 @@ best = min(sum(share) for share in shares.values())
 print("every single exposure loses more than ten times what the pair loses:", best > 10 * pair)
 
 # %% [markdown]
+# How far apart may the two be? Move the gap between the exposures, and the light in the middle of it. Find the gap
+# from which on there are pixels that *neither* exposure holds, and watch what two simple fusions make of the pair.
+
+# %%
+from hsds_lib.course.explorers import exposure_gap
+from hsds_lib.course.widgets import explore
+
+explore(exposure_gap.explorer())
+
+# %% [markdown]
 # So two pictures must be fused, and a network can learn how, if a loss tells it what is good. *Which* loss? Nobody
 # knows the right picture: this is where the second level comes in.
 #
@@ -435,7 +445,7 @@ def my_through_softmax(mix, slope):
 
 
 # %% tags=["solution"]
-def my_through_softmax(mix, slope):  # noqa: F811
+def my_through_softmax(mix, slope):
     return mix * (slope - (mix * slope).sum())
 
 
@@ -457,7 +467,7 @@ def my_one_step(mix, corners, omega, goal, xi):
 
 
 # %% tags=["solution"]
-def my_one_step(mix, corners, omega, goal, xi):  # noqa: F811
+def my_one_step(mix, corners, omega, goal, xi):
     after = omega - xi * (omega - mix @ corners)
     J = (omega - corners) @ (xi * (after - goal))
     return -mix * (J - (mix * J).sum())
@@ -479,7 +489,7 @@ def my_unroll(losses, judge, beta, omega, xi, steps):
 
 
 # %% tags=["solution"]
-def my_unroll(losses, judge, beta, omega, xi, steps):  # noqa: F811
+def my_unroll(losses, judge, beta, omega, xi, steps):
     beta, omega = beta.requires_grad_(), omega.requires_grad_()
     for _ in range(steps):
         loss = (beta.softmax(0) * losses(omega)).sum()
@@ -504,7 +514,7 @@ def my_exact(mix, centres, curvatures, goal):
 
 
 # %% tags=["solution"]
-def my_exact(mix, centres, curvatures, goal):  # noqa: F811
+def my_exact(mix, centres, curvatures, goal):
     H = torch.einsum("k,kij->ij", mix, curvatures)
     solved = torch.linalg.solve(H, torch.einsum("k,kij,kj->i", mix, curvatures, centres))
     slopes = torch.einsum("kij,kj->ki", curvatures, solved - centres)
@@ -553,8 +563,7 @@ Table(("quantity", "value"), rows)
 # - Liu, Gao, Zhang, Meng and Lin: *Investigating Bi-level Optimization for Learning and Vision from a Unified
 #   Perspective*, IEEE TPAMI 2022.
 #
-# **Next:** [5 · Dual search](05_dual_search.ipynb) runs both levels on a real network; [the map](00_start_here.ipynb)
-# names the notebooks between.
+# **Next:** [2 · Loss search space](02_loss_search_space.ipynb): what each of the 19 losses rewards.
 
 # %%
 nb.colophon()

@@ -272,7 +272,7 @@ def my_mefssim_loss(fused, source, window):
 
 
 # %% tags=["solution"]
-def my_mefssim_loss(fused, source, window):  # noqa: F811
+def my_mefssim_loss(fused, source, window):
     f, R = fused - (window * fused).sum(), source - (window * source).sum()
     covariance, variances = (window * f * R).sum(), (window * (f * f + R * R)).sum()
     return 1 - (2 * covariance + 0.03**2) / (variances + 0.03**2)
@@ -332,7 +332,7 @@ def my_gradient_loss(fused, under, over):
 
 
 # %% tags=["solution"]
-def my_gradient_loss(fused, under, over):  # noqa: F811
+def my_gradient_loss(fused, under, over):
     return (edges(fused) - torch.maximum(edges(under), edges(over))).abs().mean()
 
 
@@ -499,7 +499,7 @@ def my_cosine(first, second):
 
 
 # %% tags=["solution"]
-def my_cosine(first, second):  # noqa: F811
+def my_cosine(first, second):
     return (first * second).sum() / (first.square().sum().sqrt() * second.square().sum().sqrt())
 
 
@@ -524,7 +524,7 @@ def my_weighted_loss(beta, terms):
 
 
 # %% tags=["solution"]
-def my_weighted_loss(beta, terms):  # noqa: F811
+def my_weighted_loss(beta, terms):
     return (torch.softmax(beta, dim=0) * terms).sum()
 
 
@@ -569,6 +569,16 @@ print("and not two thirds of it:", apart(heavier, (2 * under + over) / 3) > 0.1)
 # %% tags=["verdict"]
 squares = optimise((2 / 3, 1 / 3), ("mse_under", "mse_over"))
 print("two squared differences do blend:", apart(squares, (2 * under + over) / 3) < 0.02)
+
+# %% [markdown]
+# Move over a finer simplex yourself. Every position is a picture that was optimised for just these weights, longer
+# than above. Where does the picture change slowly, and where all at once?
+
+# %%
+from hsds_lib.course.explorers import simplex
+from hsds_lib.course.widgets import explore
+
+explore(simplex.explorer())
 
 # %% [markdown]
 # ## The same weight is not the same pull
@@ -652,7 +662,7 @@ Table((f"on scene {shot.name}, {side} × {side} pixels", "value"), rows)
 # - Zhang, Isola, Efros, Shechtman and Wang: *The Unreasonable Effectiveness of Deep Features as a Perceptual Metric*,
 #   CVPR 2018.
 #
-# **Next:** [5 · Dual search](05_dual_search.ipynb), where the weights of the 19 losses are searched.
+# **Next:** [3 · WSRAS](03_wsras.ipynb): how the structure is searched.
 
 # %%
 nb.colophon(features=vgg.label)

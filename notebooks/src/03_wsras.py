@@ -285,7 +285,7 @@ def my_prune(alpha, active, theta, top_p):
 
 
 # %% tags=["solution"]
-def my_prune(alpha, active, theta, top_p):  # noqa: F811
+def my_prune(alpha, active, theta, top_p):
     weights = alpha.masked_fill(~active, -torch.inf).softmax(0)
     lowest = weights[active].min()
     weakest = ((weights == lowest) & active).nonzero().max()
@@ -355,7 +355,7 @@ def my_retain(weights, top_p):
 
 
 # %% tags=["solution"]
-def my_retain(weights, top_p):  # noqa: F811
+def my_retain(weights, top_p):
     kept = torch.zeros_like(weights)
     best = weights.topk(top_p)
     kept[best.indices] = best.values
@@ -378,7 +378,7 @@ def my_count(alpha, theta, top_p):
 
 
 # %% tags=["solution"]
-def my_count(alpha, theta, top_p):  # noqa: F811
+def my_count(alpha, theta, top_p):
     weights = alpha.softmax(0).sort(descending=True).values
     while len(weights) > top_p and weights[-1] < theta:
         weights = weights[:-1] / weights[:-1].sum()
@@ -487,6 +487,22 @@ print("theta 0 keeps all:", free[-1]["n_active"] == 165)
 # then they part. A figure of replays says what a rule *would cut from
 # these weights*. Only a search says what $\theta$ does to a search.
 #
+# ### Searches to move through
+#
+# Here are longer searches, recorded: each $\theta$ is a search of its own, on the same batches. Choose $\theta$ and $P$
+# and move through the steps. Which nodes lose operations first? Do two values of $\theta$ agree about who survives?
+# What do parameters and operations per pixel pay for in the picture?
+
+# %%
+from hsds_lib.course.explorers import thresholds
+from hsds_lib.course.widgets import explore
+
+explore(thresholds.explorer())
+
+# %% [markdown]
+# Mind what such a picture is: the network cut out of the search network with its weights at that step, not trained
+# any further. It says how far the search is, not how good the final network will be.
+#
 # ## What do $\theta$ and $P$ cost?
 #
 # Parameters and multiply-accumulates (MACs) of a network are sums over its operations. One of them has
@@ -571,7 +587,7 @@ def my_parameters(operations, inputs, outputs):
 
 
 # %% tags=["solution"]
-def my_parameters(operations, inputs, outputs):  # noqa: F811
+def my_parameters(operations, inputs, outputs):
     taps = sum(kernel(name)[0] * kernel(name)[1] for name in operations)
     return taps * inputs * outputs + 2 * outputs * len(operations)
 
@@ -729,7 +745,7 @@ Table(("what", "value"), rows)
 #   AISTATS 2020.
 # - Chen, Xie, Wu and Tian: *Progressive Differentiable Architecture Search*, ICCV 2019.
 #
-# **Next:** [5 · Dual search](05_dual_search.ipynb), where both rules are at work in a whole search.
+# **Next:** [4 · Hybrid contrast](04_hybrid_contrast.ipynb): who judges the loss.
 
 # %%
 nb.colophon(features=vgg.label)

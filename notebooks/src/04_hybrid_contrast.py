@@ -256,6 +256,18 @@ print("the contrast at 50 % is more than twice that at 20 %:", walk[16] > 2 * wa
 print("and at the reference it is zero:", walk[-1] < 1e-6)
 
 # %% [markdown]
+# ### Walk over the map
+#
+# Choose the term and the layer, and walk between the exposures and the reference. Where does $\Gamma_R$ pull to, and
+# $\Gamma_N$? Find a place from which a step towards the reference *raises* the contrast.
+
+# %%
+from hsds_lib.course.explorers import gamma_map
+from hsds_lib.course.widgets import explore
+
+explore(gamma_map.explorer())
+
+# %% [markdown]
 # ## Two positives: a pull and a push
 #
 # Differentiate one layer of Eq. 3 with respect to anything, $\mathbf{I}_f$ say. Write $D_P$ for the numerator and
@@ -421,7 +433,7 @@ def one_layer(F, P, u, o):
 
 
 # %% tags=["solution"]
-def one_layer(F, P, u, o):  # noqa: F811
+def one_layer(F, P, u, o):
     def distance(a, b):
         return (a - b).square().mean(dim=(1, 2, 3))
 
@@ -444,7 +456,7 @@ def contrast(fused, positive, negatives):
 
 
 # %% tags=["solution"]
-def contrast(fused, positive, negatives):  # noqa: F811
+def contrast(fused, positive, negatives):
     def distance(a, b):
         return (a - b).square().mean(dim=(1, 2, 3))
 
@@ -471,7 +483,7 @@ def first_move(F, P, negatives):
 
 
 # %% tags=["solution"]
-def first_move(F, P, negatives):  # noqa: F811
+def first_move(F, P, negatives):
     inner = sum(((P - n) * (F - n)).sum() for n in negatives)
     return -1 if inner > 0 else 1
 

@@ -504,6 +504,15 @@ show(*pictures.picture_row(results, captions, title=title, features=vgg.label, c
 Table(("picture", "MEF-SSIM"), sorted(scores.items(), key=lambda row: -row[1]))
 
 # %% [markdown]
+# Look closer: wipe, zoom, blink, or show the difference.
+
+# %%
+from hsds_lib.course.explorers import compare
+from hsds_lib.course.widgets import explore
+
+explore(compare.explorer(results))
+
+# %% [markdown]
 # With `preset="tiny"` this network has a quarter of the paper's channels, and it was searched and trained for
 # seconds on crops of 32 and 64 pixels. Do not expect it to come near Mertens' fusion: by MEF-SSIM it may even lie
 # below one of its own inputs. (So may the reference: MEF-SSIM rewards local contrast, wherever it comes from.)
@@ -624,15 +633,85 @@ print("best published MEF-SSIM:", max(found, key=found.get))
 # draw.
 
 # %% [markdown]
+# ## Exercises
+#
+# ### Exercise 5.1
+#
+# The gradient of $\beta$ from the weights `mix` and the numbers $J_k$ (`jacobian`), both `(terms,)`, with the step
+# inside `jacobian` as above.
+
+
+# %%
+def my_beta_gradient(mix, jacobian):
+    return ...  # your code: a tensor (terms,)
+
+
+# %% tags=["solution"]
+def my_beta_gradient(mix, jacobian):
+    mean = (mix * jacobian).sum()
+    return -mix * (jacobian - mean)
+
+
+# %% tags=["verdict"]
+from hsds_lib.course.checks import check
+
+check("5.1", my_beta_gradient)
+
+# %% [markdown]
+# ### Exercise 5.2
+#
+# Adam's step is $\omega - \eta\, \hat m / (\sqrt{\hat v} + \epsilon)$, with moments that are corrected for having
+# started at 0. Which factor $D$ stands before the *new* gradient in its $t$-th step? `moment` is the second moment
+# after the update and before its correction; hold it fixed.
+
+
+# %%
+def my_factor(moment, t, lr, b1, b2, eps):
+    return ...  # your code: a tensor like moment
+
+
+# %% tags=["solution"]
+def my_factor(moment, t, lr, b1, b2, eps):
+    root = (moment / (1 - b2**t)).sqrt()
+    return lr * (1 - b1) / (1 - b1**t) / (root + eps)
+
+
+# %% tags=["verdict"]
+check("5.2", my_factor)
+
+# %% [markdown]
+# ### Exercise 5.3
+#
+# Training may leave terms out. From `beta`, `(19,)`, and `keep`, 19 booleans, make the weights of the terms that stay.
+
+
+# %%
+def my_training_weights(beta, keep):
+    return ...  # your code: a tensor of as many numbers as keep has True
+
+
+# %% tags=["solution"]
+def my_training_weights(beta, keep):
+    return beta[keep].softmax(0)  # the same as dividing by the sum: what is left out cancels
+
+
+# %% tags=["verdict"]
+check("5.3", my_training_weights)
+
+# %% [markdown]
 # ## Try
 #
 # - Set `theta=0.03`, then `0.08`, and run again. How many operations are left, and when do they go?
 # - Change `seed`. Which operations and which losses stay on top? What does that say about a run this short?
 # - Run `preset="lesson"`. Does $\Gamma_H$ fall? Is the picture better, and by which measure?
 #
-# `preset="paper"` runs the paper's sizes: full width, 256 × 256 crops, ten epochs of search and sixty of
-# training. Add `data="sice"` (a folder in `HSDS_DATA`) for the paper's data: on the twelve embedded scenes the
-# epochs are short.
+# **The paper's run is one parameter away.** `preset="paper"` takes the paper's sizes: full width, 256 × 256 crops, ten
+# epochs of search and sixty of training; it wants a GPU and was not measured on one. Add `data="sice"` (a folder in
+# `HSDS_DATA`) for the paper's data: on the twelve embedded scenes the epochs are short. In a terminal:
+#
+# ```bash
+# make report ARGS="05_dual_search --preset paper -p data=sice"
+# ```
 
 # %% [markdown]
 # ## Recap
@@ -659,8 +738,7 @@ print("best published MEF-SSIM:", max(found, key=found.get))
 # - Baydin, Pearlmutter, Radul and Siskind: *Automatic Differentiation in Machine Learning: a Survey*, JMLR 2018,
 #   for the forward mode.
 #
-# **Next:** [9 · Reproducibility](09_reproducibility.ipynb): what the released code does differently, measured. The
-# notebooks on training, evaluation and ablations (06 to 08) are on their way.
+# **Next:** [6 · Train and fuse](06_train_and_fuse.ipynb): from the genotype to pictures.
 
 # %%
 nb.colophon(features=vgg.label)

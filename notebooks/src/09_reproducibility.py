@@ -292,7 +292,7 @@ def my_dead_terms(terms, image):
 
 
 # %% tags=["solution"]
-def my_dead_terms(terms, image):  # noqa: F811
+def my_dead_terms(terms, image):
     x = image.clone().requires_grad_()
     return [name for name, term in terms.items() if not torch.autograd.grad(term(x), x)[0].any()]
 
@@ -490,6 +490,15 @@ print("the smooth toy is right at 0.01:", in_toys["smooth: sum of sin"][at_relea
 # also the proof that the exact value is right. In the audit, at a random network, the released radius missed $\beta$'s
 # gradient by 290 % and $\alpha$'s by 49 %; after 30 training steps by 8 % and 0.15 %.
 #
+# Make the radius smaller yourself, and see the kinks leave one by one:
+
+# %%
+from hsds_lib.course.explorers import radius
+from hsds_lib.course.widgets import explore
+
+explore(radius.explorer(seed))
+
+# %% [markdown]
 # The fix costs less. One forward-mode pass (`jacobian_vector`) gives all $J_k$ exactly, without a radius, where two
 # points need two forward passes.
 #
@@ -505,7 +514,7 @@ def my_directional_derivative(function, x, v):
 
 
 # %% tags=["solution"]
-def my_directional_derivative(function, x, v):  # noqa: F811
+def my_directional_derivative(function, x, v):
     return torch.func.jvp(function, (x,), (v,))[1]
 
 
@@ -570,7 +579,7 @@ def my_chroma(under, over):
 
 
 # %% tags=["solution"]
-def my_chroma(under, over):  # noqa: F811
+def my_chroma(under, over):
     return mean_chroma_level(under, over).round()
 
 
@@ -677,7 +686,7 @@ def my_saturating_sd(gray):
 
 
 # %% tags=["solution"]
-def my_saturating_sd(gray):  # noqa: F811
+def my_saturating_sd(gray):
     difference = torch.floor(gray - gray.mean() + 0.5).clamp(0, 255)
     return difference.square().clamp(max=255).mean().sqrt()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class Watched:
         self.errors: list[str] = []
         page.route("**/*", self._route)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
 
     def _route(self, route: Any) -> None:
         address = route.request.url
@@ -62,23 +64,22 @@ class Watched:
 
 
 @pytest.fixture(scope="session")
-def _playwright() -> Iterator[Any]:
+def browser(chromium: str) -> Iterator[Any]:
+    """One browser for all tests; each works in a context of its own, which knows nothing of the others."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync_api.sync_playwright() as running:
-        yield running
+        started = running.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
 
 
 @pytest.fixture
-def watched(chromium: str, _playwright: Any, tmp_path: Path) -> Iterator[Watched]:
-    """A fresh browser with a profile of its own and one page."""
-    context = _playwright.chromium.launch_persistent_context(
-        str(tmp_path / "profile"), executable_path=chromium, args=FLAGS, viewport={"width": 1100, "height": 900}
-    )
+def watched(browser: Any) -> Iterator[Watched]:
+    """A page in a fresh context."""
+    context = browser.new_context(viewport={"width": 1100, "height": 900})
     context.set_default_timeout(60_000)
-    try:
-        yield Watched(context.pages[0] if context.pages else context.new_page())
-    finally:
-        context.close()
+    yield Watched(context.new_page())
+    context.close()
 
 
 def private_environment(folder: Path) -> dict[str, str]:
@@ -142,6 +143,22 @@ class Server:
 
 
 @pytest.fixture
+def portrait(request: pytest.FixtureRequest) -> Callable[[Any, str], None]:
+    """Photograph a part of a page, wide and narrow, where ``--portraits FOLDER`` asks for it."""
+    folder = request.config.getoption("--portraits", default=None)
+
+    def take(box: Any, name: str) -> None:
+        if folder is None:
+            return
+        for width in (600, 1100):
+            box.page.set_viewport_size({"width": width, "height": 900})
+            box.page.wait_for_timeout(300)
+            box.screenshot(path=Path(folder) / f"{name}-{width}.png")
+
+    return take
+
+
+@pytest.fixture
 def latencies() -> dict[tuple[str, str], list[float]]:
     """Where tests leave the times they measured; they are printed at the end."""
     return LATENCIES
@@ -163,10 +180,19 @@ def serve(tmp_path: Path) -> Iterator[Any]:
         server.stop()
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print how fast the explorers answered."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Two things to keep; known where this folder itself is named on the command line."""
+    parser.addoption("--portraits", metavar="FOLDER", help="write pictures of all explorers there")
+    parser.addoption("--latencies", metavar="FILE", help="write the measured milliseconds there, as JSON")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say how fast the explorers answered."""
     if not LATENCIES:
         return
     terminalreporter.section("explorers: milliseconds from a key to the changed view, median (moves)")
     for (place, name), times in sorted(LATENCIES.items()):
         terminalreporter.write_line(f"{place:12} {name:14} {statistics.median(times):6.0f} ({len(times)})")
+    if file := config.getoption("--latencies", default=None):
+        rows = [{"place": place, "explorer": name, "ms": times} for (place, name), times in LATENCIES.items()]
+        Path(file).write_text(json.dumps(rows), encoding="utf-8")

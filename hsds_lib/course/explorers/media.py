@@ -11,6 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+_TABLE_STYLE = (
+    "<style>.hsds-table{border-collapse:collapse;font-size:13px;background:none}"
+    ".hsds-table :is(td,th){padding:1px 10px 1px 0;text-align:right;border-bottom:1px solid #e6e6e6;white-space:nowrap;"
+    "font-variant-numeric:tabular-nums}.hsds-table :is(td,th):first-child{text-align:left}"
+    ".hsds-table caption{text-align:left;font-weight:700}</style>"
+)
+
 
 def encode(image: Tensor, *, form: Literal["webp", "png", "jpeg"] = "webp", quality: int = 88) -> bytes:
     """Write an image as a picture file.
@@ -74,16 +81,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str 
         >>> "<td" in table(("metric", "value"), [("SD", "57.2")])
         True
     """
-    cell = "padding:1px 10px 1px 0;text-align:{};border-bottom:1px solid #e6e6e6;white-space:nowrap"
-    left, right = cell.format("left"), cell.format("right") + ";font-variant-numeric:tabular-nums"
-    head = "".join(
-        f'<th scope="col" style="{left if n == 0 else right}">{escape(t)}</th>' for n, t in enumerate(header)
-    )
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in header)
     lines = []
     for number, row in enumerate(rows):
-        weight = ";font-weight:700" if number == strong else ""
-        cells = "".join(f'<td style="{left if n == 0 else right}{weight}">{escape(t)}</td>' for n, t in enumerate(row))
-        lines.append(f"<tr>{cells}</tr>")
-    words = f'<caption style="text-align:left;font-weight:700">{escape(caption)}</caption>' if caption else ""
+        cells = "".join(f"<td>{escape(text)}</td>" for text in row)
+        lines.append(f'<tr style="font-weight:700">{cells}</tr>' if number == strong else f"<tr>{cells}</tr>")
+    words = f"<caption>{escape(caption)}</caption>" if caption else ""
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
-    return f'<table style="border-collapse:collapse;font-size:13px;background:none">{words}{body}</table>'
+    return f'{_TABLE_STYLE}<table class="hsds-table">{words}{body}</table>'

@@ -1,0 +1,141 @@
+"""Exercises of notebook 5: the gradient of beta, Adam's factor in it, and a loss from which terms are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from hsds_lib.course.checks import Exercise, Mistake
+from hsds_lib.search.hypergradient import beta_gradient
+
+
+def _without_mean(mix: Tensor, jacobian: Tensor) -> Tensor:
+    return -mix * jacobian
+
+
+def _uphill(mix: Tensor, jacobian: Tensor) -> Tensor:
+    return -beta_gradient(mix, jacobian)
+
+
+def _plain_mean(mix: Tensor, jacobian: Tensor) -> Tensor:
+    return -mix * (jacobian - jacobian.mean())
+
+
+def _of_the_mix(mix: Tensor, jacobian: Tensor) -> Tensor:
+    return -jacobian
+
+
+def _gradient_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
+    for count in (2, 3, 19):
+        yield torch.randn(count, generator=rng).softmax(0), torch.randn(count, generator=rng)
+
+
+def _factor(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
+    v_hat = moment / (1 - b2**t)
+    return lr * (1 - b1) / (1 - b1**t) / (v_hat.sqrt() + eps)
+
+
+def _all_of_the_step(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
+    return lr / ((moment / (1 - b2**t)).sqrt() + eps)
+
+
+def _uncorrected(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
+    return lr * (1 - b1) / (moment.sqrt() + eps)
+
+
+def _half_corrected(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
+    return lr * (1 - b1) / ((moment / (1 - b2**t)).sqrt() + eps)
+
+
+def _no_root(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
+    return lr * (1 - b1) / (1 - b1**t) / (moment / (1 - b2**t) + eps)
+
+
+def _factor_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, int, float, float, float, float]]:
+    for t in (1, 2, 10, 300):
+        yield torch.rand(5, generator=rng) * 1e-2 + 1e-4, t, 2e-4, 0.9, 0.999, 1e-8
+
+
+def _kept_weights(beta: Tensor, keep: Tensor) -> Tensor:
+    mix = beta.softmax(0)[keep]
+    return mix / mix.sum()
+
+
+def _not_rescaled(beta: Tensor, keep: Tensor) -> Tensor:
+    return beta.softmax(0)[keep]
+
+
+def _twice(beta: Tensor, keep: Tensor) -> Tensor:
+    return beta.softmax(0)[keep].softmax(0)
+
+
+def _with_zeros(beta: Tensor, keep: Tensor) -> Tensor:
+    mix = beta.softmax(0) * keep
+    return mix / mix.sum()
+
+
+def _kept_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
+    for dropped in (1, 3, 10):
+        keep = torch.ones(19, dtype=torch.bool)
+        keep[torch.randperm(19, generator=rng)[:dropped]] = False
+        yield torch.randn(19, generator=rng), keep
+
+
+EXERCISES: tuple[Exercise, ...] = (
+    Exercise(
+        "5.1",
+        beta_gradient,
+        "Write the formula above in one line: minus mix_k times the difference between J_k and the mean of J that mix "
+        "weighs.",
+        cases=_gradient_cases,
+        mistakes=(
+            Mistake(
+                _without_mean,
+                "The sum over j is missing: a loss can only gain weight that others lose, so what counts is how J_k "
+                "differs from the weighted mean. Your gradient should sum to 0.",
+            ),
+            Mistake(_uphill, "The sign: the step subtracts the gradient of the losses, hence the minus."),
+            Mistake(_plain_mean, "The mean that is subtracted is weighted by mix; the plain mean does not sum to 0."),
+            Mistake(
+                _of_the_mix,
+                "That is the gradient with respect to mix. Go on to beta: the derivative of the softmax is "
+                "mix_k (delta_kj - mix_j).",
+            ),
+        ),
+    ),
+    Exercise(
+        "5.2",
+        _factor,
+        "Adam's first moment is b1 times the old one plus (1 - b1) times the new gradient; it is divided by 1 - b1^t, "
+        "the second moment by 1 - b2^t. Only the new gradient depends on beta.",
+        cases=_factor_cases,
+        mistakes=(
+            Mistake(
+                _all_of_the_step,
+                "As if the whole first moment were the new gradient. It has the share (1 - b1) / (1 - b1^t): all of it "
+                "in the first step, a tenth later.",
+            ),
+            Mistake(_uncorrected, "Both moments start at 0, so Adam divides them by 1 - b1^t and 1 - b2^t."),
+            Mistake(_half_corrected, "The second moment is corrected, the first is not: divide by 1 - b1^t as well."),
+            Mistake(_no_root, "Adam divides by the square root of the second moment."),
+        ),
+    ),
+    Exercise(
+        "5.3",
+        _kept_weights,
+        "Take softmax(beta), keep the entries where keep is true, and make their sum 1 again.",
+        cases=_kept_cases,
+        mistakes=(
+            Mistake(
+                _not_rescaled, "The right weights, but their sum is below 1: the learning rate would shrink with it."
+            ),
+            Mistake(
+                _twice,
+                "The kept weights went through a second softmax, which pulls them together. Divide by their sum.",
+            ),
+            Mistake(_with_zeros, "Return the kept weights only: as many numbers as keep has True."),
+        ),
+    ),
+)

@@ -1,0 +1,180 @@
+"""Exercises of notebook 7: entropy, correlation, mean ranks and a sign test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import comb
+
+import torch
+from torch import Tensor
+
+from hsds_lib.course.checks import Exercise, Mistake
+
+
+def _entropy(gray: Tensor) -> float:
+    share = torch.bincount(gray.flatten(), minlength=256).double() / gray.numel()
+    share = share[share > 0]
+    return float(-(share * share.log2()).sum())
+
+
+def _nats(gray: Tensor) -> float:
+    return _entropy(gray) * float(torch.log(torch.tensor(2.0, dtype=torch.float64)))
+
+
+def _of_counts(gray: Tensor) -> float:
+    count = torch.bincount(gray.flatten(), minlength=256).double()
+    count = count[count > 0]
+    return float(-(count * count.log2()).sum())
+
+
+def _negative(gray: Tensor) -> float:
+    return -_entropy(gray)
+
+
+def _with_empty_levels(gray: Tensor) -> float:
+    share = torch.bincount(gray.flatten(), minlength=256).double() / gray.numel()
+    return float(-(share * share.log2()).sum())
+
+
+def _gray_cases(rng: torch.Generator) -> Iterable[tuple[Tensor]]:
+    for levels in (2, 7, 200):
+        yield (torch.randint(0, levels, (16, 24), generator=rng),)
+
+
+def _correlation(ref: Tensor, fused: Tensor) -> float:
+    a, b = ref - ref.mean(), fused - fused.mean()
+    return float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
+
+
+def _not_centred(ref: Tensor, fused: Tensor) -> float:
+    return float((ref * fused).sum() / (ref.square().sum() * fused.square().sum()).sqrt())
+
+
+def _covariance(ref: Tensor, fused: Tensor) -> float:
+    return float(((ref - ref.mean()) * (fused - fused.mean())).mean())
+
+
+def _squared(ref: Tensor, fused: Tensor) -> float:
+    return _correlation(ref, fused) ** 2
+
+
+def _pair_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
+    for mix in (0.9, -0.4, 0.1):
+        ref = torch.rand(9, 11, generator=rng, dtype=torch.float64)
+        yield ref, mix * ref + 0.2 * torch.rand(9, 11, generator=rng, dtype=torch.float64) + 0.3
+
+
+def _mean_ranks(scores: Tensor) -> Tensor:
+    better = (scores[:, None, :] < scores[None, :, :]).double()
+    equal = (scores[:, None, :] == scores[None, :, :]).double()
+    return (better.sum(dim=1) + (equal.sum(dim=1) + 1) / 2).mean(dim=1)
+
+
+def _lowest_first(scores: Tensor) -> Tensor:
+    return _mean_ranks(-scores)
+
+
+def _ties_share_the_best(scores: Tensor) -> Tensor:
+    return (1 + (scores[:, None, :] < scores[None, :, :]).double().sum(dim=1)).mean(dim=1)
+
+
+def _from_zero(scores: Tensor) -> Tensor:
+    return _mean_ranks(scores) - 1
+
+
+def _rank_of_means(scores: Tensor) -> Tensor:
+    return _mean_ranks(scores.mean(dim=1, keepdim=True))
+
+
+def _score_cases(rng: torch.Generator) -> Iterable[tuple[Tensor]]:
+    yield (torch.rand(3, 5, generator=rng).double(),)
+    yield (torch.tensor([[0.9, 0.8, 0.1], [0.9, 0.7, 0.99], [0.5, 0.7, 0.2]]).double(),)
+    yield (torch.randint(0, 4, (4, 6), generator=rng).double(),)
+
+
+def _sign_test(differences: Tensor) -> float:
+    plus, minus = int((differences > 0).sum()), int((differences < 0).sum())
+    n, fewer = plus + minus, min(plus, minus)
+    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+
+
+def _one_sided(differences: Tensor) -> float:
+    plus, minus = int((differences > 0).sum()), int((differences < 0).sum())
+    n, fewer = plus + minus, min(plus, minus)
+    return sum(comb(n, k) for k in range(fewer + 1)) / 2**n
+
+
+def _only_this_outcome(differences: Tensor) -> float:
+    plus, minus = int((differences > 0).sum()), int((differences < 0).sum())
+    return min(1.0, 2 * comb(plus + minus, min(plus, minus)) / 2 ** (plus + minus))
+
+
+def _ties_count(differences: Tensor) -> float:
+    n = len(differences)
+    fewer = min(int((differences > 0).sum()), n - int((differences > 0).sum()))
+    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+
+
+def _difference_cases(rng: torch.Generator) -> Iterable[tuple[Tensor]]:
+    yield (torch.tensor([0.1, 0.2, 0.3, -0.1, 0.4, 0.2, 0.1, 0.3]),)
+    yield (torch.tensor([0.1, 0.0, 0.3, 0.2, 0.0, 0.2]),)
+    yield (torch.randn(12, generator=rng),)
+
+
+EXERCISES: tuple[Exercise, ...] = (
+    Exercise(
+        "7.1",
+        _entropy,
+        "torch.bincount counts the levels. Divide by the number of pixels, leave out the levels that do not occur, "
+        "and sum -p log2 p.",
+        cases=_gray_cases,
+        mistakes=(
+            Mistake(_nats, "That is the natural logarithm, so the unit is nats. Bits need log2."),
+            Mistake(_of_counts, "These are counts. Entropy is about shares: divide by the number of pixels."),
+            Mistake(_negative, "The sign: logarithms of shares are negative, so the sum gets a minus."),
+            Mistake(
+                _with_empty_levels,
+                "Levels that do not occur give 0 times minus infinity, which is not a number. Leave them out.",
+            ),
+        ),
+    ),
+    Exercise(
+        "7.2",
+        _correlation,
+        "Take the mean off both, then divide the sum of products by the root of the product of the sums of squares.",
+        cases=_pair_cases,
+        mistakes=(
+            Mistake(_not_centred, "The means are still in: two bright pictures then correlate, whatever they show."),
+            Mistake(_covariance, "That is the covariance. Divide by both standard deviations, so that gains cancel."),
+            Mistake(
+                _squared, "That is its square, which hides the sign: a negative picture would look like a good one."
+            ),
+        ),
+    ),
+    Exercise(
+        "7.3",
+        _mean_ranks,
+        "On each scene a method's rank is 1 + how many are better + half of the others that are equal. Then the mean.",
+        cases=_score_cases,
+        mistakes=(
+            Mistake(_lowest_first, "Upside down: rank 1 belongs to the highest score."),
+            Mistake(
+                _ties_share_the_best,
+                "Equal scores all get the best of their places. They share them: two winners are both 1.5.",
+            ),
+            Mistake(_from_zero, "Ranks begin at 1."),
+            Mistake(_rank_of_means, "You rank the means. Rank on every scene first, then take the mean of the ranks."),
+        ),
+    ),
+    Exercise(
+        "7.4",
+        _sign_test,
+        "Leave out the ties. With n signs and k of the rarer kind: 2 sum over j <= k of C(n, j) / 2^n, at most 1.",
+        cases=_difference_cases,
+        mistakes=(
+            Mistake(_one_sided, "One-sided: before looking, either method might have won. Double it."),
+            Mistake(_only_this_outcome, "Only this very outcome. Add those that are more extreme."),
+            Mistake(_ties_count, "A tie says nothing about who is better: leave ties out before you count."),
+        ),
+    ),
+)
