@@ -25,7 +25,16 @@ CODE_TAGS = {
     "hide-input": "its code is folded",
     "raises-exception": "it may raise, to show an error message",
 }
-MARKDOWN_TAGS = {"solution"}
+SLIDE_TAGS = {
+    "slide": "starts a slide, in the deck that hsds_lib.reports.slides makes of the notebook",
+    "subslide": "starts a slide that goes on with the subject of the one before",
+    "fragment": "appears on the slide before, one step later",
+    "skip": "is not in the deck",
+    "notes": "is in the speaker's notes",
+}
+"""Tags about slides; a cell has one of them at most, and most need none."""
+CODE_TAGS |= SLIDE_TAGS
+MARKDOWN_TAGS = {"solution", *SLIDE_TAGS}
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {
@@ -45,7 +54,8 @@ def read_source(path: Path) -> NotebookNode:
     """Read ``notebooks/src/NAME.py`` and check its tags.
 
     Raises:
-        SourceError: on an unknown tag, an empty code cell, or a wrong number of ``parameters`` or ``hero`` cells.
+        SourceError: on an unknown tag, two tags about slides on one cell, an empty code cell, or a wrong number of
+            ``parameters`` or ``hero`` cells.
     """
     notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
     counts: Counter[str] = Counter()
@@ -57,6 +67,9 @@ def read_source(path: Path) -> NotebookNode:
                 f"{path.name}, cell {number}: unknown tag {', '.join(sorted(unknown))} on a {cell.cell_type} cell; "
                 f"known: {', '.join(sorted(known))}"
             )
+        slides = sorted(set(tags(cell)) & set(SLIDE_TAGS))
+        if len(slides) > 1:
+            raise SourceError(f"{path.name}, cell {number}: {' and '.join(slides)} on one cell; give one of them")
         if cell.cell_type == "code" and not cell.source.strip():
             raise SourceError(f"{path.name}, cell {number}: the code cell is empty; remove it")
         counts.update(tags(cell))
@@ -104,6 +117,9 @@ def _cell(cell: NotebookNode, *, identity: str) -> NotebookNode:
     # An id made from the content keeps differences between two builds as small as those between the sources.
     options = {"id": hashlib.sha256(identity.encode()).hexdigest()[:12], "source": cell.source, "metadata": {}}
     names = tags(cell)
+    for kind in SLIDE_TAGS.keys() & set(names):
+        # What nbconvert and RISE read.
+        options["metadata"]["slideshow"] = {"slide_type": kind}
     if cell.cell_type != "code":
         if names:
             options["metadata"]["tags"] = names

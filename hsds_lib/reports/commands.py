@@ -22,12 +22,22 @@ def report(
         typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="a notebook parameter; repeatable"),
     ] = None,
     out: Annotated[Path, typer.Option(help="folder for the HTML reports")] = Path("reports"),
+    pdf: Annotated[bool, typer.Option("--pdf", help="each report as PDF as well, by Chromium or Chrome")] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="each figure as SVG, PDF and PNG as well, in NAME_figures")
+    ] = False,
 ) -> None:
     """Execute the notebooks and write them as self-contained HTML reports with an index page."""
+    from hsds_lib.reports.pdf import require_browser, write_pdf
+
+    if pdf:
+        require_browser()  # before minutes of computing, not after them
     from hsds_lib.reports.execute import run_reports
 
     given = assignments(parameters) | ({"preset": preset} if preset else {})
-    results = run_reports(notebooks or None, parameters=given, out=out)
+    results = run_reports(notebooks or None, parameters=given, out=out, figures=figures)
+    for result in results if pdf else ():
+        typer.echo(f"{write_pdf(result.html)}")
     typer.echo(f"open {out / 'index.html'}")
     if not all(result.ok for result in results):
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from hsds_lib.course.kernel import KERNEL_NAME, find_notebooks, first_error, kernel_environment, kernel_manager, tags
+from hsds_lib.reports.data import data_facts
 from hsds_lib.reports.page import report_page
 from hsds_lib.reports.record import FORMAT, duration, page_facts, write_index, write_thumbnail
 from hsds_lib.runtime import atomic_path, provenance, write_json
@@ -58,6 +60,7 @@ def run_reports(
     out: str | Path = "reports",
     notebooks: Path | None = None,
     timeout: float | Literal["auto"] | None = "auto",
+    figures: bool = False,
 ) -> list[ReportResult]:
     """Execute notebooks and write ``NAME.html``, ``NAME.json``, ``NAME.ipynb`` and ``index.html`` into ``out``.
 
@@ -71,6 +74,7 @@ def run_reports(
         notebooks: the folder with the built notebooks; the checkout's when None.
         timeout: seconds that one cell may take, None for no limit; "auto": ten minutes, and no limit for the
             preset ``paper``.
+        figures: save every figure as SVG, PDF and PNG into ``NAME_figures`` as well.
 
     Returns:
         One result for each notebook, in order; look at ``ok``.
@@ -89,7 +93,7 @@ def run_reports(
     results = []
     for job in jobs:
         print(f"{job.path.stem} ... ", end="", flush=True)
-        result = _report(job, out, pages=pages, timeout=timeout)
+        result = _report(job, out, pages=pages, timeout=timeout, figures=figures)
         results.append(result)
         print(f"{'ok' if result.ok else 'FAILED'}, {duration(result.seconds)}", flush=True)
         if result.error:
@@ -131,12 +135,13 @@ def _jobs(paths: Iterable[Path], parameters: Mapping[str, Any]) -> list[_Job]:
     ]
 
 
-def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None) -> ReportResult:
+def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None, figures: bool) -> ReportResult:
     name = job.path.stem
     executed = out / f"{name}.ipynb"
     executed.unlink(missing_ok=True)
     start = time.perf_counter()
-    raised = _execute(job, executed, timeout=timeout)
+    folder = _fresh_folder(out / f"{name}_figures") if figures else None
+    raised = _execute(job, executed, timeout=timeout, figures=folder)
     seconds = time.perf_counter() - start
     notebook = nbformat.read(executed if executed.is_file() else job.path, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if _PAPERMILL_MARKER not in tags(cell)]
@@ -149,10 +154,12 @@ def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None) -> 
         "error": error,
         "seconds": round(seconds, 3),
         "cell_seconds": _cell_seconds(notebook),
+        "slowest_cells": _slowest(notebook),
         "parameters": job.defaults | job.given,
         "given": job.given,
         "notebook_sha256": hashlib.sha256(job.path.read_bytes()).hexdigest(),
         "thumbnail_alt": write_thumbnail(notebook, out / f"{name}.jpg"),
+        "data": data_facts((job.defaults | job.given).get("data")),
         "provenance": provenance(HSDS_DATA=os.environ.get("HSDS_DATA")),
     }
     html = out / f"{name}.html"
@@ -163,7 +170,7 @@ def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None) -> 
     return ReportResult(name, record["title"], html, seconds, error)
 
 
-def _execute(job: _Job, executed: Path, *, timeout: float | None) -> Exception | None:
+def _execute(job: _Job, executed: Path, *, timeout: float | None, figures: Path | None) -> Exception | None:
     """Run one notebook; what stopped it is returned, so that the report can still be written."""
     # Whatever a cell writes without saying where lies here, and is kept.
     work = executed.with_name(f"{job.path.stem}_files")
@@ -175,7 +182,9 @@ def _execute(job: _Job, executed: Path, *, timeout: float | None) -> Exception |
                 str(executed),
                 parameters=job.given,
                 kernel_name=KERNEL_NAME,
-                kernel_manager_class=kernel_manager(kernel_environment(folder)),
+                kernel_manager_class=kernel_manager(
+                    kernel_environment(folder, HSDS_FIGURES=str(figures) if figures else None)
+                ),
                 execution_timeout=timeout,
                 cwd=str(work),
                 progress_bar=False,
@@ -225,6 +234,23 @@ def _title(notebook: NotebookNode, name: str) -> str:
 def _cell_seconds(notebook: NotebookNode) -> list[float]:
     timings = (cell.metadata.get("papermill", {}).get("duration") for cell in notebook.cells)
     return [round(seconds, 3) for seconds in timings if seconds is not None]
+
+
+def _slowest(notebook: NotebookNode, count: int = 5) -> list[tuple[float, str]]:
+    """Seconds and first line of the cells that took longest."""
+    timed = [
+        (cell.metadata.get("papermill", {}).get("duration") or 0.0, cell.source.partition("\n")[0])
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
+    slowest = sorted(timed, key=lambda entry: -entry[0])[:count]
+    return [(round(seconds, 1), line) for seconds, line in slowest if seconds >= 0.1]
+
+
+def _fresh_folder(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _value(text: str) -> Any:

@@ -13,11 +13,14 @@ from nbformat import NotebookNode
 
 from hsds_lib.course.kernel import tags
 from hsds_lib.course.outputs import alt_text, pictures
+from hsds_lib.reports.data import data_line
 from hsds_lib.reports.page import render
 from hsds_lib.runtime import atomic_path, read_json
 
 FORMAT = 1
 """Version of the JSON; the index leaves files of another one out."""
+VARIES = frozenset({"Executed", "Duration", "Slowest cells"})
+"""What differs between two runs that are otherwise equal; the page marks these with ``data-varies``."""
 _THUMBNAIL_WIDTH = 520  # pixels; twice what the index shows
 
 
@@ -33,8 +36,10 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None) -> dict[st
     details = [
         ("Notebook", f"{record['name']}.ipynb, sha256 {record['notebook_sha256']}"),
         *((f"Parameter {name}", _plain(value)) for name, value in record["parameters"].items()),
+        ("Data", data_line(record.get("data"))),
         ("Real data folder", origin.get("HSDS_DATA") or "none: HSDS_DATA is not set"),
         ("Duration", f"{duration(record['seconds'])}; the slowest cell took {duration(slowest)}"),
+        ("Slowest cells", "; ".join(f"{seconds:.1f} s: {line}" for seconds, line in record.get("slowest_cells", []))),
         ("hsds_lib", origin["hsds_lib"]),
         ("Commit", _commit(origin)),
         ("Python", f"{origin['python']} on {origin['system']}"),
@@ -48,8 +53,18 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None) -> dict[st
         ("Commit", _commit(origin)),
         ("Device", origin["device"]),
     ]
+    marked = {
+        name: [(label, text, label in VARIES) for label, text in rows]
+        for name, rows in (("summary", summary), ("details", details))
+    }
     kept = {key: record[key] for key in ("name", "title", "status", "error")}
-    return {**kept, "summary": summary, "details": details, "failed_cell": failed_cell}
+    return {**kept, **marked, "failed_cell": failed_cell}
+
+
+def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without what differs between two runs that are otherwise equal: times."""
+    kept = {key: value for key, value in record.items() if "seconds" not in key and key != "slowest_cells"}
+    return {**kept, "provenance": {key: value for key, value in record["provenance"].items() if key != "written"}}
 
 
 def write_index(out: Path) -> Path:

@@ -193,6 +193,45 @@ def test_equal_cells_get_different_ids(tmp_path):
     assert len({cell.id for cell in notebook.cells}) == 3
 
 
+SLIDES = """
+# %% [markdown] tags=["slide"]
+# # 1 · A toy
+
+# %% tags=["parameters", "skip"]
+a = 1
+
+# %% tags=["verdict", "fragment"]
+print(a)
+
+# %% [markdown] tags=["notes"]
+# Say it.
+
+# %% [markdown] tags=["subslide"]
+# More.
+
+# %% [markdown]
+# Untagged.
+"""
+
+
+def test_tags_about_slides_become_what_other_tools_read(tmp_path):
+    source = tmp_path / "toy.py"
+    source.write_text(SLIDES.lstrip(), encoding="utf-8")
+    [notebook] = builder.versions(source, tmp_path).values()
+    nbformat.validate(notebook)
+    types = [cell.metadata.get("slideshow", {}).get("slide_type") for cell in notebook.cells]
+    assert types == ["slide", "skip", "fragment", "notes", "subslide", None]
+    assert notebook.cells[0].metadata.tags == ["slide"]
+    assert notebook.cells[2].metadata.tags == ["verdict", "fragment"]
+
+
+def test_two_tags_about_slides_are_refused(tmp_path):
+    source = tmp_path / "toy.py"
+    source.write_text('# %% tags=["parameters", "slide", "skip"]\na = 1\n', encoding="utf-8")
+    with pytest.raises(builder.SourceError, match=r"toy.py, cell 1: skip and slide on one cell"):
+        builder.versions(source, tmp_path)
+
+
 def test_failing_cell_is_named_and_leaves_the_old_notebook(toy, capsys, monkeypatch):
     before = (toy / "01_toy.ipynb").read_bytes()
     source = '# %% tags=["parameters"]\na = 1\n\n# %%\nb = 2\n\n# %%\nprint(a / (b - 2))\n'

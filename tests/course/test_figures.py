@@ -74,3 +74,13 @@ def test_show_refuses_axes_and_says_what_to_give(displayed):
     with pytest.raises(TypeError, match="Figure"):
         show(figure.axes[0], alt="A line.")
     plt.close(figure)
+
+
+def test_saving_a_figure_in_an_unknown_format_is_refused(tmp_path):
+    from matplotlib.figure import Figure
+
+    from hsds_lib.course.figures import save_figure
+
+    with pytest.raises(ValueError, match="figures are not saved as gif; choose among svg, pdf, png"):
+        save_figure(Figure(), tmp_path / "figure", formats=("gif",))
+    assert list(tmp_path.iterdir()) == []

@@ -72,7 +72,7 @@ def test_metadata_are_a_kernel_and_a_language_only(notebook):
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.metadata.language_info.name == "python"
     for cell in notebook.cells:
-        assert set(cell.metadata) <= {"tags", "jupyter"}
+        assert set(cell.metadata) <= {"tags", "jupyter", "slideshow"}
         assert isinstance(cell.metadata.get("tags", []), list)
     assert all("tags" in cell.metadata for cell in _codes(notebook))
 

@@ -210,7 +210,7 @@ def test_index_keeps_earlier_reports_while_their_page_exists(reports, tmp_path):
 
 
 def test_one_line_is_printed_for_each_notebook(notebooks, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(execute, "_execute", lambda job, executed, timeout: None)
+    monkeypatch.setattr(execute, "_execute", lambda job, executed, **options: None)
     run_reports(out=tmp_path, notebooks=notebooks)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" ... ")[0] for line in lines] == ["01_good", "02_bad"]
@@ -282,7 +282,7 @@ def test_hanging_or_dying_cell_is_named(tmp_path, last_line, reason):
 
 def test_only_the_paper_preset_has_no_time_limit(notebooks, tmp_path, monkeypatch):
     limits = []
-    monkeypatch.setattr(execute, "_execute", lambda job, executed, timeout: limits.append(timeout))
+    monkeypatch.setattr(execute, "_execute", lambda job, executed, timeout, **options: limits.append(timeout))
     for preset in ("tiny", "paper"):
         run_reports(["02_bad"], parameters={"preset": preset}, out=tmp_path, notebooks=notebooks)
     assert limits == [600, None]
