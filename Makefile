@@ -34,7 +34,7 @@ report: setup ## execute the notebooks into reports/*.html
 	$(PY) -m hsds_lib report $(ARGS)
 
 apps: setup ## the explorers as a page of apps, by Voila, in the browser
-	$(PY) -m voila notebooks/explorers.ipynb --no-browser --Voila.ip=127.0.0.1 $(ARGS)
+	$(PY) -m hsds_lib.course.apps $(ARGS)
 
 site: setup ## the executed notebooks as a website in site/, searchable offline (after `make report`)
 	$(PY) -m hsds_lib site $(ARGS)

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hsds_lib.course.checks import Exercise, all_exercises
+from hsds_lib.course.cloud import missing_in_colab
 from hsds_lib.course.kernel import find_notebooks
 from hsds_lib.course.source import read_source
 from hsds_lib.runtime import atomic_path
 
-INSTRUCTOR = "instructor.md"
-"""The guide with generated parts, in the folder ``guides`` of the notebooks."""
 _TITLE = re.compile(r"^# (?:\d+ · )?(.+)$", re.MULTILINE)
 _TIME = re.compile(r"\*\*Time\*\*\s+(.+?)\s+of computing,\s+(.+?)\s+of reading", re.DOTALL)
 _EXERCISE = re.compile(r"^### Exercise (\d+\.\d+)\s*\n+(.*?)(?=\n#|\Z)", re.MULTILINE | re.DOTALL)
@@ -51,6 +50,8 @@ class NotebookFacts:
     @property
     def minutes(self) -> int:
         """Minutes of reading, as a number."""
+        if self.reading == "an hour":
+            return 60
         words = [word for word in self.reading.split() if word in _NUMBERS]
         if len(words) != 1 or not self.reading.endswith(("minutes", "minute")):
             raise GuideError(f"{self.name}: '{self.reading}' of reading is no number of minutes that is known here")
@@ -80,10 +81,16 @@ def _facts(path: Path) -> NotebookFacts:
     return NotebookFacts(path.stem, title[1], computing, reading, tasks)
 
 
-def generated(notebooks: Path | None = None) -> dict[str, str]:
-    """Make the generated parts of the instructor's guide, Markdown by name of the part."""
+def generated(notebooks: Path | None = None) -> dict[str, dict[str, str]]:
+    """Make the generated parts of the guides: Markdown by name of the part, by file in the folder ``guides``."""
     facts, exercises = notebook_facts(notebooks), all_exercises()
-    return {"minutes": _minutes(facts), "grading": _grading(facts, exercises), "mistakes": _mistakes(facts, exercises)}
+    packages = "```text\n%pip install --quiet " + " ".join(f'"{line}"' for line in missing_in_colab()) + "\n```"
+    instructor = {
+        "minutes": _minutes(facts),
+        "grading": _grading(facts, exercises),
+        "mistakes": _mistakes(facts, exercises),
+    }
+    return {"instructor.md": instructor, "cloud.md": {"packages": packages}}
 
 
 def _minutes(facts: Sequence[NotebookFacts]) -> str:
@@ -161,21 +168,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     options = parser.parse_args(arguments)
     try:
-        path = find_notebooks() / "guides" / INSTRUCTOR
-        old = path.read_text(encoding="utf-8")
-        new = updated(old, generated(), where=path.name)
+        folder = find_notebooks() / "guides"
+        parts = generated()
+        old = {name: (folder / name).read_text(encoding="utf-8") for name in parts}
+        new = {name: updated(old[name], parts[name], where=name) for name in old}
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if new == old:
-        return 0
-    if options.check:
-        print(f"guides/{path.name} is older than the notebooks; run python -m hsds_lib.course.guides", file=sys.stderr)
-        return 1
-    with atomic_path(path) as temporary:
-        temporary.write_text(new, encoding="utf-8")
-    print(f"wrote guides/{path.name}")
-    return 0
+    changed = [name for name in old if new[name] != old[name]]
+    for name in changed:
+        if options.check:
+            print(f"guides/{name} is older than its sources; run python -m hsds_lib.course.guides", file=sys.stderr)
+            continue
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(new[name], encoding="utf-8")
+        print(f"wrote guides/{name}")
+    return 1 if changed and options.check else 0
 
 
 if __name__ == "__main__":

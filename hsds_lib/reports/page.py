@@ -14,12 +14,11 @@ from jinja2 import Environment, PackageLoader, pass_context
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
-from pygments.formatters import HtmlFormatter
 from traitlets import default
 
+from hsds_lib.reports.code import code_html, code_style
 from hsds_lib.reports.formulas import latex_output, to_html
 
-_CODE_COLOURS = "xcode"
 _LOADING = ("@import", "url(http", 'url("http', "url('http", "url(//", "import(", "fetch(")
 
 
@@ -73,6 +72,7 @@ class ReportExporter(HTMLExporter):
         """Filters for the template."""
         yield from super().default_filters()
         yield ("latex_output", latex_output)
+        yield ("code_html", code_html)
 
 
 def markdown_html(source: str, *, attachments: Any = None) -> str:
@@ -108,8 +108,8 @@ def render(template: str, **values: Any) -> str:
 @cache
 def style(*, code: bool = False) -> str:
     """The style sheet of all pages, with colours for code when asked for."""
-    text = (_templates() / "style.css").read_text(encoding="utf-8")
-    return text + HtmlFormatter(style=_CODE_COLOURS).get_style_defs(".highlight") if code else text
+    text = "".join((_templates() / name).read_text(encoding="utf-8") for name in ("formulas.css", "style.css"))
+    return text + code_style() if code else text
 
 
 def loads_from_elsewhere(page: str) -> list[str]:

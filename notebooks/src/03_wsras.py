@@ -500,8 +500,9 @@ from hsds_lib.course.widgets import explore
 explore(thresholds.explorer())
 
 # %% [markdown]
-# Mind what such a picture is: the network cut out of the search network with its weights at that step, not trained
-# any further. It says how far the search is, not how good the final network will be.
+# Mind what the two pictures are. Left is the search network itself, with all operations that are left. Right is the
+# network that would be retained at this step, trained anew for as many steps as the line below says: enough to see that
+# $P$ matters, far too few to judge a final network.
 #
 # ## What do $\theta$ and $P$ cost?
 #

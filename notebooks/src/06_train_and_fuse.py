@@ -812,10 +812,19 @@ title = "Fusions of scenes that no training saw, with their MEF-SSIM"
 show(*colour_pictures.picture_wall(wall, captions, title=title, bold=best))
 
 # %% [markdown]
+# One row of the wall, to move through: wipe between two pictures, zoom in, let them blink, or look at the difference.
+
+# %%
+from hsds_lib.course.explorers import compare
+from hsds_lib.course.widgets import explore
+
+explore(compare.explorer(next(iter(wall.values()))))
+
+# %% [markdown]
 # Do not stop at the number. Where is a halo, where is a face pale, which black has turned gray? MEF-SSIM looks at
 # the local structure of luma alone: it sees no colour, and not whether light falls in a believable way. Should one of
-# the two *inputs* win a row, look at it, and you know what the number is worth. Notebook 7 asks eight metrics, and
-# whether they can be trusted.
+# the two *inputs* win a row, look at it, and you know what the number is worth. [Notebook 7](07_evaluation.ipynb)
+# asks eight metrics, and whether they can be trusted.
 
 # %% tags=["verdict"]
 results = [picture for row in wall.values() for name, picture in row.items() if name.startswith("network")]
@@ -891,7 +900,7 @@ Table(("picture", "mean MEF-SSIM", f"best of {len(marks)} scenes"), rows)
 # - Ma, Zeng and Wang: *Perceptual Quality Assessment for Multi-Exposure Image Fusion*, IEEE Transactions on Image
 #   Processing 2015.
 #
-# **Next:** 7 · Evaluation: is it better, by which metric, and can we trust the metric?
+# **Next:** [7 · Evaluation](07_evaluation.ipynb): is it better, by which metric, and can we trust the metric?
 
 # %%
 nb.colophon(features=vgg.label)

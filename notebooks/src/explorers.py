@@ -141,6 +141,44 @@ explore(searches)
 print(controls(searches))
 
 # %% [markdown]
+# ## A walk over the contrast
+#
+# The hybrid contrast is small for pictures near good ones and far from the two exposures. Here it is measured all over
+# a plane of pictures: from under to over, and towards the reference. From
+# [4 · Hybrid contrast](04_hybrid_contrast.ipynb).
+#
+# **What to try.** Find the place that the contrast likes best, then change the term: does the place stay? Look at one
+# layer alone: do all layers agree?
+
+# %%
+from hsds_lib.course.explorers import gamma_map
+
+walk = gamma_map.explorer()
+explore(walk)
+
+# %% tags=["verdict"]
+print(controls(walk))
+
+# %% [markdown]
+# ## Worse pictures, better metrics?
+#
+# One fused picture, spoilt in eight ways, and the eight metrics of the paper's Table 2 on every result. A bar to the
+# right says that a metric calls the spoilt picture better than the one it was made from. From
+# [7 · Evaluation](07_evaluation.ipynb).
+#
+# **What to try.** For each metric, find something that raises it. Then look for a strength at which nearly all of them
+# rise at once, and ask yourself whether you would hang up that picture.
+
+# %%
+from hsds_lib.course.explorers import degrade
+
+spoilt = degrade.explorer()
+explore(spoilt)
+
+# %% tags=["verdict"]
+print(controls(spoilt))
+
+# %% [markdown]
 # ## Two points, and what lies between them
 #
 # A derivative along a direction can be had from two points, or exactly. Two points see whatever lies between them, and

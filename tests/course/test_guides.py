@@ -71,7 +71,7 @@ def test_every_notebook_is_in_the_instructors_guide() -> None:
 
 
 def test_every_exercise_and_mistake_is_in_the_instructors_guide() -> None:
-    parts = guides.generated()
+    parts = guides.generated()["instructor.md"]
     assert set(re.findall(r"\[(\d+\.\d+)\]", parts["grading"])) == set(all_exercises())
     assert set(re.findall(r"\*\*(\d+\.\d+)\*\*", parts["mistakes"])) == set(all_exercises())
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hsds_lib.course.checks import Exercise, Mistake
+from hsds_lib.course.score_tables import mean_ranks, sign_test
 
 
 def _entropy(gray: Tensor) -> float:
@@ -65,9 +66,7 @@ def _pair_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
 
 
 def _mean_ranks(scores: Tensor) -> Tensor:
-    better = (scores[:, None, :] < scores[None, :, :]).double()
-    equal = (scores[:, None, :] == scores[None, :, :]).double()
-    return (better.sum(dim=1) + (equal.sum(dim=1) + 1) / 2).mean(dim=1)
+    return torch.from_numpy(mean_ranks(scores.numpy()))
 
 
 def _lowest_first(scores: Tensor) -> Tensor:
@@ -93,9 +92,7 @@ def _score_cases(rng: torch.Generator) -> Iterable[tuple[Tensor]]:
 
 
 def _sign_test(differences: Tensor) -> float:
-    plus, minus = int((differences > 0).sum()), int((differences < 0).sum())
-    n, fewer = plus + minus, min(plus, minus)
-    return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
+    return sign_test(differences.numpy()).p
 
 
 def _one_sided(differences: Tensor) -> float:
