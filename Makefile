@@ -43,15 +43,17 @@ test: setup ## linter, notebooks against their sources, then pytest, docstring e
 	$(PY) -m ruff check
 	$(PY) -m hsds_lib.course.build --check
 	$(PY) -m hsds_lib.course.index --check
+	$(PY) -m hsds_lib.course.guides --check
 	HSDS_WIDGETS=static $(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
 
 lint: setup ## linter and type checker
 	$(PY) -m ruff check $(ARGS)
 	$(PY) -m mypy
 
-notebooks: setup ## build notebooks/*.ipynb from notebooks/src/*.py, and the index of the paper
+notebooks: setup ## build notebooks/*.ipynb from notebooks/src/*.py, the index of the paper, and tables in the guides
 	$(PY) -m hsds_lib.course.build $(ARGS)
 	$(PY) -m hsds_lib.course.index
+	$(PY) -m hsds_lib.course.guides
 
 lock: ## rewrite requirements.lock and constraints.txt from pyproject.toml (ARGS=--upgrade for newer versions)
 	@bash bootstrap.sh lock $(ARGS)

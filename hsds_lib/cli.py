@@ -232,7 +232,7 @@ def train(
     typer.echo(f"next: hsds fuse UNDER OVER -o OUT.png --model {run}")
 
 
-for _command in (commands.report, commands.site):
+for _command in (commands.report, commands.slides, commands.site):
     app.command()(_command)
 
 

@@ -12,6 +12,7 @@ from hsds_lib.course.kernel import find_notebooks
 
 IDLE_SECONDS = 1800
 """A kernel that nobody has moved anything in for so long is ended; reloading the page starts another."""
+_WIDGETS = "@jupyter-widgets/jupyterlab-manager"  # of JupyterLab's extensions, all that the page needs
 TEMPLATES = Path(str(files("hsds_lib.reports"))) / "templates"
 """Where Voila's template lies that asks nothing of other machines."""
 
@@ -32,6 +33,7 @@ def arguments(notebook: Path, more: Sequence[str] = ()) -> list[str]:
         "--Voila.ip=127.0.0.1",
         "--template=hsds",
         "--strip_sources=True",
+        f"--VoilaConfiguration.extension_allowlist={[_WIDGETS]}",
         f"--MappingKernelManager.cull_idle_timeout={IDLE_SECONDS}",
         "--MappingKernelManager.cull_interval=120",
         *more,

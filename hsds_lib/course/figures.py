@@ -49,10 +49,11 @@ def show(figure: Figure, alt: str, *, dpi: int = 144) -> None:
     alt = " ".join(alt.split())
     if not alt:
         raise ValueError("show() got an empty alt text; say in a sentence what the figure shows")
+    png = _png(figure, dpi)
     if os.environ.get(FIGURES_VARIABLE):
+        # After the PNG: drawing moves what a constrained layout has placed, and a report must not change by it.
         folder = Path(os.environ[FIGURES_VARIABLE])
         save_figure(figure, folder / f"{len(list(folder.glob('*.svg'))) + 1:02d}")
-    png = _png(figure, dpi)
     plt.close(figure)
     width, height = (round(side * _CSS_PIXELS_PER_INCH / dpi) for side in png_size(png))
     metadata = {"image/png": {"alt": alt, "width": width, "height": height}}

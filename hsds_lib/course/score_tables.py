@@ -89,7 +89,7 @@ def mean_table(scores: Scores, metrics: Sequence[str], printed: Mapping[str, flo
         cells = []
         for method in scores:
             values = values_of(scores, method, metric)
-            spread = values.std(ddof=1) if len(values) > 1 else np.nan
+            spread = spread_of(values)
             cells.append("–" if np.isnan(values).any() else f"{values.mean():.3f} ± {spread:.3f}".replace("nan", "?"))
         rows.append((metric, *cells, f"{printed[metric]:.3f}" if metric in printed else "–"))
     return Table(("metric", *scores, printed_as), rows)
@@ -177,6 +177,17 @@ def group_means(differences: ArrayLike, of_group: Sequence[str]) -> np.ndarray:
     return np.array([values[names == name].mean() for name in dict.fromkeys(of_group)])
 
 
+def spread_of(values: ArrayLike) -> float:
+    """Give the sample standard deviation; nan for a single value, which has no spread.
+
+    Example:
+        >>> spread_of([1.0, 3.0, 5.0])
+        2.0
+    """
+    array = np.asarray(values, dtype=float)
+    return float(array.std(ddof=1)) if len(array) > 1 else float("nan")
+
+
 def scenes_needed(lead: float, differences: ArrayLike) -> float:
     """Say how many independent scenes make a lead twice its standard error.
 
@@ -185,14 +196,13 @@ def scenes_needed(lead: float, differences: ArrayLike) -> float:
         differences: paired differences of some scenes, for their spread.
 
     Returns:
-        A number of scenes; infinite if there is no lead.
+        A number of scenes; infinite if there is no lead, nan for a single difference.
 
     Example:
         >>> scenes_needed(0.5, [-1.0, 1.0, -1.0, 1.0, 0.0])
         16.0
     """
-    spread = float(np.std(np.asarray(differences, dtype=float), ddof=1))
-    return float((2 * spread / lead) ** 2) if lead else float("inf")
+    return (2 * spread_of(differences) / lead) ** 2 if lead else float("inf")
 
 
 def recorded_scores(folder: str | Path | None) -> dict[str, dict[str, dict[str, float | None]]]:

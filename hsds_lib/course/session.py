@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -15,6 +16,18 @@ from hsds_lib.config import SearchConfig, TrainConfig
 from hsds_lib.config import preset as find_preset
 from hsds_lib.course.tables import Table
 from hsds_lib.runtime import pick_device, provenance
+
+
+class Colophon(Table):
+    """A table of facts whose times are marked with ``data-varies``: all that differs when a notebook runs again."""
+
+    VARIES = ("written", "duration")
+
+    def _repr_html_(self) -> str:
+        shown = super()._repr_html_()
+        for name in self.VARIES:
+            shown = re.sub(rf"(<td[^>]*>{name}</td><td)", r"\1 data-varies", shown)
+        return shown
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ class Session:
         rows = [(name, str(value)) for name, value in origin.items()]
         seconds = f"{time.perf_counter() - self.began:.0f} s since the set-up cell"
         title = f"Provenance of this execution of {self.notebook}"
-        return Table(("what", "value"), [*rows, ("packages", packages), ("duration", seconds)], title=title)
+        return Colophon(("what", "value"), [*rows, ("packages", packages), ("duration", seconds)], title=title)
 
 
 def start(

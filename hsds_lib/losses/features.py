@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsds_lib.runtime import RunError
+
 WEIGHTS_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 WEIGHTS_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 BLOCKS = (
@@ -29,7 +31,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Features = dict[str, Tensor]
 
 
-class WeightsError(RuntimeError):
+class WeightsError(RunError):
     """The VGG-16 weight file is missing, could not be downloaded, or is not the published one."""
 
 

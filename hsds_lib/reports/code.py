@@ -18,7 +18,7 @@ class _Lines(HtmlFormatter[str]):
     """Each line is an element that knows its indentation."""
 
     def _format_lines(self, tokensource: Any) -> Iterator[tuple[int, str]]:
-        for kind, line in super()._format_lines(tokensource):  # type: ignore[misc]
+        for kind, line in super()._format_lines(tokensource):
             words = _TAG.sub("", line)
             indent = len(words) - len(words.lstrip(" "))
             known = f' style="--indent:{indent}ch"' if indent and words.strip() else ""
@@ -26,10 +26,10 @@ class _Lines(HtmlFormatter[str]):
 
 
 def code_html(source: str) -> str:
-    """Python code of a cell, magics included, as HTML with the classes of ``code_style``.
+    r"""Python code of a cell, magics included, as HTML with the classes of ``code_style``.
 
     Example:
-        >>> "--indent:4ch" in code_html("if a:\\n    b()")
+        >>> "--indent:4ch" in code_html("if a:\n    b()")
         True
     """
     return highlight(source, get_lexer_by_name("ipython3", stripnl=False), _Lines(cssclass="highlight"))

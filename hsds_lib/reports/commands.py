@@ -1,4 +1,4 @@
-"""The commands that turn notebooks into things to read: ``hsds report`` and ``hsds site``."""
+"""The commands that turn notebooks into things to read: ``hsds report``, ``hsds slides`` and ``hsds site``."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ def report(
     typer.echo(f"open {out / 'index.html'}")
     if not all(result.ok for result in results):
         raise typer.Exit(1)
+
+
+def slides(
+    notebook: Annotated[Path, typer.Argument(help="an executed notebook, such as reports/03_wsras.ipynb")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="the HTML file, or a folder for it")] = Path("slides"),
+) -> None:
+    """Make slides of an executed notebook: one HTML file with speaker notes, which needs no network."""
+    from hsds_lib.reports.slides import write_slides
+
+    typer.echo(f"open {write_slides(notebook, out)}")
 
 
 def site(

@@ -31,7 +31,8 @@ def data_facts(data: Any) -> dict[str, Any] | None:
         return {"data": data, **_embedded()}
     folders = ("mefb", "sice_sample") if data == "real" else (data,)
     try:
-        files = [(name, path) for name in folders for path in _pictures(data_folder(name))]
+        # Names within each set, so that the hash is the same wherever the pictures lie.
+        files = [entry for name in folders for entry in _pictures(data_folder(name))]
         return {"data": data, **_hashed(files)}
     except (DataError, OSError):
         return None
@@ -55,17 +56,27 @@ def _embedded() -> dict[str, Any]:
     return {"files": len(photographs), "bytes": size, "sha256": hashed, "by": "photographs, before exposure"}
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES and path.is_file())
+def _pictures(folder: Path) -> list[tuple[str, Path]]:
+    """Name within the folder and path of every picture."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES and path.is_file())
+    return sorted((path.relative_to(folder).as_posix(), path) for path in found)
 
 
 def _hashed(files: list[tuple[str, Path]]) -> dict[str, Any]:
-    sizes = [path.stat().st_size for _, path in files]
-    whole = sum(sizes) <= MOST_BYTES
+    states = [path.stat() for _, path in files]
+    size = sum(state.st_size for state in states)
+    whole = size <= MOST_BYTES
     digest = hashlib.sha256()
-    for (name, path), size in zip(files, sizes, strict=True):
-        digest.update(f"{name}/{path.name}:{size}\n".encode())
+    for (name, path), state in zip(files, states, strict=True):
+        digest.update(f"{name}:{state.st_size}\n".encode())
         if whole:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(_contents(path, state.st_size, state.st_mtime_ns))
     by = "contents" if whole else "names and sizes"
-    return {"files": len(files), "bytes": sum(sizes), "sha256": digest.hexdigest(), "by": by}
+    return {"files": len(files), "bytes": size, "sha256": digest.hexdigest(), "by": by}
+
+
+@cache
+def _contents(path: Path, size: int, modified: int) -> bytes:
+    """Hash of a file; read once in a run over many notebooks, and again when the file was changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -21,6 +21,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from hsds_lib.course.kernel import KERNEL_NAME, find_notebooks, first_error, kernel_environment, kernel_manager, tags
 from hsds_lib.reports.data import data_facts
+from hsds_lib.reports.machine import machine_facts
 from hsds_lib.reports.page import report_page
 from hsds_lib.reports.record import FORMAT, duration, page_facts, write_index, write_thumbnail
 from hsds_lib.runtime import atomic_path, provenance, write_json
@@ -160,7 +161,7 @@ def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None, fig
         "notebook_sha256": hashlib.sha256(job.path.read_bytes()).hexdigest(),
         "thumbnail_alt": write_thumbnail(notebook, out / f"{name}.jpg"),
         "data": data_facts((job.defaults | job.given).get("data")),
-        "provenance": provenance(HSDS_DATA=os.environ.get("HSDS_DATA")),
+        "provenance": provenance(HSDS_DATA=os.environ.get("HSDS_DATA"), **machine_facts()),
     }
     html = out / f"{name}.html"
     page = report_page(notebook, page_facts(record, failed_cell=failed_cell), pages=pages)
@@ -236,15 +237,15 @@ def _cell_seconds(notebook: NotebookNode) -> list[float]:
     return [round(seconds, 3) for seconds in timings if seconds is not None]
 
 
-def _slowest(notebook: NotebookNode, count: int = 5) -> list[tuple[float, str]]:
-    """Seconds and first line of the cells that took longest."""
+def _slowest(notebook: NotebookNode, count: int = 5) -> list[tuple[float, str, str]]:
+    """Seconds, first line and id of the cells that took longest."""
     timed = [
-        (cell.metadata.get("papermill", {}).get("duration") or 0.0, cell.source.partition("\n")[0])
+        (cell.metadata.get("papermill", {}).get("duration") or 0.0, cell.source.partition("\n")[0], cell.get("id", ""))
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]
     slowest = sorted(timed, key=lambda entry: -entry[0])[:count]
-    return [(round(seconds, 1), line) for seconds, line in slowest if seconds >= 0.1]
+    return [(round(seconds, 1), line, cell) for seconds, line, cell in slowest if seconds >= 0.1]
 
 
 def _fresh_folder(folder: Path) -> Path:

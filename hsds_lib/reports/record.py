@@ -19,7 +19,7 @@ from hsds_lib.runtime import atomic_path, read_json
 
 FORMAT = 1
 """Version of the JSON; the index leaves files of another one out."""
-VARIES = frozenset({"Executed", "Duration", "Slowest cells"})
+VARIES = frozenset({"Executed", "Duration"})
 """What differs between two runs that are otherwise equal; the page marks these with ``data-varies``."""
 _THUMBNAIL_WIDTH = 520  # pixels; twice what the index shows
 
@@ -32,18 +32,18 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None) -> dict[st
         failed_cell: id of the cell that failed, if one did.
     """
     origin = record["provenance"]
-    slowest = max(record["cell_seconds"], default=0.0)
+    longest = max(record["cell_seconds"], default=0.0)
     details = [
         ("Notebook", f"{record['name']}.ipynb, sha256 {record['notebook_sha256']}"),
         *((f"Parameter {name}", _plain(value)) for name, value in record["parameters"].items()),
         ("Data", data_line(record.get("data"))),
         ("Real data folder", origin.get("HSDS_DATA") or "none: HSDS_DATA is not set"),
-        ("Duration", f"{duration(record['seconds'])}; the slowest cell took {duration(slowest)}"),
-        ("Slowest cells", "; ".join(f"{seconds:.1f} s: {line}" for seconds, line in record.get("slowest_cells", []))),
+        ("Duration", f"{duration(record['seconds'])}; the slowest cell took {duration(longest)}"),
         ("hsds_lib", origin["hsds_lib"]),
         ("Commit", _commit(origin)),
         ("Python", f"{origin['python']} on {origin['system']}"),
-        ("Device", f"{origin['device']}, {origin['threads']} thread(s)"),
+        ("Processor", f"{origin['cpu']}, cores: {origin['cores']}, threads of torch: {origin['threads']}"),
+        ("GPU", origin["gpu"] or "none that torch can use"),
         ("Packages", ", ".join(f"{name} {version}" for name, version in origin["packages"].items())),
     ]
     summary = [
@@ -51,20 +51,15 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None) -> dict[st
         ("Duration", duration(record["seconds"])),
         ("Parameters", _main_parameters(record)),
         ("Commit", _commit(origin)),
-        ("Device", origin["device"]),
+        ("Computer", origin["gpu"] or origin["cpu"]),
     ]
     marked = {
         name: [(label, text, label in VARIES) for label, text in rows]
         for name, rows in (("summary", summary), ("details", details))
     }
     kept = {key: record[key] for key in ("name", "title", "status", "error")}
-    return {**kept, **marked, "failed_cell": failed_cell}
-
-
-def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without what differs between two runs that are otherwise equal: times."""
-    kept = {key: value for key, value in record.items() if "seconds" not in key and key != "slowest_cells"}
-    return {**kept, "provenance": {key: value for key, value in record["provenance"].items() if key != "written"}}
+    slowest = [(duration(seconds), line, cell) for seconds, line, cell in record["slowest_cells"]]
+    return {**kept, **marked, "slowest": slowest, "failed_cell": failed_cell}
 
 
 def write_index(out: Path) -> Path:

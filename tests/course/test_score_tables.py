@@ -95,6 +95,7 @@ def test_a_lead_of_the_needed_scenes_is_two_standard_errors():
     needed = scenes_needed(0.1, values)
     assert 2 * values.std(ddof=1) / np.sqrt(needed) == pytest.approx(0.1)
     assert scenes_needed(0.0, values) == np.inf
+    assert np.isnan(scenes_needed(0.1, values[:1]))
 
 
 def test_recorded_scores_are_read_if_they_exist(tmp_path):

@@ -73,12 +73,20 @@ def test_colophon_tells_parameters_versions_and_further_facts() -> None:
     assert table.title
 
 
+def test_colophon_marks_its_times_and_nothing_else() -> None:
+    nb = start("tiny", notebook="x")
+    shown = nb.colophon(source="written by hand")._repr_html_()
+    marked = re.findall(r"<tr><td[^>]*>([^<]*)</td><td data-varies", shown)
+    assert sorted(marked) == ["duration", "written"]
+    assert shown.count("data-varies") == 2
+
+
 @pytest.mark.skipif(not START_HERE.is_file(), reason="notebooks are part of a checkout")
 def test_the_map_of_the_course_links_exactly_the_notebooks_that_exist() -> None:
     rows = re.findall(r"^# \| (.*?) \|.*\|.*\|$", START_HERE.read_text(encoding="utf-8"), flags=re.M)
     numbered = [row for row in rows if re.match(r"\W*\d\d ", row)]
     assert len(numbered) == 10
-    existing = {path.stem for path in START_HERE.parent.glob("*.py")} - {START_HERE.stem}
+    existing = {path.stem for path in START_HERE.parent.glob("[0-9]*.py")} - {START_HERE.stem}
     linked = {found[1] for row in numbered if (found := re.search(r"\]\((\w+)\.ipynb\)", row))}
     absent = [row for row in numbered if "not there yet" in row]
     assert linked == existing

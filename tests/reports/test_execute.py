@@ -92,6 +92,9 @@ def test_pages_load_nothing_from_elsewhere(reports, name):
         "<style>@import 'a.css';</style>",
         '<style>b { background: url("https://x.org/a.png") }</style>',
         '<script type="module">const m = await import("https://x.org/m.mjs")</script>',
+        '<b style="background: url(https://x.org/a.png)">b</b>',
+        '<svg><image xlink:href="https://x.org/a.png"></image></svg>',
+        '<script type="application/json">{"words": [["<img src=\\"https://x.org/a.png\\">", ""]]}</script>',
     ],
 )
 def test_loads_from_elsewhere_sees(markup):
@@ -167,9 +170,21 @@ def test_provenance_is_on_the_page_and_beside_it(reports):
     assert record["status"] == "ok"
     assert record["seconds"] >= sum(record["cell_seconds"]) * 0.5 > 0
     shown = _select_one(page, "header.provenance").get_text()
-    for fact in (origin["python"], origin["packages"]["torch"], origin["device"], "preset lesson", "0.25"):
+    for fact in (origin["python"], origin["packages"]["torch"], origin["cpu"], "preset lesson", "0.25"):
         assert fact in shown
     assert record["notebook_sha256"] in shown
+
+
+def test_slowest_cells_are_listed_and_lead_to_their_cells(reports):
+    out, _ = reports
+    record, page = _record(out, "01_good"), _page(out, "01_good")
+    seconds = [entry[0] for entry in record["slowest_cells"]]
+    assert seconds == sorted(seconds, reverse=True) and 1 <= len(seconds) <= 5
+    links = page.select("header.provenance table[data-varies] a")
+    assert [link.get_text() for link in links] == [entry[1] for entry in record["slowest_cells"]]
+    for link, (_, line, _) in zip(links, record["slowest_cells"], strict=True):
+        cell = page.find(id=str(link["href"]).removeprefix("#"))
+        assert cell is not None and line in cell.get_text()
 
 
 def test_files_that_cells_leave_are_kept_beside_the_report(reports):

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from hsds_lib.course.widgets import Control, Explorer, View
+from hsds_lib.reports import machine
+from hsds_lib.reports.code import code_html
 from hsds_lib.reports.formulas import FormulaError, latex_output, to_html, to_mathml
-from hsds_lib.reports.page import markdown_html, report_page
+from hsds_lib.reports.page import loads_from_elsewhere, markdown_html, report_page
 from hsds_lib.reports.record import duration
 
 
@@ -17,7 +21,7 @@ def _html(*outputs: Any) -> str:
         cells=[new_markdown_cell("# T"), new_code_cell("x", execution_count=1, outputs=list(outputs))]
     )
     facts = {"name": "t", "title": "T", "status": "ok", "error": None, "failed_cell": None}
-    return report_page(notebook, {**facts, "summary": [], "details": []}, pages=[])
+    return report_page(notebook, {**facts, "summary": [], "details": [], "slowest": []}, pages=[])
 
 
 def test_page_prefers_html_and_draws_latex_outputs():
@@ -31,6 +35,52 @@ def test_page_prefers_html_and_draws_latex_outputs():
 def test_page_escapes_what_cells_print():
     page = _html(new_output("stream", name="stdout", text="<script>alert(1)</script>"))
     assert "<script>" not in page
+
+
+def test_an_explorer_reaches_the_page_letter_by_letter():
+    words = '<svg viewBox="0 0 9 9"><linearGradient id="g"/></svg><b>"a" &lt; b</b></b>'
+    control = Control("n", "n", ("1", "2"))
+    explorer = Explorer("demo", "Squares", "Two.", [control], lambda n: View(words + str(n)))
+    page = _html(new_output("display_data", data={"text/html": explorer.page(), "text/plain": "demo"}))
+    scripts = [
+        [tag.get_text() for tag in BeautifulSoup(html, "html.parser").select(".hsds-explorer script")]
+        for html in (explorer.page(), page)
+    ]
+    assert scripts[0] == scripts[1] and len(scripts[0]) == 2
+    assert all(script in page for script in scripts[0])
+    assert loads_from_elsewhere(page) == []
+
+
+def test_code_wraps_under_its_own_beginning():
+    source = 'def f(a):\n    """Two\n    lines."""\n\n        # deep\n    %timeit f(a < 1)'
+    soup = BeautifulSoup(code_html(source), "html.parser")
+    lines = soup.select("span.line")
+    assert [line.get("style", "") for line in lines] == [
+        "",
+        "--indent:4ch",
+        "--indent:4ch",
+        "",
+        "--indent:8ch",
+        "--indent:4ch",
+    ]
+    assert "".join(line.get_text() for line in lines).rstrip("\n") == source
+
+
+@pytest.mark.parametrize(
+    ("system", "facts", "name"),
+    [
+        ("Linux", "processor : 0\nmodel name\t: Some  CPU @ 2 GHz\nmodel name\t: other", "Some CPU @ 2 GHz"),
+        ("Linux", "processor : 0\nCPU part : 0xd0c", "architecture"),
+        ("Linux", None, "architecture"),
+    ],
+)
+def test_processor_is_named_or_its_architecture(tmp_path, monkeypatch, system, facts, name):
+    if facts is not None:
+        (tmp_path / "cpuinfo").write_text(facts, encoding="utf-8")
+    monkeypatch.setattr(machine, "_CPU_FACTS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine.platform, "system", lambda: system)
+    monkeypatch.setattr(machine.platform, "machine", lambda: "architecture")
+    assert machine.cpu_name() == name
 
 
 @pytest.mark.parametrize(
