@@ -12,7 +12,8 @@ from hsds_lib.course.kernel import find_notebooks
 
 IDLE_SECONDS = 1800
 """A kernel that nobody has moved anything in for so long is ended; reloading the page starts another."""
-_WIDGETS = "@jupyter-widgets/jupyterlab-manager"  # of JupyterLab's extensions, all that the page needs
+# Extensions of JupyterLab that break in Voila's page and have no use there.
+_NOT_NEEDED = ("jupyterlab-jupytext", "@voila-dashboards/jupyterlab-preview")
 TEMPLATES = Path(str(files("hsds_lib.reports"))) / "templates"
 """Where Voila's template lies that asks nothing of other machines."""
 
@@ -33,7 +34,7 @@ def arguments(notebook: Path, more: Sequence[str] = ()) -> list[str]:
         "--Voila.ip=127.0.0.1",
         "--template=hsds",
         "--strip_sources=True",
-        f"--VoilaConfiguration.extension_allowlist={[_WIDGETS]}",
+        *(f"--VoilaConfiguration.extension_denylist={name}" for name in _NOT_NEEDED),
         f"--MappingKernelManager.cull_idle_timeout={IDLE_SECONDS}",
         "--MappingKernelManager.cull_interval=120",
         *more,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
@@ -24,6 +25,7 @@ from hsds_lib.reports.data import data_facts
 from hsds_lib.reports.machine import machine_facts
 from hsds_lib.reports.page import report_page
 from hsds_lib.reports.record import FORMAT, duration, page_facts, write_index, write_thumbnail
+from hsds_lib.reports.streams import join_streams
 from hsds_lib.runtime import atomic_path, provenance, write_json
 
 CELL_TIMEOUT = 600.0
@@ -144,9 +146,8 @@ def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None, fig
     folder = _fresh_folder(out / f"{name}_figures") if figures else None
     raised = _execute(job, executed, timeout=timeout, figures=folder)
     seconds = time.perf_counter() - start
-    notebook = nbformat.read(executed if executed.is_file() else job.path, as_version=4)
-    notebook.cells = [cell for cell in notebook.cells if _PAPERMILL_MARKER not in tags(cell)]
-    error, failed_cell = _failure(notebook, raised)
+    notebook = _executed(executed if executed.is_file() else job.path, executed)
+    error, failed_cell = _failure(notebook, raised, timeout)
     record: dict[str, Any] = {
         "report": FORMAT,
         "name": name,
@@ -198,7 +199,17 @@ def _execute(job: _Job, executed: Path, *, timeout: float | None, figures: Path 
     return None
 
 
-def _failure(notebook: NotebookNode, raised: Exception | None) -> tuple[str | None, str | None]:
+def _executed(found: Path, executed: Path) -> NotebookNode:
+    """The notebook as it was left, without papermill's own remarks and with its prints in one piece; written back."""
+    notebook = nbformat.read(found, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if _PAPERMILL_MARKER not in tags(cell)]
+    join_streams(notebook)
+    with atomic_path(executed) as temporary:
+        nbformat.write(notebook, temporary)
+    return notebook
+
+
+def _failure(notebook: NotebookNode, raised: Exception | None, timeout: float | None) -> tuple[str | None, str | None]:
     """Sentence and id of the failing cell; by the outputs, since papermill does not mark a cell that timed out."""
     found = first_error(notebook)
     # papermill also complains at the end of errors in cells that may raise.
@@ -211,12 +222,19 @@ def _failure(notebook: NotebookNode, raised: Exception | None) -> tuple[str | No
         cell, output = notebook.cells[found[0]], found[1]
         # All that an interrupted kernel says of a time limit is KeyboardInterrupt.
         interrupted = output.ename == "KeyboardInterrupt" and raised is not None
-        reason = "time limit reached" if interrupted else f"{output.ename}: {output.evalue.strip()}"
+        reason = (
+            f"time limit of {timeout:.0f} s for a cell reached"
+            if interrupted and timeout
+            else f"{output.ename}: {output.evalue.strip()}"
+        )
     else:
         # The kernel died, or never started: the last cell that was begun is the one.
         begun = (cell for cell in reversed(notebook.cells) if cell.cell_type == "code" and _begun(cell))
         cell = next(begun, None)
-        reason = f"{type(raised).__name__}: {' '.join(str(raised).split())[:300]}"
+        if isinstance(raised, DeadKernelError):
+            reason = "the kernel died (out of memory, for example)"
+        else:
+            reason = f"{type(raised).__name__}: {' '.join(str(raised).split())[:300]}"
     if cell is None:
         return reason, None
     return f"{reason}, in the cell that starts with {cell.source.splitlines()[0]!r}", cell.get("id")

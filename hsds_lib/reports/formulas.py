@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import re
 from functools import cache
+from importlib.resources import files
 
 from math_core import LatexError, LatexToMathML
 
 _NUMBERED = re.compile(r"\\(begin|end)\{(equation|align|gather)\}")
+_SIZED_BASE = re.compile(r"(<m(?:sub|sup|subsup)>)(<mo [^>]*minsize[^>]*>[^<]*</mo>)")
 _DELIMITERS = (("$$", "$$"), (r"\[", r"\]"), ("$", "$"), (r"\(", r"\)"))
 
 
@@ -42,9 +44,11 @@ def to_mathml(tex: str, *, display: bool) -> str:
     elif not _NUMBERED.match(tex):
         tex = rf"\begin{{equation}}{tex}\end{{equation}}"
     try:
-        return _converter().convert_with_local_state(tex, displaystyle=display)
+        drawn = _converter().convert_with_local_state(tex, displaystyle=display)
     except LatexError as error:
         raise FormulaError(f"{tex}: {' '.join(str(error).split())}") from None
+    # Browsers enlarge a bracket (\Bigr) in a row, and not right below a script.
+    return _SIZED_BASE.sub(r"\1<mrow>\2</mrow>", drawn)
 
 
 def to_html(tex: str, *, display: bool) -> str:
@@ -63,3 +67,8 @@ def latex_output(text: str) -> str:
         if text.startswith(begin) and text.endswith(end) and len(text) >= len(begin) + len(end):
             return to_html(text[len(begin) : -len(end)], display=begin in ("$$", r"\["))
     return to_html(text, display=True)
+
+
+def formula_style() -> str:
+    """The style sheet of formulas, for every page that has some."""
+    return (files("hsds_lib.reports") / "templates" / "formulas.css").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from traitlets import default
 
 from hsds_lib.reports.code import code_html, code_style
-from hsds_lib.reports.formulas import latex_output, to_html
+from hsds_lib.reports.formulas import formula_style, latex_output, to_html
 
 _LOADING = ("@import", "url(http", 'url("http', "url('http", "url(//", "import(", "fetch(")
 
@@ -109,7 +109,7 @@ def render(template: str, **values: Any) -> str:
 @cache
 def style(*, code: bool = False) -> str:
     """The style sheet of all pages, with colours for code when asked for."""
-    text = "".join((_templates() / name).read_text(encoding="utf-8") for name in ("formulas.css", "style.css"))
+    text = formula_style() + (_templates() / "style.css").read_text(encoding="utf-8")
     return text + code_style() if code else text
 
 
@@ -122,7 +122,7 @@ def loads_from_elsewhere(page: str) -> list[str]:
     found = [str(tag[name]) for name in ("src", "srcset", "poster", "data") for tag in soup.select(f"[{name}]")]
     for tag in soup.find_all(["link", "image", "use"]):
         found += [str(tag[name]) for name in ("href", "xlink:href") if tag.has_attr(name)]
-    found = [address for address in found if not address.startswith(("data:", "#"))]
+    found = [address for address in found if address and not address.startswith(("data:", "#"))]
     texts = [tag.get_text() for tag in soup.find_all(["style", "script"]) if tag.get("type") != "application/json"]
     texts += [str(tag["style"]) for tag in soup.select("[style]")]
     found += [mark for text in texts for mark in _LOADING if mark in text]
@@ -145,7 +145,8 @@ def _self_contained(page: str, pages: set[str]) -> str:
     """Lead links to other notebooks to their pages, and take out whatever would be loaded from elsewhere."""
     soup = BeautifulSoup(page, features="html.parser")
     for picture in soup.find_all("img"):
-        if not str(picture.get("src", "")).startswith("data:"):
+        # An explorer may have pictures that get their data: address later.
+        if not str(picture.get("src") or "data:").startswith("data:"):
             # Badges and pictures beside the notebook: their words must do.
             picture.replace_with(str(picture.get("alt", "")))
     for link in soup.select("main a[href]"):

@@ -18,6 +18,7 @@ from nbformat import NotebookNode
 
 from hsds_lib.course.kernel import find_notebooks, tags
 from hsds_lib.course.outputs import alt_text, pictures
+from hsds_lib.reports.formulas import formula_style
 from hsds_lib.runtime import RunError
 
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
@@ -25,9 +26,8 @@ _PICTURES = (".png", ".jpg", ".svg", ".webp")
 _CSS = """\
 .bd-main .bd-content .bd-article-container { max-width: 68rem; }
 .bd-page-width { max-width: 110rem; }
-div.math { margin: 0.8rem 0; overflow-x: auto; }
-math { font-size: 1.08em; }
-.cell pre { font-size: 0.78rem; }
+div.math > math { width: 100%; text-align: center; }
+.cell pre { font-size: 0.78rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .output.text_html > img { display: block; }
 """
 _TIME_LIMIT = 600  # seconds for jupyter-book
@@ -84,7 +84,7 @@ def _assemble(book: Path, notebooks: Iterable[Path], root: Path) -> None:
         text = source.read_text(encoding="utf-8") if source.is_file() else "# Course\n"
         (book / target).write_text(_relinked(text, set(pages), book, source.parent), encoding="utf-8")
     (book / "_static").mkdir()
-    (book / "_static" / "course.css").write_text(_CSS, encoding="utf-8")
+    (book / "_static" / "course.css").write_text(formula_style() + _CSS, encoding="utf-8")
     numbered = [path.stem for path in notebooks if path.stem[:2].isdigit()]
     others = [path.stem for path in notebooks if path.stem not in numbered] + [path.stem for path in guides]
     parts = [("Notebooks", numbered), ("Guides", others)]
@@ -108,10 +108,11 @@ def _config() -> dict[str, object]:
                 "html_math_renderer": "hsds",
                 "nb_ipywidgets_js": {},  # otherwise two scripts from a CDN on every page
                 "html_js_files": [],
-                "html_theme_options": {"use_download_button": False},
+                "html_theme_options": {"use_download_button": False, "navbar_persistent": []},
                 "html_context": {"default_mode": "light"},  # the figures are drawn on white
                 "html_copy_source": False,
-                "html_last_updated_fmt": "",
+                "html_last_updated_fmt": None,  # two builds of the same notebooks are the same
+                "html_show_copyright": False,
                 "nb_merge_streams": True,
                 "suppress_warnings": ["myst.header", "mystnb.unknown_mime_type"],
             },

@@ -63,6 +63,7 @@ def test_failing_notebook_gets_a_page_that_shows_where(reports):
     cell = page.find(id=str(link["href"]).removeprefix("#"))
     assert cell is not None
     assert "ValueError" in cell.get_text()
+    assert "stopped in this cell" in cell.get_text()
     assert "Not run" in _select_one(page, ".unrun").get_text()
     assert "papermill" not in page.get_text()
 
@@ -280,8 +281,8 @@ def test_command_line_exits_with_one_after_a_failure(notebooks, tmp_path, monkey
 @pytest.mark.parametrize(
     ("last_line", "reason"),
     [
-        ("import time; time.sleep(60)", "time limit reached"),
-        ("import os; os._exit(3)", "DeadKernelError"),
+        ("import time; time.sleep(60)", "time limit of 2 s for a cell reached"),
+        ("import os; os._exit(3)", "the kernel died"),
     ],
 )
 def test_hanging_or_dying_cell_is_named(tmp_path, last_line, reason):
@@ -292,7 +293,9 @@ def test_hanging_or_dying_cell_is_named(tmp_path, last_line, reason):
     assert result.error is not None
     assert reason in result.error
     assert last_line in result.error
-    assert "did not run to its end" in _page(tmp_path / "out", "toy").get_text()
+    page = _page(tmp_path / "out", "toy")
+    assert "did not run to its end" in page.get_text()
+    assert last_line in _select_one(page, ".code:has(.stopped)").get_text()
 
 
 def test_only_the_paper_preset_has_no_time_limit(notebooks, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hsds_lib.reports.code import code_html
 from hsds_lib.reports.formulas import FormulaError, latex_output, to_html, to_mathml
 from hsds_lib.reports.page import loads_from_elsewhere, markdown_html, report_page
 from hsds_lib.reports.record import duration
+from hsds_lib.reports.streams import join_streams
 
 
 def _html(*outputs: Any) -> str:
@@ -30,6 +32,23 @@ def test_page_prefers_html_and_draws_latex_outputs():
     assert "<td>7</td>" in page
     assert "seven" not in page
     assert "<msup>" in page
+
+
+def test_prints_are_joined_however_the_kernel_cuts_them():
+    def printed(*pieces: tuple[str, str]) -> Any:
+        outputs = [new_output("stream", name=name, text=text) for name, text in pieces]
+        figure = new_output("display_data", data={"text/plain": "figure"})
+        cell = new_code_cell("x", outputs=[*outputs, figure, new_output("stream", name="stdout", text="after")])
+        notebook = new_notebook(cells=[new_markdown_cell("# T"), cell])
+        join_streams(notebook)
+        return [output.get("text", "figure") for output in notebook.cells[1].outputs]
+
+    whole = printed(("stdout", "one\ntwo\n"), ("stderr", "10 %\r20 %\n"))
+    assert whole == ["one\ntwo\n", "20 %\n", "figure", "after"]
+    assert (
+        printed(("stdout", "one"), ("stdout", "\n"), ("stderr", "10 %"), ("stdout", "two\n"), ("stderr", "\r20 %\n"))
+        == whole
+    )
 
 
 def test_page_escapes_what_cells_print():
@@ -49,6 +68,15 @@ def test_an_explorer_reaches_the_page_letter_by_letter():
     assert scripts[0] == scripts[1] and len(scripts[0]) == 2
     assert all(script in page for script in scripts[0])
     assert loads_from_elsewhere(page) == []
+
+
+def test_pictures_that_get_their_address_later_stay():
+    later = '<div class="hsds-layer"><img alt=""></div><div class="hsds-layer"><img src="" alt=""></div>'
+    page = _html(new_output("display_data", data={"text/html": later}))
+    assert len(BeautifulSoup(page, "html.parser").select(".hsds-layer > img")) == 2
+    remote = _html(new_output("display_data", data={"text/html": '<p id="p"><img src="a.png" alt="words"></p>'}))
+    assert "<img" not in remote and "words" in remote
+    assert loads_from_elsewhere(page) == loads_from_elsewhere(remote) == []
 
 
 def test_code_wraps_under_its_own_beginning():
@@ -96,6 +124,13 @@ def test_processor_is_named_or_its_architecture(tmp_path, monkeypatch, system, f
 )
 def test_formulas_of_the_course_can_be_drawn(tex):
     assert to_mathml(tex, display=True).startswith("<math")
+
+
+def test_sized_bracket_below_a_script_stands_in_a_row_that_enlarges_it():
+    drawn = to_mathml(r"\Bigl(\frac{a}{b}\Bigr)^2 + x\Big|_c + d_e", display=True)
+    assert re.search(r"<msup><mrow><mo [^>]*minsize[^>]*>\)</mo></mrow><mn>2</mn></msup>", drawn)
+    assert re.search(r"<msub><mrow><mo [^>]*minsize[^>]*>\|</mo></mrow><mi>c</mi></msub>", drawn)
+    assert "<msub><mi>d</mi><mi>e</mi></msub>" in drawn
 
 
 def test_only_tagged_formulas_are_numbered():
