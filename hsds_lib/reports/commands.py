@@ -63,4 +63,4 @@ def site(
     from hsds_lib.reports.site import build_site
 
     index = build_site(out, executed=executed)
-    typer.echo(f"open {index}; or, for its search, `python -m http.server -d {out}` and http://127.0.0.1:8000")
+    typer.echo(f"open {index}; for search results with excerpts `python -m http.server -d {out}`, port 8000")

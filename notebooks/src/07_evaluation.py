@@ -67,6 +67,7 @@ def measure(scene, image):
     return all_metrics(*shown, ref=to_pixels(scene.ref))
 
 
+# %%
 parts = ("val", "test") if data == "embedded" else ("val",)  # test scenes of real data are kept for a final evaluation
 scenes = [s for part in parts for s in referenced_scenes(data, part, seed=seed, limit=n_scenes)]
 shot = scenes[0]
