@@ -194,8 +194,9 @@ def _execute(job: _Job, executed: Path, *, timeout: float | None, figures: Path 
     except Exception as error:  # a dead kernel, a time limit, a failing cell: all end up in the report
         return error
     finally:
-        if not any(work.iterdir()):
-            work.rmdir()
+        for place in filter(None, (work, figures)):
+            if not any(place.iterdir()):
+                place.rmdir()
     return None
 
 
