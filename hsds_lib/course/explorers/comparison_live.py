@@ -99,7 +99,7 @@ def _words(comparison: Comparison, state: Mapping[str, Any]) -> str:
         alt, scale = f"Seen: {named[0]} left of the edge, {named[1]} right of it.", ""
     # ipywidgets' Image has no alternative text: it is given to screen readers beside it.
     hidden = f'<span style="position:absolute;clip-path:inset(50%)">{escape(alt)}</span>'
-    return f'<div aria-live="polite">{comparison.words(*named)}{scale}{hidden}</div>'
+    return f'<div aria-live="polite" style="line-height:1.45">{comparison.words(*named)}{scale}{hidden}</div>'
 
 
 def _boxed(comparison: Comparison, controls: list[Any], shown: list[Any]) -> Any:
@@ -107,7 +107,9 @@ def _boxed(comparison: Comparison, controls: list[Any], shown: list[Any]) -> Any
 
     wrap = ipywidgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start", grid_gap="16px")
     head = ipywidgets.HTML(f"<b>{escape(comparison.title)}</b>")
-    note = ipywidgets.HTML(f'<small style="color:#555">{escape(comparison.summary(sized=False))}</small>')
+    note = ipywidgets.HTML(
+        f'<small style="color:#555;line-height:1.4;display:block">{escape(comparison.summary(sized=False))}</small>'
+    )
     box = ipywidgets.VBox([head, *controls, ipywidgets.Box(shown, layout=wrap), note])
     return _classed(_classed(box, "hsds-live"), f"hsds-{comparison.name}")
 

@@ -16,7 +16,7 @@ STEADY = 0.05
 """Per cent; a smaller change than this is called none."""
 REACH = 100.0
 """Per cent of change at the end of the drawing; bars grow with the square root, so that small changes are seen."""
-_TICKS = (-100, -25, -4, 0, 4, 25, 100)  # per cent
+_TICKS = (-100, -25, 0, 25, 100)  # per cent
 _ROW, _TOP, _NAME, _BAR, _RIGHT = 24, 42, 84, 210, 178
 
 
@@ -45,7 +45,15 @@ def explorer(recording: str | Path = FOLDER / "degrade.zip") -> Explorer:
         f"Scene {facts['scene']}, fused by the model that ships; every state was degraded and scored, and recorded. "
         "Metrics as the paper computes them, its toolboxes' arithmetic included."
     )
-    return Explorer("degrade", "Worse pictures, better metrics?", about, controls, view, width=360)
+    return Explorer(
+        "degrade",
+        "Worse pictures, better metrics?",
+        about,
+        controls,
+        view,
+        width=360,
+        words_width=_NAME + _BAR + _RIGHT,
+    )
 
 
 def change(start: float | None, now: float | None) -> float | None:
@@ -66,7 +74,7 @@ def _words(start: Scores, now: Scores) -> str:
     better = sum(value > STEADY for value in known)
     worse = sum(value < -STEADY for value in known)
     if better + worse:
-        said = f"{better} of {len(changes)} metrics call it better than the picture it was made from, {worse} worse."
+        said = f"{better} of {len(changes)} metrics call it better than before, {worse} worse."
     else:
         said = "The picture as it was fused: move the lower slider."
     return f'<p style="margin:0 0 4px;font-weight:700">{escape(said)}</p>{_bars(start, now, changes)}'
@@ -110,7 +118,7 @@ def _row(name: str, value: float | None, values: Sequence[float | None], top: in
 
 
 def _tick(value: int) -> str:
-    return f"{value:+d}".replace("-", "−") if value else "0 %"
+    return f"{value:+d} %".replace("-", "−") if value else "0"
 
 
 def _place(value: float) -> float:
