@@ -21,6 +21,13 @@ FORMATS = {b"\x89PN": "png", b"\xff\xd8\xff": "jpeg", b"RIF": "webp"}
 """Picture formats that every browser shows, by the first three bytes of a file."""
 
 
+# In a narrow column a slider goes below its label instead of shrinking to nothing.
+_NARROW = (
+    "<style>.hsds-live .widget-inline-hbox{flex-wrap:wrap;height:auto}"
+    ".hsds-live .slider-container{min-width:140px}</style>"
+)
+
+
 @dataclass(frozen=True)
 class Control:
     """Something to move: a slider over ordered options, or a choice among named ones.
@@ -150,8 +157,9 @@ class Explorer:
 
         for control in controls.values():
             control.observe(update, names="value")
-        head = ipywidgets.HTML(f"<b>{escape(self.title)}</b>")
-        note = ipywidgets.HTML(f'<small style="color:#555">{escape(self.summary(sized=False))}</small>')
+        head = ipywidgets.HTML(f"{_NARROW}<b>{escape(self.title)}</b>")
+        look = "color:#555;line-height:1.4;display:block"
+        note = ipywidgets.HTML(f'<small style="{look}">{escape(self.summary(sized=False))}</small>')
         shown = [picture, words] if first.picture else [words]
         wrap = ipywidgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start", grid_gap="16px")
         box = ipywidgets.VBox([head, *controls.values(), ipywidgets.Box(shown, layout=wrap), note])
@@ -233,7 +241,7 @@ def _input(control: Control) -> str:
             f'<option value="{place}"{" selected" if place == control.start else ""}>{escape(text)}</option>'
             for place, text in enumerate(control.options)
         )
-        return f'<label>{label}<select name="{escape(control.name)}">{options}</select><span></span></label>'
+        return f'<label>{label}<select name="{escape(control.name)}">{options}</select></label>'
     texts, first = escape(json.dumps(control.options, ensure_ascii=False)), escape(control.options[control.start])
     return (
         f'<label>{label}<input type="range" name="{escape(control.name)}" min="0" max="{len(control.options) - 1}" '
@@ -246,7 +254,7 @@ def _live_words(view: View) -> str:
     # ipywidgets' Image has no alternative text: it is given to screen readers beside it.
     hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
     spoken = f'<span style="{hidden}">{escape(view.alt)}</span>' if view.alt else ""
-    return f'<div aria-live="polite">{view.html}{spoken}</div>'
+    return f'<div aria-live="polite" style="line-height:1.45">{view.html}{spoken}</div>'
 
 
 def _picture_layout(width: int) -> Any:
