@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch.nn import functional
 
+from hsds_lib.images.folders import is_called
 from hsds_lib.images.pairs import Batch, PairBatches, Scene, Split, load_scenes
 from hsds_lib.images.reference import attach_references
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
@@ -47,6 +49,22 @@ def referenced_scenes(data: str, split: Split, *, seed: int, limit: int | None =
         return float(mef_ssim_pair(*(functional.interpolate(y, scale_factor=scale, mode="area") for y in luma)))
 
     return attach_references(load_scenes(data, split, seed=seed, limit=limit), score)
+
+
+def shown_split(data: str) -> Split:
+    """Say from which split a lesson takes scenes that neither search nor training saw.
+
+    Args:
+        data: a data set's name or a folder; it need not exist.
+
+    Returns:
+        ``val`` where MEFB takes part, whose test scenes are kept for one final evaluation; else ``test``.
+
+    Example:
+        >>> shown_split("embedded"), shown_split("mefb")
+        ('test', 'val')
+    """
+    return "val" if data == "real" or is_called(Path(data), "mefb") else "test"
 
 
 def halves(scenes: list[Scene], generator: torch.Generator) -> tuple[list[Scene], list[Scene]]:

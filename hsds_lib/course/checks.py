@@ -60,7 +60,8 @@ def check(number: str, answer: Any) -> None:
     Args:
         number: the exercise, such as ``"3.2"``.
         answer: a function or a value. ``...`` (or a function that returns it, or raises
-            ``NotImplementedError``) means not attempted, which is no error. So does None.
+            ``NotImplementedError``) means not attempted, which is no error. So does None, unless a function returns
+            it.
 
     Raises:
         ValueError: for an exercise that does not exist; the message lists those that do.
@@ -144,6 +145,9 @@ def _evaluate(answer: Any, inputs: tuple[Any, ...]) -> Any:
             answer = answer(*copies)
         except NotImplementedError:
             raise _NotAttempted from None
+        if answer is ...:
+            raise _NotAttempted
+        return answer
     if answer is ... or answer is None:
         raise _NotAttempted
     return answer
@@ -151,6 +155,10 @@ def _evaluate(answer: Any, inputs: tuple[Any, ...]) -> Any:
 
 def _compare(given: Any, wanted: Any, exercise: Exercise) -> str:
     """Empty when the two agree, else what differs."""
+    if given is None and wanted is not None:
+        return "Your function returned None (is a `return` missing?)"
+    if isinstance(wanted, set) and not isinstance(given, set):
+        return f"A set such as {{'a', 'e'}} is expected, got {_show(given)}"
     if isinstance(wanted, Mapping):
         if not isinstance(given, Mapping) or set(given) != set(wanted):
             return f"A dictionary with the keys {', '.join(map(str, wanted))} is expected, got {_show(given)}"
@@ -173,10 +181,12 @@ def _compare(given: Any, wanted: Any, exercise: Exercise) -> str:
 
 def _show(value: Any) -> str:
     """A short form of any value."""
-    if isinstance(value, Tensor) and value.numel() > 8:
+    if isinstance(value, Tensor) and value.numel() > 12:
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, Tensor):
-        return str([round(x, 4) for x in value.detach().double().flatten().tolist()] if value.ndim else _short(value))
+        return str(
+            [float(f"{x:.4g}") for x in value.detach().double().flatten().tolist()] if value.ndim else _short(value)
+        )
     return f"{value:.4g}" if isinstance(value, float) else str(value)[:80]
 
 

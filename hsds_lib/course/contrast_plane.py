@@ -121,7 +121,7 @@ def contrast_planes(planes: Mapping[str, Plane], *, layer: str, features: str = 
     for axes, (title, plane) in zip(grid, planes.items(), strict=True):
         drawn = _map(axes, plane, size, levels)
         axes.set_title(symbols(title))
-        axes.set(xlabel="to the positive: root mean square of the features")
+        axes.set(xlabel="from the exposures' middle towards the positive (RMS of features)")
         _mark(axes, plane)
     grid[0].set_ylabel("across: the same unit")
     figure.colorbar(drawn, ax=list(grid), pad=0.01, shrink=0.85).set_label(f"$\\Gamma$ of {layer}, smaller is better")

@@ -193,9 +193,10 @@ def _node_strip(
     for place, ((theta, masks), colour) in enumerate(zip(runs.items(), _LINES, strict=False)):
         cuts = [(step, op) for op in range(len(PRIMITIVES)) for step in _first_gone(masks[:, row, op])]
         xs, ys = zip(*cuts, strict=True) if cuts else ((), ())
-        # Smaller dots lie on larger ones, so that cuts in the same step can all be seen.
-        look: dict[str, Any] = {"ms": 6 + 2.5 * place, "mec": "white", "mew": 1, "zorder": 9 - place, "clip_on": False}
-        axes.plot(xs, ys, "o", color=colour, label=f"θ = {theta:g}", **look)
+        # Side by side within a row, so that cuts in the same step can all be seen.
+        aside = 0.2 * (place - (len(runs) - 1) / 2)
+        look: dict[str, Any] = {"ms": 5.5, "mec": "white", "mew": 0.6, "zorder": 9, "clip_on": False}
+        axes.plot(xs, [y + aside for y in ys], "o", color=colour, label=f"θ = {theta:g}", **look)
     axes.set_yticks(range(len(PRIMITIVES)), [operation_label(name) for name in PRIMITIVES])
     axes.tick_params(length=0)
     axes.set(

@@ -11,6 +11,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from hsds_lib.course.cloud import FIRST_CELL
 from hsds_lib.course.kernel import tags
 
 SOLUTIONS = "solutions"
@@ -35,6 +36,7 @@ SLIDE_TAGS = {
 """Tags about slides; a cell has one of them at most, and most need none."""
 CODE_TAGS |= SLIDE_TAGS
 MARKDOWN_TAGS = {"solution", *SLIDE_TAGS}
+_FOR_COLAB = nbformat.v4.new_code_cell(FIRST_CELL.rstrip(), metadata={"tags": ["hide-input", "skip"]})
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {
@@ -67,6 +69,11 @@ def read_source(path: Path) -> NotebookNode:
                 f"{path.name}, cell {number}: unknown tag {', '.join(sorted(unknown))} on a {cell.cell_type} cell; "
                 f"known: {', '.join(sorted(known))}"
             )
+        if "title" in cell.metadata:
+            raise SourceError(
+                f"{path.name}, cell {number}: '{cell.metadata.title}' stands on the line of the marker, where it is no "
+                "part of the cell; begin it on the next line"
+            )
         slides = sorted(set(tags(cell)) & set(SLIDE_TAGS))
         if len(slides) > 1:
             raise SourceError(f"{path.name}, cell {number}: {' and '.join(slides)} on one cell; give one of them")
@@ -84,9 +91,11 @@ def versions(path: Path, notebooks: Path) -> dict[Path, NotebookNode]:
     """The notebooks one source stands for, by the file each is built into; none of them executed.
 
     The student's notebook lacks the cells tagged ``solution``; where there are such cells, a full version goes
-    into the folder ``solutions``.
+    into the folder ``solutions``. Each begins with the folded cell that speaks in Colab only.
     """
     source = read_source(path)
+    first_code = next(number for number, cell in enumerate(source.cells) if cell.cell_type == "code")
+    source.cells.insert(first_code, _FOR_COLAB)
     student = [cell for cell in source.cells if "solution" not in tags(cell)]
     found = {notebooks / f"{path.stem}.ipynb": _notebook(student)}
     if len(student) < len(source.cells):

@@ -137,7 +137,7 @@ def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles
         ...     {split: [scene.name for scene in list_scenes(folder, split)] for split in ("train", "val", "test")}
         {'train': ['arch', 'dune', 'elm'], 'val': ['cave'], 'test': ['bay']}
     """
-    if _is_called(folder, "mefb"):
+    if is_called(folder, "mefb"):
         return _list_mefb(folder, split)
     if (folder / "train").is_dir() or (folder / "test").is_dir():
         return _list_train_test(folder, split, seed)
@@ -190,8 +190,20 @@ def mefb_split() -> dict[Split, list[str]]:
     return {"train": content["train"], "val": content["val"], "test": content["test"]}
 
 
-def _is_called(folder: Path, name: str) -> bool:
-    # By the name given and by the one behind a link, so that a link cannot open the test scenes.
+def is_called(folder: Path, name: str) -> bool:
+    """Whether a folder has a name, as given or behind a link, so that no link can open MEFB's test scenes.
+
+    Args:
+        folder: it need not exist.
+        name: such as ``mefb``.
+
+    Returns:
+        True when one of its two names is that.
+
+    Example:
+        >>> is_called(Path("data/mefb"), "mefb")
+        True
+    """
     return name in {folder.name, folder.resolve().name}
 
 
@@ -216,7 +228,7 @@ def _list_train_test(folder: Path, split: Split, seed: int) -> list[SceneFiles]:
     scenes = _scan(part)
     if split != "test":
         names = [scene.name for scene in scenes]
-        sample = _is_called(folder, "sice_sample")
+        sample = is_called(folder, "sice_sample")
         val = set(_SICE_SAMPLE_VAL) if sample else _drawn_fifth(names, seed, least=len(names) >= 2)
         scenes = [scene for scene in scenes if (scene.name in val) == (split == "val")]
     return _require_some(folder, split, scenes)

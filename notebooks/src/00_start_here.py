@@ -32,7 +32,7 @@
 preset: str = "tiny"  # tiny | lesson | paper; this notebook trains nothing, so all three do the same
 data: str = "embedded"  # embedded, a data set in HSDS_DATA (mefb, sice_sample, ...), or a folder of scenes
 seed: int = 0  # of the embedded scenes
-scene: int = 1  # which test scene, counted from 0
+scene: int = 1  # which of the scenes that no training saw, counted from 0
 model: str = "default"  # default (the model that ships), a run folder, or a .safetensors file
 under_path: str = ""  # your own darker photograph; leave empty to skip
 over_path: str = ""  # your own brighter photograph
@@ -77,8 +77,9 @@ print("everything this course needs is here:", not missing)
 
 # %%
 from hsds_lib.images.pairs import load_scenes
+from hsds_lib.scenes import shown_split
 
-shot = load_scenes(data, "test", seed=seed)[scene]
+shot = load_scenes(data, shown_split(data), seed=seed)[scene]
 show(*pictures.exposure_loss(shot.under, shot.over))
 
 # %% [markdown]

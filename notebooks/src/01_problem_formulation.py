@@ -195,9 +195,9 @@ print("and the implicit function theorem:", torch.allclose(by_hand, library, rto
 # the part that is dropped.
 #
 # Could a loss not judge itself, then? $\mathcal{L}_{\text{val}} = \sum_k m_k \ell_k$ does contain $\beta$, and first
-# order gives
-# $m_k(\ell_k - \sum_j m_j \ell_j)$. Descent raises
-# the weight of whatever loss happens to be *small*; here with $\omega$ trained to the end each time:
+# order gives $m_k(\ell_k - \sum_j m_j \ell_j)$. Descent raises the weight of whatever loss happens to be *small*; here
+# with $\omega$ trained to the end each time. (The first line prints `None`: that is how autograd says that $\beta$ does
+# not occur in $\Gamma$ at all, so that the gradient is zero.)
 
 # %% tags=["verdict"]
 (first_order,) = torch.autograd.grad(judge(solved.clone().requires_grad_()), beta, allow_unused=True)
@@ -209,7 +209,8 @@ for _ in range(4000):
 print("a loss that judges itself puts more than 95 % on one term:", bool(mixture(own).max() > 0.95))
 print("the solution has on that term:", round(float(SHARES[mixture(own).argmax()]), 2))
 
-# %% [markdown] **One step.** Let $\beta$ act through a single step of training,
+# %% [markdown]
+# **One step.** Let $\beta$ act through a single step of training,
 # $\omega' = \omega - \xi \sum_k m_k \nabla\ell_k(\omega)$, as DARTS does. Then
 # $\partial\omega'/\partial m_k = -\xi\nabla\ell_k(\omega)$. With $v = \xi\,\nabla\Gamma(\omega')$ and
 # $J_k = \langle\nabla\ell_k(\omega), v\rangle$ the softmax gives
@@ -277,7 +278,8 @@ print("first order alone is not:", not torch.allclose(first, whole, rtol=0.05))
 # ### Finite differences, and their radius
 #
 # The released code does not use forward mode. It evaluates $\nabla_\beta \mathcal{L}_{\text{train}}$ at two points,
-# $\omega \pm r\,v/\lVert v\rVert$ with $r = 0.01$, and divides the difference by the distance (`central_difference`).
+# $\omega \pm \epsilon v$ with $\epsilon = r / \lVert v\rVert$ and $r = 0.01$, and divides the difference by $2\epsilon$
+# (`central_difference`).
 # Where all is smooth its error falls with $r^2$ until rounding takes over. But $\ell_1$ and ReLUs have kinks, and
 # training with $\ell_1$ leads to them: the minimum of such a mixture is a weighted median, which lies on a kink. Take
 # losses $\sum_i |\omega_i - c_{ki}|$ at a point $10^{-4}$ beside theirs, and a smooth version of them.
@@ -326,8 +328,8 @@ print("kink: so it is at a tenth of that radius:", beside[1] > 0.5)
 # | exact (implicit function theorem) | $H^{-1}$ |
 #
 # The sum is a Neumann series. It converges to $H^{-1}$ if $\xi < 2 / \lambda_{\max}$, as slowly as
-# $(1 - \xi\lambda_{\min})^K$. Give the bowls a common curvature $A$ with eigenvalues 0.1 and 1.4; $\omega^*$ stays
-# the mean of the corners.
+# $\max_i |1 - \xi\lambda_i|^K$: for small steps that is the flattest direction, near the limit the steepest. Give the
+# bowls a common curvature $A$ with eigenvalues 0.1 and 1.4; $\omega^*$ stays the mean of the corners.
 
 # %%
 A = torch.tensor([[0.5, -0.6], [-0.6, 1.0]], dtype=torch.float64)  # here H = A: the mixture has sum 1

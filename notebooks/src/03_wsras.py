@@ -250,8 +250,9 @@ print("the others are divided by 1 - m_k:", torch.allclose(renormalised[after], 
 print("below 0.07 at first:", int((before < 0.07).sum()))
 
 # %% [markdown]
-# **As written, line 8 does not end.** In the figure 7 operations are left, more than $P$, and none is below $\theta$.
-# The body of the loop does nothing, the condition stays true, for ever. The library removes at most one operation per
+# **As written, line 8 need not end.** In the figure 7 operations are left, more than $P$, and none is below $\theta$.
+# The body of the loop does nothing, the condition stays true, for ever. (Only above $\theta = 1/(P+1)$ is it sure to
+# end: among $P + 1$ weights one is always below that.) The library removes at most one operation per
 # node and step instead; the search itself is the loop. (The released code drops the threshold: after each epoch two
 # operations go, whatever their weights, until three are left.)
 
@@ -276,7 +277,8 @@ for theta in (0.05, 0.09, 0.1):
 # %% [markdown]
 # ### Exercise 3.1
 #
-# Prune one node yourself, without looking up: `alpha` and `active` are `(11,)`; return the new mask.
+# Prune one node yourself, without looking up: `alpha` and `active` are `(11,)`; return the new mask. At most one
+# operation goes, and of equally weak ones the last.
 
 
 # %%
@@ -411,10 +413,12 @@ show(*pruning.replay_overview(history, thetas=(0.05, 0.06, 0.07, 0.08), **option
 # %% [markdown]
 # Read the figure in three steps.
 #
-# - **Left above:** most goes soon after pruning begins (second epoch, shaded). A larger $\theta$ takes more.
+# - **Left above:** most goes soon after pruning begins, with the second epoch (shades tell the epochs apart). A larger
+#   $\theta$ takes more.
 # - **Right above:** nodes differ. All of $i_2$ but two went at $\theta = 0.05$; $x_3$ and $x_4$ lost nothing there.
-# - **Below:** node $l_1$. Its operation 1×3 dips at step 25; $\theta = 0.06$ and above would have cut it there. In the
-#   recorded search it stayed, and ended as the strongest of its node: a late bloomer.
+# - **Below:** node $l_1$. Its operation 1×3 dips around step 25; $\theta = 0.06$ and above would have cut it there or a
+#   step later. In the recorded search it stayed, and ended as the strongest of its node: a late bloomer. A larger
+#   $\theta$ does not cut every operation sooner: one goes per step, and each removal lifts the weights of the others.
 
 # %% tags=["verdict"]
 row, column = NODES.index("l_1"), PRIMITIVES.index("conv_1x3")
@@ -725,7 +729,8 @@ Table(("what", "value"), rows)
 # **Pitfalls**
 #
 # - $\theta > 1/11$ prunes in the first step that may prune, whatever has been learned.
-# - Algorithm 1 line 8 as written loops for ever once no weight is below $\theta$ and more than $P$ operations are left.
+# - Algorithm 1 line 8 as written loops for ever once no weight is below $\theta$ and more than $P$ operations are left,
+#   which for $\theta \le 1/(P+1)$ can happen.
 # - A replay on recorded weights is not a search with another $\theta$.
 # - The strongest two of eleven nearly equal operations are a draw, not a finding. Look at the weights.
 #

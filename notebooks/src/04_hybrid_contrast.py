@@ -199,7 +199,7 @@ show(*contrast_plane.contrast_planes(planes, layer=layer, features=vgg.label))
 #
 # Move $\mathbf{F}$ straight towards $\mathbf{P}$. As it starts to move,
 #
-# $$ \mathrm{d}\log\Gamma = -2\,
+# $$ \frac{\mathrm{d}}{\mathrm{d}s} \log\Gamma\bigl(\mathbf{F} + s\,(\mathbf{P} - \mathbf{F})\bigr)\Big|_{s=0} = -2\,
 #    \frac{\sum_n \langle \mathbf{P}-n,\; \mathbf{F}-n \rangle}{\sum_n \lVert \mathbf{F}-n \rVert^2}, $$
 #
 # with $n$ running over all under- and over-exposed features. A negative that sees $\mathbf{F}$ and $\mathbf{P}$ on the
@@ -236,7 +236,7 @@ print("the top is as high as promised:", abs(reached.item() / plane.highest - 1)
 #
 # A step of a picture is not a straight step of its features, and its way may lead past a negative. Two exposures
 # at 50 % and 55 % of the reference's values, and a fused picture still darker than both: brighten it. Every step
-# brings it nearer to the reference, and to the exposures as well.
+# brings it nearer to the reference, and up to 50 % to both exposures as well.
 
 # %%
 from hsds_lib.losses.contrast import gamma_n, gamma_r
@@ -521,6 +521,10 @@ check("4.4", unchanged)
 print(vgg.label)
 columns = ("picture", "Γ_R", "Γ_N (mean of three)", "MSE to the reference", "MEF-SSIM")
 Table(columns, [(name, *numbers) for name, numbers in marks.items()])
+
+# %% [markdown]
+# By MEF-SSIM the plain average is ahead of every optimised picture and of the reference itself: it asks for the local
+# structure of both exposures, not for good light. What one metric is worth, [notebook 7](07_evaluation.ipynb) asks.
 
 # %% [markdown]
 # ## Recap

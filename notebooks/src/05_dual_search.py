@@ -47,6 +47,11 @@ nb = start(preset, notebook="05_dual_search", data=data, seed=seed, device=devic
 config = nb.search.changed(theta=theta)
 
 # %% [markdown]
+# A *supernet* is the network of a search: each of its 15 *nodes* computes all of 11 *operations* (convolutions) and
+# adds them with the softmax of $\alpha$ as weights. $\theta$ is the weight below which an operation is removed during
+# the search, $P$ the number that each node retains at its end. ([Notebook 3](03_wsras.ipynb) is about them; every term
+# is in the [glossary](guides/glossary.md).)
+#
 # ## The question
 #
 # Here are two exposures and two simple fusions of them. Which of the four is the best fusion? Table 1 of the
@@ -81,11 +86,15 @@ show(*pictures.loss_votes(candidates, values, features=vgg.label))
 favourites = {min(candidates, key=lambda name: values[name][term]) for term in TERM_NAMES}
 print("losses:", len(TERM_NAMES))
 print("they disagree about the best picture:", len(favourites) > 1)
+free = [term for term in TERM_NAMES if not term.endswith(("_under", "_over"))]
+print("terms that do not compare with one of the candidates:", len(free))
+print("they disagree too:", len({min(candidates, key=lambda name: values[name][term]) for term in free}) > 1)
 
 # %% [markdown]
-# Table 1 groups them into seven rows. $\mathbf{R}$ is the picture that the fused $\mathbf{I}_f$ is compared with:
-# the reference, the under- or the over-exposed picture (`_ref`, `_under`, `_over`; written `_*` where there is a
-# term for each).
+# Ten of the votes were decided beforehand: whatever compares with the under- or the over-exposed picture finds that
+# one best. But the others do not agree either. Table 1 groups the losses into seven rows. $\mathbf{R}$ is the picture
+# that the fused $\mathbf{I}_f$ is compared with: the reference, the under- or the over-exposed picture (`_ref`,
+# `_under`, `_over`; written `_*` where there is a term for each).
 #
 # | row | what it compares | terms |
 # |---|---|---|
@@ -177,6 +186,11 @@ seen = {name: encode_fused(split_luma(picture[None])[0], vgg, contrast=True) for
 marks = {name: [float(judge(x, judged)) for judge in (gamma_r, gamma_n, gamma_h)] for name, x in seen.items()}
 print(vgg.label)
 Table(("picture", "Γ_R", "Γ_N", "Γ_H"), [(name, *values) for name, values in marks.items()])
+
+# %% [markdown]
+# Small is good, so each column is a ranking. Does it agree with your eyes? With random features it need not: with the
+# defaults $\Gamma_H$ puts the dark exposure before Mertens' fusion. That says nothing about the judge of the paper,
+# which looks through ImageNet's features; it says what random ones are worth as a judge.
 
 # %% [markdown]
 # ### A gradient that is not there
@@ -341,10 +355,11 @@ print("terms without a gradient:", dead or "none")
 # %% [markdown]
 # ## The whole search
 #
-# `run_search` splits the training scenes into two halves at random, repeats the step (Algorithm 1 lines 1 and 14),
-# and writes what it finds. After every epoch we keep the state, and let the supernet fuse the scene of the vote.
-# (The supernet normalises by the statistics of the one picture it is shown; the derived network will have
-# running ones.)
+# `run_search` splits the training scenes into two halves at random, repeats the step (Algorithm 1 lines 1 and 14), and
+# writes what it finds. The preset `tiny` takes larger steps than the paper, since it has nine of them: a rate of 0.3
+# for $\alpha$ where the paper has 0.2, for example. After every epoch we keep the state, and let the supernet fuse the
+# scene of the vote. (The supernet normalises by the statistics of the one picture it is shown; the derived network
+# will have running ones.)
 
 # %%
 from hsds_lib.images.color import colourise
@@ -496,12 +511,12 @@ luma = {name: split_luma(image[None])[0] for name, image in results.items()}
 scores = {name: float(mef_ssim_pair(y, luma["under"], luma["over"])) for name, y in luma.items()}
 
 # %% tags=["hero"]
-captions = {name: f"MEF-SSIM {score:.3f}" for name, score in scores.items()}
+captions = {name: f"MEF-SSIM (3 scales) {score:.3f}" for name, score in scores.items()}
 title = f"Scene {scene.name}, fused by the network that was found (preset {preset})"
 show(*pictures.picture_row(results, captions, title=title, features=vgg.label, columns=3))
 
 # %%
-Table(("picture", "MEF-SSIM"), sorted(scores.items(), key=lambda row: -row[1]))
+Table(("picture", "MEF-SSIM, 3 scales"), sorted(scores.items(), key=lambda row: -row[1]))
 
 # %% [markdown]
 # Look closer: wipe, zoom, blink, or show the difference.
@@ -558,9 +573,10 @@ columns = ("SD", "SD_double", "VIF", "VIF_double", "CC", "TMQI", "TMQI_255", "MS
 Table(("metric", *measured), [(column, *(values[column] for values in measured.values())) for column in columns])
 
 # %% [markdown]
-# How far from contrast the paper's SD is, stripes of black and white show: there is no stronger contrast, and many
-# a photograph gets nearly as much. It also has a ceiling, $\sqrt{255} = 15.97$. And all ten methods of Table 2 have
-# nearly the same TMQI.
+# How far from contrast the paper's SD is, stripes of black and white show: there is no stronger contrast, and many a
+# photograph gets nearly as much. Below the mean every difference becomes 0, and above it every square stops at 255. So
+# it also has a ceiling, $\sqrt{255} = 15.97$, and the stripes, half of them below, reach it in half of the pixels. And
+# all ten methods of Table 2 have nearly the same TMQI.
 
 # %% tags=["verdict"]
 from hsds_lib.evaluation.paper import table2
@@ -608,7 +624,8 @@ print("the saved model gives the same picture:", torch.allclose(reloaded, result
 # who judges the loss: nobody (then $\beta$ stays uniform), $\Gamma_R$ alone, $\Gamma_N$ alone. The last three change
 # what happens to the structure: *only WR* retains $P$ operations but prunes none, *only PR* prunes but retains one,
 # and *DARTS* does neither. All differ from this notebook's search, the condition *ours*, in one or two settings. The
-# last column is what the paper found, on SICE:
+# last column is what the paper found, on SICE (its MEF-SSIM, most likely at one scale: not the number under the
+# pictures above):
 
 # %%
 from hsds_lib.config import ABLATIONS, ablation
@@ -637,8 +654,8 @@ print("best published MEF-SSIM:", max(found, key=found.get))
 #
 # ### Exercise 5.1
 #
-# The gradient of $\beta$ from the weights `mix` and the numbers $J_k$ (`jacobian`), both `(terms,)`, with the step
-# inside `jacobian` as above.
+# The gradient of $\beta$ from the weights `mix` and the numbers $J_k$ (`jacobian`), both `(terms,)`. As above,
+# `jacobian` already includes the length of the step.
 
 
 # %%
@@ -661,8 +678,9 @@ check("5.1", my_beta_gradient)
 # ### Exercise 5.2
 #
 # Adam's step is $\omega - \eta\, \hat m / (\sqrt{\hat v} + \epsilon)$, with moments that are corrected for having
-# started at 0. Which factor $D$ stands before the *new* gradient in its $t$-th step? `moment` is the second moment
-# after the update and before its correction; hold it fixed.
+# started at 0. Which factor $D$ stands before the *new* gradient in its $t$-th step? $D$ is positive; the step
+# subtracts $D$ times the gradient. `moment` is the second moment after the update and before its correction; hold it
+# fixed.
 
 
 # %%

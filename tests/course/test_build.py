@@ -19,6 +19,7 @@ from PIL import Image
 
 from hsds_lib.course import build as builder
 from hsds_lib.course import kernel
+from hsds_lib.course.cloud import FIRST_CELL
 
 SOURCE = """
 # %% [markdown]
@@ -152,7 +153,7 @@ def test_build_stores_no_provenance(built):
     assert set(raw["metadata"]) == {"kernelspec", "language_info"}
     assert raw["metadata"]["kernelspec"]["name"] == "python3"
     assert "version" not in raw["metadata"]["language_info"]
-    assert all(set(cell["metadata"]) <= {"tags"} for cell in raw["cells"])
+    assert all(set(cell["metadata"]) <= {"tags", "jupyter", "slideshow"} for cell in raw["cells"])
 
 
 def test_links_of_the_solutions_lead_out_of_their_folder(built):
@@ -186,11 +187,19 @@ def test_ids_come_from_the_content_and_are_unique(built, tmp_path):
     assert [cell.id for cell in notebook.cells][1:] == ids
 
 
+def test_notebook_begins_with_the_folded_cell_for_colab(built):
+    for path in (built / "01_toy.ipynb", built / "solutions" / "01_toy.ipynb"):
+        first = next(cell for cell in _read(path).cells if cell.cell_type == "code")
+        assert first.source == FIRST_CELL.rstrip()
+        assert first.metadata.jupyter == {"source_hidden": True}
+        assert not first.outputs
+
+
 def test_equal_cells_get_different_ids(tmp_path):
     source = tmp_path / "toy.py"
     source.write_text('# %% tags=["parameters"]\na = 1\n\n# %%\nprint(1)\n\n# %%\nprint(1)\n', encoding="utf-8")
     [notebook] = builder.versions(source, tmp_path).values()
-    assert len({cell.id for cell in notebook.cells}) == 3
+    assert len({cell.id for cell in notebook.cells}) == 1 + 3  # the folded cell for Colab comes first
 
 
 SLIDES = """
@@ -220,9 +229,9 @@ def test_tags_about_slides_become_what_other_tools_read(tmp_path):
     [notebook] = builder.versions(source, tmp_path).values()
     nbformat.validate(notebook)
     types = [cell.metadata.get("slideshow", {}).get("slide_type") for cell in notebook.cells]
-    assert types == ["slide", "skip", "fragment", "notes", "subslide", None]
+    assert types == ["slide", "skip", "skip", "fragment", "notes", "subslide", None]
     assert notebook.cells[0].metadata.tags == ["slide"]
-    assert notebook.cells[2].metadata.tags == ["verdict", "fragment"]
+    assert notebook.cells[3].metadata.tags == ["verdict", "fragment"]
 
 
 def test_two_tags_about_slides_are_refused(tmp_path):
@@ -239,7 +248,7 @@ def test_failing_cell_is_named_and_leaves_the_old_notebook(toy, capsys, monkeypa
     monkeypatch.setattr(builder, "find_notebooks", lambda: toy)
     assert builder.main(["01_toy"]) == 1
     said = capsys.readouterr().err
-    assert "notebooks/01_toy.ipynb, cell 3" in said
+    assert "notebooks/01_toy.ipynb, cell 4" in said
     assert "ZeroDivisionError: division by zero" in said
     assert "\x1b" not in said
     assert (toy / "01_toy.ipynb").read_bytes() == before
@@ -251,7 +260,7 @@ def test_cell_over_the_limit_is_named(tmp_path, monkeypatch):
     source = '# %% tags=["parameters"]\na = 1\n\n# %%\nimport time\n\ntime.sleep(60)\n'
     (tmp_path / "src" / "slow.py").write_text(source, encoding="utf-8")
     monkeypatch.setattr(builder, "CELL_TIMEOUT", 2)
-    with pytest.raises(builder.BuildError, match=r"slow.ipynb, cell 2 took longer than 2 s"):
+    with pytest.raises(builder.BuildError, match=r"slow.ipynb, cell 3 took longer than 2 s"):
         builder.build(notebooks=tmp_path)
 
 
@@ -291,25 +300,25 @@ def _edit_notebook(change: Callable[[Any], None], name: str = "01_toy.ipynb") ->
 
 ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "bad", "traceback": []}
 DRIFTS = {
-    "code changed": (_edit_source, "cell 4 differs from its source"),
+    "code changed": (_edit_source, "cell 5 differs from its source"),
     "prose changed": (_edit_prose, "cell 1 differs from its source"),
     "not built yet": (_add_source, "02_new.ipynb: is missing"),
     "orphan": (_remove_source, "01_toy.ipynb: no source"),
-    "cell gone": (_edit_notebook(lambda notebook: notebook["cells"].pop()), "has 7 cells, its source has 8"),
+    "cell gone": (_edit_notebook(lambda notebook: notebook["cells"].pop()), "has 8 cells, its source has 9"),
     "id": (_edit_notebook(lambda notebook: notebook["cells"][0].update(id="abc")), "(id)"),
-    "tag": (_edit_notebook(lambda notebook: notebook["cells"][3]["metadata"]["tags"].append("x")), "(metadata)"),
+    "tag": (_edit_notebook(lambda notebook: notebook["cells"][4]["metadata"]["tags"].append("x")), "(metadata)"),
     "metadata": (_edit_notebook(lambda notebook: notebook["metadata"].update(widgets={})), "metadata"),
     "stripped": (
-        _edit_notebook(lambda notebook: notebook["cells"][3].update(execution_count=None)),
-        "cell 4 was not executed",
+        _edit_notebook(lambda notebook: notebook["cells"][4].update(execution_count=None)),
+        "cell 5 was not executed",
     ),
-    "rerun": (_edit_notebook(lambda notebook: notebook["cells"][3].update(execution_count=9)), "instead of 3"),
-    "error": (_edit_notebook(lambda notebook: notebook["cells"][3].update(outputs=[ERROR])), "holds an error"),
-    "no verdict": (_edit_notebook(lambda notebook: notebook["cells"][3].update(outputs=[])), "without stored text"),
-    "unasked output": (_edit_notebook(lambda notebook: notebook["cells"][2].update(outputs=[ERROR])), "stores an"),
+    "rerun": (_edit_notebook(lambda notebook: notebook["cells"][4].update(execution_count=9)), "instead of 4"),
+    "error": (_edit_notebook(lambda notebook: notebook["cells"][4].update(outputs=[ERROR])), "holds an error"),
+    "no verdict": (_edit_notebook(lambda notebook: notebook["cells"][4].update(outputs=[])), "without stored text"),
+    "unasked output": (_edit_notebook(lambda notebook: notebook["cells"][3].update(outputs=[ERROR])), "stores an"),
     "solutions": (
         _edit_notebook(lambda notebook: notebook["cells"].pop(), name="solutions/01_toy.ipynb"),
-        "solutions/01_toy.ipynb: has 9 cells",
+        "solutions/01_toy.ipynb: has 10 cells",
     ),
     "no notebook": (lambda toy: (toy / "01_toy.ipynb").write_text("{", encoding="utf-8"), "is no notebook"),
 }
@@ -357,8 +366,17 @@ def test_nbval_compares_the_verdicts_of_a_built_notebook(tmp_path):
     [notebook] = builder.build(notebooks=tmp_path)
     good = _nbval(notebook)
     assert good.returncode == 0, good.stdout
-    assert "3 passed" in good.stdout
+    assert "4 passed" in good.stdout
     notebook.write_text(notebook.read_text(encoding="utf-8").replace("sum: 2", "sum: 3"), encoding="utf-8")
     bad = _nbval(notebook)
     assert bad.returncode == 1, bad.stdout
     assert "1 failed" in bad.stdout
+
+
+def test_text_on_the_line_of_the_marker_is_refused(tmp_path):
+    source = tmp_path / "toy.py"
+    source.write_text(
+        '# %% tags=["parameters"]\na = 1\n\n# %% [markdown] **Lost.** This\n# is kept.\n', encoding="utf-8"
+    )
+    with pytest.raises(builder.SourceError, match=r"toy.py, cell 2: .*begin it on the next line"):
+        builder.versions(source, tmp_path)

@@ -13,8 +13,10 @@ from hsds_lib.course.degradations import DEGRADATIONS
 from hsds_lib.course.explorers.degrade import REACH, STEADY, change, explorer
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.recordings.degrade import SIZE, STRENGTHS, record
-from hsds_lib.evaluation.metrics import PAPER_METRICS
+from hsds_lib.evaluation.metrics import CORRECT_FORM, PAPER_METRICS
 from hsds_lib.reports.page import loads_from_elsewhere
+
+SHOWN = tuple(CORRECT_FORM.get(name, name) for name in PAPER_METRICS)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def test_recording_holds_every_degradation_at_every_strength(shipped):
     assert facts["kinds"] == list(DEGRADATIONS) and tuple(facts["strengths"]) == STRENGTHS
     assert {(s["kind"], s["strength"]) for s in facts["states"]} == {(k, s) for k in DEGRADATIONS for s in STRENGTHS}
     assert {state["picture"] for state in facts["states"]} == set(pictures)
-    assert all(set(state["metrics"]) == set(PAPER_METRICS) for state in facts["states"])
+    assert all(set(state["metrics"]) == set(SHOWN) for state in facts["states"])
     assert facts["provenance"]["scene"] == facts["scene"]
 
 
@@ -69,8 +71,8 @@ def test_signs_and_counts_are_those_of_the_scores(shipped):
         start, now = states[kind, 0.0], states[kind, STRENGTHS[-1]]
         html = made.at(kind=place, strength=len(STRENGTHS) - 1).html
         written = _percents(html)
-        changes = {name: change(start[name], now[name]) for name in PAPER_METRICS}
-        assert list(written) == list(PAPER_METRICS)
+        changes = {name: change(start[name], now[name]) for name in SHOWN}
+        assert list(written) == list(SHOWN)
         for name, value in changes.items():
             sign = "no value" if value is None else "+" if value > STEADY else "−" if value < -STEADY else "0 %"
             assert written[name].startswith(sign)

@@ -31,6 +31,11 @@ def _one_end_each(under_y: Tensor, over_y: Tensor) -> float:
     return float(((under_y <= 0.02) & (over_y >= 0.98)).float().mean())
 
 
+def _same_end(under_y: Tensor, over_y: Tensor) -> float:
+    dark, bright = (under_y <= 0.02) & (over_y <= 0.02), (under_y >= 0.98) & (over_y >= 0.98)
+    return float((dark | bright).float().mean())
+
+
 def _count(under_y: Tensor, over_y: Tensor) -> float:
     return float((_lost(under_y) & _lost(over_y)).sum())
 
@@ -92,6 +97,10 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake(
                 _one_end_each,
                 "A pixel can also be black in both, or white in both: test each exposure at both ends, then combine.",
+            ),
+            Mistake(
+                _same_end,
+                "A pixel can also be black in one and white in the other: lost in both, though not at the same end.",
             ),
             Mistake(_count, "That is a number of pixels; divide by how many there are."),
         ),

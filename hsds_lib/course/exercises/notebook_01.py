@@ -133,6 +133,10 @@ EXERCISES: tuple[Exercise, ...] = (
         mistakes=(
             Mistake(lambda mix, slope: mix * slope, "All weights share one sum: raising one lowers the others."),
             Mistake(
+                lambda mix, slope: mix * (1 - mix) * slope,
+                "That is the diagonal alone: beta_k moves the other weights too, by -mix_j mix_k each.",
+            ),
+            Mistake(
                 lambda mix, slope: slope - (mix * slope).sum(),
                 "The mean is right, but a small weight also moves little: a factor mix_k is missing.",
             ),
@@ -164,6 +168,11 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_unroll_cases,
         mistakes=(
             Mistake(_last_step_only, "Only the last step is differentiated: do not detach omega between the steps."),
+            Mistake(
+                lambda *given: None,
+                "You return None. From torch.autograd.grad with allow_unused=True it says that beta is not connected "
+                "with the judge: keep the graph of every step (create_graph=True), and detach nothing.",
+            ),
             Mistake(_one_step_more, "That is one step too many."),
             Mistake(
                 _slopes_without_graph,

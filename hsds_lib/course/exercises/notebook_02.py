@@ -52,6 +52,16 @@ def _structure(fused: Tensor, source: Tensor, window: Tensor, *, centred: bool =
     return (above + CONTRAST_CONSTANT) / (below + CONTRAST_CONSTANT)
 
 
+def _plain_means(fused: Tensor, source: Tensor, window: Tensor) -> Tensor:
+    return 1 - _structure(fused - fused.mean(), source - source.mean(), window, centred=False)
+
+
+def _without_two(fused: Tensor, source: Tensor, window: Tensor) -> Tensor:
+    f, r = fused - (window * fused).sum(), source - (window * source).sum()
+    above, below = (window * f * r).sum(), (window * (f * f + r * r)).sum()
+    return 1 - (above + CONTRAST_CONSTANT) / (below + CONTRAST_CONSTANT)
+
+
 def _with_luminance(fused: Tensor, source: Tensor, window: Tensor) -> Tensor:
     mean_f, mean_r = (window * fused).sum(), (window * source).sum()
     luminance = (2 * mean_f * mean_r + 0.01**2) / (mean_f**2 + mean_r**2 + 0.01**2)
@@ -107,6 +117,13 @@ EXERCISES: tuple[Exercise, ...] = (
                     1 - _structure(fused, source, torch.full_like(window, 1 / window.numel()))
                 ),
                 "You weigh all pixels of the window alike. Use the weights in `window`: the middle counts most.",
+            ),
+            Mistake(
+                _plain_means,
+                "You subtract the plain means. The means of the window are weighted too: (window * fused).sum().",
+            ),
+            Mistake(
+                _without_two, "A factor is missing: of two equal windows the ratio must be 1, so it is 2 covariances."
             ),
         ],
     ),

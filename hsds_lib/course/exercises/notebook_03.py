@@ -47,6 +47,31 @@ def _first_of_equal(alpha: Tensor, active: Tensor, theta: float, top_p: int) -> 
     return kept
 
 
+def _removed_again(alpha: Tensor, active: Tensor, theta: float, top_p: int) -> Tensor:
+    weights = _weights(alpha, active)  # of a removed operation: 0
+    kept = active.clone()
+    if weights.min() < theta and active.sum() > top_p:
+        kept[(weights == weights.min()).nonzero().max()] = False
+    return kept
+
+
+def _removed_again_first(alpha: Tensor, active: Tensor, theta: float, top_p: int) -> Tensor:
+    weights = _weights(alpha, active)
+    kept = active.clone()
+    if weights.min() < theta and active.sum() > top_p:
+        kept[weights.argmin()] = False
+    return kept
+
+
+def _all_below_as_mask(alpha: Tensor, active: Tensor, theta: float, top_p: int) -> Tensor:
+    return active & (_weights(alpha, active) >= theta)
+
+
+_REMOVED = (
+    "You chose an operation that is removed already: its weight is 0, the smallest of all. Look among the active ones."
+)
+
+
 def _prune_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor, float, int]]:
     everything = torch.ones(11, dtype=torch.bool)
     for theta, top_p in ((0.05, 2), (0.09, 3), (1.0, 2), (0.0, 1)):
@@ -56,6 +81,7 @@ def _prune_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor, float, 
     few[[1, 4, 7]] = True
     yield torch.tensor([0.0, 1.0] * 5 + [0.0]), few, 0.1, 2  # among three, no weight is below 0.1
     yield torch.randn(11, generator=rng), few, 1.0, 3  # already at P
+    yield torch.linspace(2, -2, 11), few, 0.4, 2  # of three active ones the weakest must go
 
 
 def _retain_node(weights: Tensor, top_p: int) -> Tensor:
@@ -153,6 +179,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 "Your weights are a softmax over all 11, removed ones included. The weights of a node sum to 1 over "
                 "the active ones, so that theta is compared with larger numbers than yours.",
             ),
+            Mistake(
+                _all_below_as_mask, "You remove all that are below theta, and never look at top_p. One at most may go."
+            ),
+            Mistake(_removed_again, _REMOVED),
+            Mistake(_removed_again_first, f"{_REMOVED} And of equal weights the last one goes."),
             Mistake(_first_of_equal, "Nearly: of equal weights the last one goes, and argmin finds the first."),
         ),
     ),

@@ -49,6 +49,18 @@ def _half_corrected(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps
     return lr * (1 - b1) / ((moment / (1 - b2**t)).sqrt() + eps)
 
 
+def _first_only(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
+    return lr * (1 - b1) / (1 - b1**t) / (moment.sqrt() + eps)
+
+
+def _without_share(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
+    return lr / (1 - b1**t) / ((moment / (1 - b2**t)).sqrt() + eps)
+
+
+def _with_minus(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
+    return -_factor(moment, t, lr, b1, b2, eps)
+
+
 def _no_root(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
     return lr * (1 - b1) / (1 - b1**t) / (moment / (1 - b2**t) + eps)
 
@@ -119,6 +131,11 @@ EXERCISES: tuple[Exercise, ...] = (
             ),
             Mistake(_uncorrected, "Both moments start at 0, so Adam divides them by 1 - b1^t and 1 - b2^t."),
             Mistake(_half_corrected, "The second moment is corrected, the first is not: divide by 1 - b1^t as well."),
+            Mistake(
+                _first_only, "The first moment is corrected, the second is not: divide `moment` by 1 - b2^t as well."
+            ),
+            Mistake(_without_share, "The new gradient enters the first moment with the share 1 - b1."),
+            Mistake(_with_minus, "D itself is positive; it is the step that subtracts D times the gradient."),
             Mistake(_no_root, "Adam divides by the square root of the second moment."),
         ),
     ),

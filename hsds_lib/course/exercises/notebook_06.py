@@ -27,6 +27,10 @@ def _spread_macs(kernels: Kernels, inputs: int, outputs: int, scale: int, times:
     return _macs(grown, inputs, outputs, scale, times)
 
 
+def _times_dilation(kernels: Kernels, inputs: int, outputs: int, scale: int, times: int) -> float:
+    return _macs([(h * d, w, 1) for h, w, d in kernels], inputs, outputs, scale, times)
+
+
 def _per_side(kernels: Kernels, inputs: int, outputs: int, scale: int, times: int) -> float:
     return _macs(kernels, inputs, outputs, scale, times) * scale
 
@@ -68,6 +72,13 @@ def _signed(under: Tensor, over: Tensor) -> Tensor:
     total = d_u + d_o
     safe = torch.where(total == 0, torch.ones_like(total), total)
     return (d_u * d_u + d_o * d_o) / safe + NEUTRAL
+
+
+def _squares(under: Tensor, over: Tensor) -> Tensor:
+    d_u, d_o = under - NEUTRAL, over - NEUTRAL
+    total = d_u.abs() + d_o.abs()
+    safe = torch.where(total == 0, torch.ones_like(total), total)
+    return (d_u.square() + d_o.square()) / safe + NEUTRAL
 
 
 def _stronger(under: Tensor, over: Tensor) -> Tensor:
@@ -181,6 +192,10 @@ EXERCISES: tuple[Exercise, ...] = (
                 _spread_macs,
                 "You count the gaps of a dilated kernel. Dilation spreads the taps; it adds none, and costs nothing.",
             ),
+            Mistake(
+                _times_dilation,
+                "You multiply the taps by the dilation. It spreads them; it adds none, and costs nothing.",
+            ),
             Mistake(_per_side, "At half resolution there are a quarter of the pixels: both sides are halved."),
             Mistake(_flops, "That is the flop counter's number: it takes a multiplication and an addition for two."),
             Mistake(_once, "A node that is applied several times does its work several times."),
@@ -215,6 +230,7 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake(_from_zero, "Gray is 0.5, not 0: subtract it before you weigh, and add it at the end."),
             Mistake(_undefined, "Nearly. Where both exposures are gray you divide zero by zero; the result is gray."),
             Mistake(_signed, "A weight must not be negative: take the absolute value of the distance from gray."),
+            Mistake(_squares, "A square loses its sign, and with it the side of gray: weigh d by |d|, which is |d| d."),
             Mistake(_stronger, "That takes the stronger one whole. Here both count, by their distance from gray."),
             Mistake(_difference_only, "That is the distance from gray. Add the 0.5 again."),
         ),

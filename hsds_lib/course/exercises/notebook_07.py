@@ -59,6 +59,10 @@ def _squared(ref: Tensor, fused: Tensor) -> float:
     return _correlation(ref, fused) ** 2
 
 
+def _mixed_counts(ref: Tensor, fused: Tensor) -> float:
+    return float(_covariance(ref, fused) / (ref.std() * fused.std()))
+
+
 def _pair_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
     for mix in (0.9, -0.4, 0.1):
         ref = torch.rand(9, 11, generator=rng, dtype=torch.float64)
@@ -75,6 +79,11 @@ def _lowest_first(scores: Tensor) -> Tensor:
 
 def _ties_share_the_best(scores: Tensor) -> Tensor:
     return (1 + (scores[:, None, :] < scores[None, :, :]).double().sum(dim=1)).mean(dim=1)
+
+
+def _ties_by_position(scores: Tensor) -> Tensor:
+    order = (-scores).argsort(dim=0, stable=True)
+    return (order.argsort(dim=0).double() + 1).mean(dim=1)
 
 
 def _from_zero(scores: Tensor) -> Tensor:
@@ -106,6 +115,10 @@ def _only_this_outcome(differences: Tensor) -> float:
     return min(1.0, 2 * comb(plus + minus, min(plus, minus)) / 2 ** (plus + minus))
 
 
+def _above_one(differences: Tensor) -> float:
+    return 2 * _one_sided(differences)
+
+
 def _ties_count(differences: Tensor) -> float:
     n = len(differences)
     fewer = min(int((differences > 0).sum()), n - int((differences > 0).sum()))
@@ -116,6 +129,7 @@ def _difference_cases(rng: torch.Generator) -> Iterable[tuple[Tensor]]:
     yield (torch.tensor([0.1, 0.2, 0.3, -0.1, 0.4, 0.2, 0.1, 0.3]),)
     yield (torch.tensor([0.1, 0.0, 0.3, 0.2, 0.0, 0.2]),)
     yield (torch.randn(12, generator=rng),)
+    yield (torch.tensor([0.1, -0.2, 0.3, -0.1, 0.4, -0.2]),)  # an even split: twice the sum is more than 1
 
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -144,6 +158,10 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake(_not_centred, "The means are still in: two bright pictures then correlate, whatever they show."),
             Mistake(_covariance, "That is the covariance. Divide by both standard deviations, so that gains cancel."),
             Mistake(
+                _mixed_counts,
+                "Nearly: the mean of products divides by n, torch's std by n - 1. Divide by one of them throughout.",
+            ),
+            Mistake(
                 _squared, "That is its square, which hides the sign: a negative picture would look like a good one."
             ),
         ),
@@ -159,6 +177,10 @@ EXERCISES: tuple[Exercise, ...] = (
                 _ties_share_the_best,
                 "Equal scores all get the best of their places. They share them: two winners are both 1.5.",
             ),
+            Mistake(
+                _ties_by_position,
+                "Equal scores get different ranks, by their place in the list. They share them: two winners get 1.5.",
+            ),
             Mistake(_from_zero, "Ranks begin at 1."),
             Mistake(_rank_of_means, "You rank the means. Rank on every scene first, then take the mean of the ranks."),
         ),
@@ -170,6 +192,7 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_difference_cases,
         mistakes=(
             Mistake(_one_sided, "One-sided: before looking, either method might have won. Double it."),
+            Mistake(_above_one, "On an even split that is more than 1, which no probability is: take at most 1."),
             Mistake(_only_this_outcome, "Only this very outcome. Add those that are more extreme."),
             Mistake(_ties_count, "A tie says nothing about who is better: leave ties out before you count."),
         ),

@@ -31,6 +31,10 @@ def _points(ours: float, other: float) -> float:
     return ours - other
 
 
+def _share(ours: float, other: float) -> float:
+    return (ours - other) / other
+
+
 def _gain_cases(rng: torch.Generator) -> Iterable[tuple[float, float]]:
     yield 0.903, 0.87
     yield 0.903, 0.908
@@ -60,6 +64,14 @@ def _by_n(values: Tensor, t: float) -> float:
 def _width_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, float]]:
     for n, t in ((3, 4.303), (5, 2.776), (10, 2.262)):
         yield 0.9 + 0.02 * torch.randn(n, generator=rng, dtype=torch.float64), t
+
+
+def _whole_interval(values: Tensor, t: float) -> float:
+    return 2 * _half_width(values, t)
+
+
+def _root_twice(values: Tensor, t: float) -> float:
+    return float(t * values.std(unbiased=True) / (len(values) - 1) ** 0.5)
 
 
 def _seeds(spread: float, wanted: float) -> int:
@@ -109,9 +121,26 @@ def _of_the_first(values: Tensor, k: int) -> float:
     return float(values[:k].max())
 
 
+def _not_sorted(values: Tensor, k: int) -> float:
+    n = len(values)
+    return sum(x * comb(i, k - 1) for i, x in enumerate(values.tolist())) / comb(n, k)
+
+
+def _one_off(values: Tensor, k: int) -> float:
+    ordered, n = sorted(values.tolist()), len(values)
+    return sum(x * comb(i + 1, k - 1) for i, x in enumerate(ordered)) / comb(n, k)
+
+
+def _with_replacement(values: Tensor, k: int) -> float:
+    ordered, n = sorted(values.tolist()), len(values)
+    return sum(x * ((i + 1) ** k - i**k) for i, x in enumerate(ordered)) / n**k
+
+
 def _best_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, int]]:
     for n, k in ((5, 2), (8, 3), (6, 4)):
-        yield torch.randn(n, generator=rng, dtype=torch.float64).sort().values, k
+        values = torch.randn(n, generator=rng, dtype=torch.float64).sort().values
+        # Not sorted, because sorting is part of the task, and with the best one last.
+        yield values[[1, 0, *range(2, n)]], k
 
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -124,6 +153,7 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake(_of_ours, "You divide by the new value. A gain is measured against what there was before."),
             Mistake(_loss, "The sign: higher is better, and ours minus other is the gain."),
             Mistake(_ratio, "That is the ratio in per cent; 100 of it are no gain at all."),
+            Mistake(_share, "That is the gain as a share; in per cent it is a hundred times as much."),
             Mistake(_points, "That is the difference. Divide it by the other value, and write it in per cent."),
         ),
     ),
@@ -142,6 +172,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 "Divided by n: the mean was fitted to the same runs, so the squares are divided by n - 1.",
             ),
             Mistake(_standard_error, "That is the standard error. An interval needs the quantile t as well."),
+            Mistake(_whole_interval, "That is the whole interval, from end to end; half of it is asked for."),
+            Mistake(
+                _root_twice,
+                "n - 1 belongs inside the standard deviation. The mean is of n runs: divide by the root of n.",
+            ),
             Mistake(_by_n, "Variances are divided by n, standard deviations by its root."),
         ),
     ),
@@ -169,6 +204,9 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake(_plain_mean, "That is the expected value of one run. The best of k is higher."),
             Mistake(_worst_of, "Upside down: that is the expected worst of k."),
             Mistake(_of_the_first, "That is one draw. Take the mean over all of them."),
+            Mistake(_not_sorted, "The formula counts from the smallest value up: sort the values first."),
+            Mistake(_one_off, "The formula's i begins at 1. Counted from 0, comb(i, k - 1) is the number of draws."),
+            Mistake(_with_replacement, "That draws runs with replacement. Each recorded run can be drawn once."),
         ),
     ),
 )

@@ -50,6 +50,16 @@ def _no_sum(terms: Mapping[str, Function], image: Tensor) -> list[str]:
     return [name for name, term in terms.items() if torch.autograd.grad(term(x), x)[0].sum().abs() < 1e-9]
 
 
+def _any_zero(terms: Mapping[str, Function], image: Tensor) -> list[str]:
+    x = image.clone().requires_grad_()
+    return [name for name, term in terms.items() if (torch.autograd.grad(term(x), x)[0] == 0).any()]
+
+
+def _nearly_dead(terms: Mapping[str, Function], image: Tensor) -> list[str]:
+    x = image.clone().requires_grad_()
+    return [name for name, term in terms.items() if torch.autograd.grad(term(x), x)[0].norm() < 1e-6]
+
+
 def _alive(terms: Mapping[str, Function], image: Tensor) -> list[str]:
     return [name for name in terms if name not in _dead(terms, image)]
 
@@ -61,10 +71,13 @@ def _term_cases(rng: torch.Generator) -> Iterable[tuple[dict[str, Function], Ten
     levels: Function = lambda x: (x + (x.round() - x)).detach().sum() + 0 * x.mean()  # noqa: E731
     mean: Function = lambda x: (x - 0.5).abs().mean()  # noqa: E731
     nothing: Function = lambda x: 0 * x.square().mean()  # noqa: E731
+    corner: Function = lambda x: x[0].square()  # noqa: E731  # most elements of its gradient are 0
+    faint: Function = lambda x: 1e-8 * x.square().sum()  # noqa: E731
     for _ in range(3):
         image = torch.rand(8, generator=rng, dtype=torch.float64)
         yield {"variation": variation, "flat": flat, "mean": mean, "levels": levels, "contrast": contrast}, image
     yield {"nothing": nothing, "flat": flat, "mean": mean}, image
+    yield {"corner": corner, "nothing": nothing, "faint": faint}, image
 
 
 def _nearest_chroma(under: Tensor, over: Tensor) -> Tensor:
@@ -97,6 +110,10 @@ def _two_points(function: Function, x: Tensor, v: Tensor) -> Tensor:
     return (function(x + step * v) - function(x - step * v)) / (2 * step)
 
 
+def _two_close_points(function: Function, x: Tensor, v: Tensor) -> Tensor:
+    return (function(x + 1e-6 * v) - function(x - 1e-6 * v)) / 2e-6
+
+
 def _unit_direction(function: Function, x: Tensor, v: Tensor) -> Tensor:
     return _directional(function, x, v / v.norm())
 
@@ -109,6 +126,7 @@ def _kink_cases(rng: torch.Generator) -> Iterable[tuple[Function, Tensor, Tensor
     for _ in range(3):
         x, v = torch.randn(2, 40, generator=rng, dtype=torch.float64)
         yield (lambda w: torch.stack([w.abs().mean(), w.relu().sum(), w.square().sum()])), 0.01 * x, v
+    yield (lambda w: torch.stack([w.abs().mean(), w.relu().sum()])), 1e-9 * x, v  # kinks nearer than any usual radius
 
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -121,6 +139,13 @@ EXERCISES: tuple[Exercise, ...] = (
         mistakes=[
             Mistake(_small_value, "That looks at the value. A term can be 0.081 for every picture, or 0 and alive."),
             Mistake(_no_sum, "Elements of a gradient cancel in a sum, as those of total variation do; ask for any()."),
+            Mistake(
+                _any_zero,
+                "A term is dead if *all* elements of its gradient are 0; one pixel that does not count is fine.",
+            ),
+            Mistake(
+                _nearly_dead, "A faint gradient is alive, and an optimiser such as Adam would make it large: ask for 0."
+            ),
             Mistake(_alive, "Those are the living ones; the dead are wanted."),
         ],
     ),
@@ -131,6 +156,7 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_kink_cases,
         mistakes=[
             Mistake(_two_points, "Two points 0.02 apart: between them lie kinks. Use torch.func.jvp."),
+            Mistake(_two_close_points, "Closer points, but a kink can be closer still. Use torch.func.jvp."),
             Mistake(_unit_direction, "The derivative along v grows with v's length; do not normalise it."),
             Mistake(_everything, "That is the derivative along (1, ..., 1); v must come in."),
             Mistake(lambda f, x, v: f(x), "That is the value, the first result of jvp; the second is wanted."),

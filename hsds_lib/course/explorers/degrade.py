@@ -43,7 +43,7 @@ def explorer(recording: str | Path = FOLDER / "degrade.zip") -> Explorer:
 
     about = (
         f"Scene {facts['scene']}, fused by the model that ships; every state was degraded and scored, and recorded. "
-        "Metrics as the paper computes them, its toolboxes' arithmetic included."
+        "SD, VIF and TMQI in their correct forms, not in the arithmetic of the paper's toolboxes."
     )
     return Explorer(
         "degrade",
