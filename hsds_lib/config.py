@@ -88,6 +88,7 @@ class SearchConfig(_Settings):
     contrast: Contrast = "hybrid"  # Gamma_H; "none" searches no loss (ablations of Table 3)
     space: Literal["paper", "extended"] = "paper"  # loss search space
     features: Literal["auto", "imagenet", "random"] = "auto"  # weights of VGG-16
+    recompute: bool = False  # compute outputs of convolutions again instead of keeping them: half the memory
 
     @model_validator(mode="after")
     def _fits_together(self) -> SearchConfig:

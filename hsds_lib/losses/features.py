@@ -6,6 +6,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,25 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Features = dict[str, Tensor]
+
+
+@dataclass
+class Trace:
+    """What a pass through VGG-16 leaves behind for :func:`hsds_lib.losses.feature_tangents.feature_tangents`.
+
+    Attributes:
+        activations: output of every convolution after its ReLU, without a graph, in order.
+        pooled: for layers behind a pooling, which pixels it took.
+
+    Example:
+        >>> trace = Trace()
+        >>> _ = load_vgg16("random")(torch.rand(1, 1, 16, 16), ["relu2_1"], trace=trace)
+        >>> list(trace.activations), list(trace.pooled)
+        (['relu1_1', 'relu1_2', 'relu2_1'], ['relu2_1'])
+    """
+
+    activations: Features = field(default_factory=dict)
+    pooled: Features = field(default_factory=dict)
 
 
 class WeightsError(RunError):
@@ -77,13 +97,14 @@ class VGG16(nn.Module):
         """Stay in evaluation mode: this network is a ruler, never trained."""
         return super().train(False)
 
-    def forward(self, image: Tensor, layers: Sequence[str]) -> Features:
+    def forward(self, image: Tensor, layers: Sequence[str], *, trace: Trace | None = None) -> Features:
         """Encode images up to the deepest layer asked for.
 
         Args:
             image: in [0, 1], luminance ``(B, 1, H, W)`` (repeated to three channels) or RGB ``(B, 3, H, W)``.
                 ImageNet mean and standard deviation are applied here. Gradients flow to it.
             layers: names such as ``"relu2_2"`` (block 2, second convolution, after the ReLU).
+            trace: is filled with what forward mode needs, if given.
 
         Returns:
             One tensor per name, ``(B, C, H / 2**(block - 1), W / 2**(block - 1))`` rounded down.
@@ -98,9 +119,13 @@ class VGG16(nn.Module):
         features: Features = {}
         for name in LAYERS[: LAYERS.index(deepest) + 1]:
             if name.endswith("_1") and name != LAYERS[0]:
-                x = F.max_pool2d(x, 2)
+                x, chosen = F.max_pool2d(x, 2, return_indices=True)
+                if trace is not None:
+                    trace.pooled[name] = chosen
             # Not in place: earlier features must stay what they are, for the losses and for autograd.
             x = F.relu(F.conv2d(x, self.weights[name], self.biases[name], padding=1))
+            if trace is not None:
+                trace.activations[name] = x.detach()
             if name in wanted:
                 features[name] = x
         return features

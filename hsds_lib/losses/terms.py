@@ -13,7 +13,7 @@ from hsds_lib.config import Variant, is_released
 from hsds_lib.images.color import merge_luma, split_luma
 from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.contrast import CONTRAST_LAYERS
-from hsds_lib.losses.features import VGG16, Features
+from hsds_lib.losses.features import VGG16, Features, Trace
 from hsds_lib.losses.mef_ssim import WINDOW, PairScale, contrast_structure, prepare_pair, score_pair
 from hsds_lib.losses.pixelwise import abs_sobel, colour_angle
 from hsds_lib.losses.released.features import PerceptualVGG
@@ -130,13 +130,14 @@ def prepare_targets(batch: Batch, vgg: VGG16 | None, *, contrast: bool, names: S
     )
 
 
-def encode_fused(fused_y: Tensor, vgg: VGG16, *, contrast: bool) -> Features:
+def encode_fused(fused_y: Tensor, vgg: VGG16, *, contrast: bool, trace: Trace | None = None) -> Features:
     """Encode the fused image in one pass, for ``term_vector(..., features=...)`` and for the contrast.
 
     Args:
         fused_y: luminance ``(B, 1, H, W)``.
         vgg: feature network.
         contrast: also give the layers of Eq. 3.
+        trace: is filled with what forward mode needs, if given.
 
     Returns:
         Features by layer; gradients flow through.
@@ -146,7 +147,7 @@ def encode_fused(fused_y: Tensor, vgg: VGG16, *, contrast: bool) -> Features:
         >>> list(encode_fused(torch.zeros(1, 1, 16, 16), load_vgg16("random"), contrast=False))
         ['relu1_2', 'relu2_2', 'relu3_3', 'relu4_3']
     """
-    return vgg(fused_y, (*PERCEPTUAL_LAYERS, *CONTRAST_LAYERS) if contrast else PERCEPTUAL_LAYERS)
+    return vgg(fused_y, (*PERCEPTUAL_LAYERS, *CONTRAST_LAYERS) if contrast else PERCEPTUAL_LAYERS, trace=trace)
 
 
 def term_vector(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -170,6 +170,7 @@ class MixedOp(nn.Module):
         self.operations = nn.ModuleDict(
             {name: Operation(name, inputs, outputs, iterations=iterations) for name in ordered}
         )
+        self.compute: Callable[[MixedOp, Tensor, Tensor], Tensor] | None = None  # see hsds_lib.network.tape
 
     def forward(self, x: Tensor, mix: Tensor, iteration: int = 0) -> Tensor:
         """Sum the operations with their weights.
@@ -182,6 +183,8 @@ class MixedOp(nn.Module):
         Returns:
             ``(B, outputs, H, W)``.
         """
+        if self.compute is not None:
+            return self.compute(self, x, mix)
         return sum(mix[PRIMITIVES.index(name)] * operation(x, iteration) for name, operation in self.operations.items())
 
     def remove(self, primitive: str) -> None:

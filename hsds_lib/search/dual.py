@@ -9,18 +9,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from hsds_lib.config import SearchConfig
 from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.contrast import gamma_h, gamma_n, gamma_r
-from hsds_lib.losses.features import VGG16
+from hsds_lib.losses.feature_tangents import feature_tangents
+from hsds_lib.losses.features import VGG16, Trace
 from hsds_lib.losses.space import SPACES, LossWeights, initial_beta, mixture, weighted_loss
-from hsds_lib.losses.terms import Targets, encode_fused, prepare_targets, term_vector
+from hsds_lib.losses.terms import PERCEPTUAL_LAYERS, Targets, encode_fused, prepare_targets, term_vector
 from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, batch_statistics, softmax_active
+from hsds_lib.network.tape import Tape, recording, replaying
 from hsds_lib.runtime import RunError, seeded
-from hsds_lib.search.hypergradient import Weights, alpha_correction, beta_gradient, jacobian_vector, preconditioner
+from hsds_lib.search.hypergradient import Weights, alpha_correction, beta_gradient, preconditioner
 from hsds_lib.search.wsras import prune_step, retain
 
 _CONTRASTS: dict[str, Callable[..., Tensor]] = {
@@ -35,10 +38,13 @@ CONTRAST_NAMES = {"hybrid": "Gamma_H", "reference": "Gamma_R", "natural": "Gamma
 
 @dataclass(frozen=True)
 class _Descent:
-    """What the omega step leaves for the beta step: the point it started from, and its batch."""
+    """What the omega step leaves for the beta step: the point it started from, its batch, and its own passes."""
 
     omega: Weights
     pair: Tensor
+    mix: Tensor
+    tape: Tape
+    trace: Trace
     targets: Targets
     terms: Tensor
     loss_mix: Tensor
@@ -119,28 +125,32 @@ class DualSearch:
         """Algorithm 1 lines 2 and 3: one optimiser step on omega; this is the one-step unrolled point itself."""
         self.network.train()
         targets = prepare_targets(batch, self.vgg, contrast=False, names=self.names)
-        pair = batch.over_under_y
-        terms = term_vector(self.network(pair, self.node_mix().detach()), targets, self.vgg, names=self.names)
+        pair, mix, trace = batch.over_under_y, self.node_mix().detach(), Trace()
+        with recording(self.network, Tape(keep=not self.config.recompute)) as tape:
+            fused = self.network(pair, mix)
+        features = encode_fused(fused, self.vgg, contrast=False, trace=trace)
+        terms = term_vector(fused, targets, features=features, names=self.names)
         self._check_finite(terms, "loss")
         omega = {name: weight.detach().clone() for name, weight in self.network.named_parameters()}
         loss_mix = self.loss_mix().detach()
         self.omega_optimiser.zero_grad(set_to_none=True)
         weighted_loss(terms, loss_mix).backward()
         self.omega_optimiser.step()
-        return _Descent(omega, pair, targets, terms.detach(), loss_mix)
+        return _Descent(omega, pair, mix, tape, trace, targets, terms.detach(), loss_mix)
 
     def _upper_level(self, batch: Batch, descent: _Descent) -> dict[str, Any]:
         """Algorithm 1 lines 4-7: beta, then alpha, from one forward pass on the validation batch."""
         with batch_statistics(self.network):
             targets = prepare_targets(batch, self.vgg, contrast=True, names=self.names)
-            fused = self.network(batch.over_under_y, self.node_mix())
+            with recording(self.network, Tape(keep=not self.config.recompute)) as tape:
+                fused = self.network(batch.over_under_y, self.node_mix())
             features = encode_fused(fused, self.vgg, contrast=True)
             gamma = _CONTRASTS[self.config.contrast](features, targets, n_negatives=self.config.n_negatives)
             spread = self._beta_step(gamma, descent)
             terms = term_vector(fused, targets, features=features, names=self.names)
             self._check_finite(terms, "validation loss")
             loss = weighted_loss(terms, self.loss_mix().detach())
-            self.alpha.grad = self._alpha_gradient(loss, descent)
+            self.alpha.grad = self._alpha_gradient(loss, descent, tape)
         # Pruned entries must not move, and Adam's momentum and decay would move them even without a gradient.
         held = self.alpha.detach().clone()
         self.alpha_optimiser.step()
@@ -153,22 +163,39 @@ class DualSearch:
         if self.config.contrast == "none" or self._warming_up:
             return None
         v, factors = self._direction(gamma)
-        mix = self.node_mix().detach()
-
-        def terms(omega: Weights) -> Tensor:
-            return self._terms_at(omega, mix, descent)
-
-        with torch.no_grad():  # forward mode needs no graph
-            jacobian = jacobian_vector(terms, descent.omega, v)
+        jacobian = self._jacobian(v, descent)
+        descent.tape.calls.clear()  # the largest part of the memory, and not needed any more
         self.beta.grad = beta_gradient(self.loss_mix().detach(), jacobian)
         self._check_finite(self.beta.grad, "hypergradient")
         self.beta_optimiser.step()
         values = torch.cat([torch.as_tensor(factor, device=self.device).flatten() for factor in factors])
-        return [float(value) for value in torch.quantile(values[:1_000_000], values.new_tensor([0.05, 0.5, 0.95]))]
+        some = values[:: max(1, len(values) // 10_000)]  # a sample; sorting millions of them would take long
+        return [float(value) for value in torch.quantile(some, some.new_tensor([0.05, 0.5, 0.95]))]
 
-    def _alpha_gradient(self, loss: Tensor, descent: _Descent) -> Tensor:
+    @torch.no_grad()
+    def _jacobian(self, v: Weights, descent: _Descent) -> Tensor:
+        """How fast each loss term of the omega step changes when omega moves along ``v``, ``(19,)``.
+
+        The value of ``jacobian_vector``, by the recorded passes: only tangents are computed.
+        """
+        with forward_ad.dual_level(), replaying(self.network, descent.tape, descent.omega, v):
+            rest = {
+                name: forward_ad.make_dual(weight, v[name])
+                for name, weight in descent.omega.items()
+                if not name.startswith("nodes.")
+            }
+            fused = torch.func.functional_call(self.network, rest, (descent.pair, descent.mix))
+            moved = feature_tangents(self.vgg, descent.trace, forward_ad.unpack_dual(fused).tangent, PERCEPTUAL_LAYERS)
+            features = {
+                name: forward_ad.make_dual(descent.trace.activations[name], tangent) for name, tangent in moved.items()
+            }
+            terms = term_vector(fused, descent.targets, features=features, names=self.names)
+            return forward_ad.unpack_dual(terms).tangent
+
+    def _alpha_gradient(self, loss: Tensor, descent: _Descent, tape: Tape) -> Tensor:
         """Algorithm 1 line 7: first order, as in the paper (omega is taken as it is), or exact through the step."""
         second = self.config.alpha_order == "second" and not self._warming_up
+        tape.weights_wanted = second
         first = torch.autograd.grad(loss, self.alpha, retain_graph=second)[0]
         if not second:
             return first

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from hsds_lib.losses import features
-from hsds_lib.losses.features import LAYERS, VGG16, WeightsError, load_vgg16
+from hsds_lib.losses.feature_tangents import feature_tangents
+from hsds_lib.losses.features import LAYERS, VGG16, Trace, WeightsError, load_vgg16
 
 
 def picture(channels: int = 1, size: int = 32, seed: int = 0) -> torch.Tensor:
@@ -154,3 +155,16 @@ def test_published_weights_go_to_the_right_layers(tmp_path: Path, monkeypatch: p
     for number, layer in zip(numbers, LAYERS, strict=True):
         assert torch.equal(network.weights[layer], drawn.weights[layer])
         assert network.biases[layer][0].item() == number
+
+
+def test_feature_tangents_are_those_of_forward_mode() -> None:
+    vgg, trace = load_vgg16("random", seed=0).double(), Trace()
+    image, moved = torch.rand(2, 2, 1, 35, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    layers = ("relu1_2", "relu3_3", "relu5_1")
+    recorded = vgg(image, layers, trace=trace)
+    values, expected = torch.func.jvp(lambda x: vgg(x, layers), (image,), (moved,))
+    found = feature_tangents(vgg, trace, moved, layers)
+    assert list(found) == list(layers)
+    for layer in layers:
+        assert torch.equal(recorded[layer], values[layer])
+        assert (found[layer] - expected[layer]).norm() < 1e-12 * expected[layer].norm()

@@ -214,3 +214,10 @@ def test_run_search_leaves_its_files_and_refuses_to_overwrite_them(tmp_path: Pat
         assert len(origin["term_gradient_norms"][when]) == 19 and min(origin["term_gradient_norms"][when].values()) > 0
     with pytest.raises(FileExistsError, match="already holds a finished search"):
         run_search(config, tmp_path, show=False)
+
+
+def test_computing_again_instead_of_keeping_changes_no_bit(vgg: VGG16, batches: list[Batch]) -> None:
+    kept, again = (run(SMALL.changed(theta=0.09, recompute=flag), vgg, batches, steps=4) for flag in (False, True))
+    for one, other in zip(kept.history, again.history, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert torch.equal(kept.alpha, again.alpha) and torch.equal(kept.beta, again.beta)
