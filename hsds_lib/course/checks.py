@@ -138,19 +138,17 @@ def _inputs(exercise: Exercise) -> list[tuple[Any, ...]]:
 
 
 def _evaluate(answer: Any, inputs: tuple[Any, ...]) -> Any:
+    given = answer
     if callable(answer):
         # Copies: an answer that changes its input must not change the next one's.
         copies = [value.clone() if isinstance(value, Tensor) else value for value in inputs]
         try:
-            answer = answer(*copies)
+            given = answer(*copies)
         except NotImplementedError:
             raise _NotAttempted from None
-        if answer is ...:
-            raise _NotAttempted
-        return answer
-    if answer is ... or answer is None:
+    if given is ... or answer is None:
         raise _NotAttempted
-    return answer
+    return given
 
 
 def _compare(given: Any, wanted: Any, exercise: Exercise) -> str:
@@ -184,9 +182,7 @@ def _show(value: Any) -> str:
     if isinstance(value, Tensor) and value.numel() > 12:
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, Tensor):
-        return str(
-            [float(f"{x:.4g}") for x in value.detach().double().flatten().tolist()] if value.ndim else _short(value)
-        )
+        return str([float(_short(x)) for x in value.detach().flatten()] if value.ndim else _short(value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)[:80]
 
 

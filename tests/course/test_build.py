@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -18,7 +16,6 @@ import pytest
 from PIL import Image
 
 from hsds_lib.course import build as builder
-from hsds_lib.course import kernel
 from hsds_lib.course.cloud import FIRST_CELL
 
 SOURCE = """
@@ -195,52 +192,6 @@ def test_notebook_begins_with_the_folded_cell_for_colab(built):
         assert not first.outputs
 
 
-def test_equal_cells_get_different_ids(tmp_path):
-    source = tmp_path / "toy.py"
-    source.write_text('# %% tags=["parameters"]\na = 1\n\n# %%\nprint(1)\n\n# %%\nprint(1)\n', encoding="utf-8")
-    [notebook] = builder.versions(source, tmp_path).values()
-    assert len({cell.id for cell in notebook.cells}) == 1 + 3  # the folded cell for Colab comes first
-
-
-SLIDES = """
-# %% [markdown] tags=["slide"]
-# # 1 · A toy
-
-# %% tags=["parameters", "skip"]
-a = 1
-
-# %% tags=["verdict", "fragment"]
-print(a)
-
-# %% [markdown] tags=["notes"]
-# Say it.
-
-# %% [markdown] tags=["subslide"]
-# More.
-
-# %% [markdown]
-# Untagged.
-"""
-
-
-def test_tags_about_slides_become_what_other_tools_read(tmp_path):
-    source = tmp_path / "toy.py"
-    source.write_text(SLIDES.lstrip(), encoding="utf-8")
-    [notebook] = builder.versions(source, tmp_path).values()
-    nbformat.validate(notebook)
-    types = [cell.metadata.get("slideshow", {}).get("slide_type") for cell in notebook.cells]
-    assert types == ["slide", "skip", "skip", "fragment", "notes", "subslide", None]
-    assert notebook.cells[0].metadata.tags == ["slide"]
-    assert notebook.cells[3].metadata.tags == ["verdict", "fragment"]
-
-
-def test_two_tags_about_slides_are_refused(tmp_path):
-    source = tmp_path / "toy.py"
-    source.write_text('# %% tags=["parameters", "slide", "skip"]\na = 1\n', encoding="utf-8")
-    with pytest.raises(builder.SourceError, match=r"toy.py, cell 1: skip and slide on one cell"):
-        builder.versions(source, tmp_path)
-
-
 def test_failing_cell_is_named_and_leaves_the_old_notebook(toy, capsys, monkeypatch):
     before = (toy / "01_toy.ipynb").read_bytes()
     source = '# %% tags=["parameters"]\na = 1\n\n# %%\nb = 2\n\n# %%\nprint(a / (b - 2))\n'
@@ -253,15 +204,6 @@ def test_failing_cell_is_named_and_leaves_the_old_notebook(toy, capsys, monkeypa
     assert "\x1b" not in said
     assert (toy / "01_toy.ipynb").read_bytes() == before
     assert not [path for path in toy.iterdir() if path.name.startswith(".")]
-
-
-def test_cell_over_the_limit_is_named(tmp_path, monkeypatch):
-    (tmp_path / "src").mkdir()
-    source = '# %% tags=["parameters"]\na = 1\n\n# %%\nimport time\n\ntime.sleep(60)\n'
-    (tmp_path / "src" / "slow.py").write_text(source, encoding="utf-8")
-    monkeypatch.setattr(builder, "CELL_TIMEOUT", 2)
-    with pytest.raises(builder.BuildError, match=r"slow.ipynb, cell 3 took longer than 2 s"):
-        builder.build(notebooks=tmp_path)
 
 
 def test_check_agrees_after_a_build_and_executes_nothing(built, monkeypatch):
@@ -338,45 +280,3 @@ def test_check_finds_drift(toy, drift, monkeypatch, capsys):
 def test_unknown_name_is_refused_with_the_known_ones(built):
     with pytest.raises(ValueError, match=r"02_nothing.*01_toy"):
         builder.check(["02_nothing"], notebooks=built)
-
-
-def test_outside_a_checkout_the_error_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(kernel, "_LIBRARY_FOLDER", tmp_path)
-    assert builder.main(["--check"]) == 1
-    assert "part of a checkout" in capsys.readouterr().err
-
-
-def _nbval(notebook: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(kernel._LIBRARY_FOLDER)}
-    for name in ("HSDS_DATA", "HSDS_FIXTURES", "MPLBACKEND", "JUPYTER_PATH", "PYTEST_ADDOPTS"):
-        environment.pop(name, None)
-    folder = notebook.parent
-    return subprocess.run(
-        [*command, f"--rootdir={folder}", notebook.name],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
-def test_nbval_compares_the_verdicts_of_a_built_notebook(tmp_path):
-    (tmp_path / "src").mkdir()
-    parameters = '# %% tags=["parameters"]\na = 1\n\n'
-    source = parameters + '# %% tags=["verdict"]\nprint("sum:", a + 1)\n\n# %%\nimport time\n\nprint(time.time())\n'
-    (tmp_path / "src" / "toy.py").write_text(source, encoding="utf-8")
-    [notebook] = builder.build(notebooks=tmp_path)
-    good = _nbval(notebook)
-    assert good.returncode == 0, good.stdout
-    assert "4 passed" in good.stdout
-    notebook.write_text(notebook.read_text(encoding="utf-8").replace("sum: 2", "sum: 3"), encoding="utf-8")
-    bad = _nbval(notebook)
-    assert bad.returncode == 1, bad.stdout
-    assert "1 failed" in bad.stdout
-
-
-def test_text_on_the_line_of_the_marker_is_refused(tmp_path):
-    source = tmp_path / "toy.py"
-    source.write_text(
-        '# %% tags=["parameters"]\na = 1\n\n# %% [markdown] **Lost.** This\n# is kept.\n', encoding="utf-8"
-    )
-    with pytest.raises(builder.SourceError, match=r"toy.py, cell 2: .*begin it on the next line"):
-        builder.versions(source, tmp_path)

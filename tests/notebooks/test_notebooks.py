@@ -174,3 +174,9 @@ def test_links_to_notebooks_lead_somewhere(notebook, request):
             targets = [str(link["href"]).partition("#")[0] for link in page.select("a[href]")]
             local = [target for target in targets if target and ":" not in target]
             assert [target for target in local if not (here / target).exists()] == []
+
+
+@pytest.mark.parametrize("source", sorted((FOLDER / "src").glob("*.py")), ids=lambda path: path.stem)
+def test_no_notebook_asks_for_the_test_scenes_of_whatever_data_it_is_given(source: Path) -> None:
+    # MEFB's are kept for one final evaluation: shown_split says which split may be shown.
+    assert not re.search(r"_scenes\(\s*data,\s*[\"']test", source.read_text(encoding="utf-8"))

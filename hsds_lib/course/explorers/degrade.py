@@ -16,7 +16,7 @@ STEADY = 0.05
 """Per cent; a smaller change than this is called none."""
 REACH = 144.0
 """Per cent of change at the end of the drawing; bars grow with the square root, so that small changes are seen."""
-_TICKS = (-100, -25, 0, 25, 100)  # per cent
+_TICKS = (-100, -20, 0, 20, 100)  # per cent
 _ROW, _TOP, _NAME, _BAR, _RIGHT = 24, 42, 84, 210, 178
 
 

@@ -1,0 +1,20 @@
+"""The benchmarks run, and say what the README says they do; what they measure is not a test's business."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def test_search_step_reports_ratios_seconds_and_bytes() -> None:
+    small = ["--size", "32", "--width", "0.0625", "--rounds", "1", "--genotype", "none", "--json"]
+    command = [sys.executable, str(BENCHMARKS / "search_step.py"), *small]
+    result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    seconds = result["seconds"]
+    assert result["step_over_forward_backward"] == seconds["step"] / seconds["forward_backward"] > 1
+    assert result["pruned_over_full"] is None  # without a record of what survives
+    assert result["peak_bytes"]["step"] > 0
