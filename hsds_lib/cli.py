@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,9 @@ app = typer.Typer(
 )
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="begin anew instead of going on from the last checkpoint in RUN")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any other setting of the preset; repeatable")
 ]
@@ -181,9 +185,14 @@ def search(
     epochs: Annotated[int | None, typer.Option()] = None,
     ablation: Annotated[str | None, typer.Option(help="a condition of Table 3, such as 'only WR' or DARTS")] = None,
     settings: Settings = None,
+    restart: Restart = False,
     device: Device = "auto",
 ) -> None:
-    """Search the network and its loss (Algorithm 1); writes genotype.json, loss_weights.json and the history."""
+    """Search the network and its loss (Algorithm 1); writes genotype.json, loss_weights.json and the history.
+
+    A run that was stopped or killed goes on from its last checkpoint when the same command is given again. Started by
+    torchrun (`torchrun --nproc-per-node 2 -m hsds_lib search ...`), the batches are divided among the processes.
+    """
     from hsds_lib.config import ABLATIONS
     from hsds_lib.config import ablation as take_away
     from hsds_lib.config import preset as find_preset
@@ -197,7 +206,9 @@ def search(
         config = take_away(config, ablation)
     from hsds_lib.search.run import run_search
 
-    run = run_search(config, out, device=device)
+    run = run_search(config, out, device=device, resume=not restart)
+    if not _is_first_process():
+        return
     operations = sum(len(retained) for retained in run.genotype.nodes.values())
     strongest = sorted(run.loss_weights.mix.items(), key=lambda item: -item[1])[:3]
     typer.echo(f"genotype: {operations} operations in {len(run.genotype.nodes)} nodes, in {out / 'genotype.json'}")
@@ -213,9 +224,14 @@ def train(
     seed: Annotated[int | None, typer.Option()] = None,
     epochs: Annotated[int | None, typer.Option()] = None,
     settings: Settings = None,
+    restart: Restart = False,
     device: Device = "auto",
 ) -> None:
-    """Train the network that a search found, with the loss it found; writes model.safetensors into RUN."""
+    """Train the network that a search found, with the loss it found; writes model.safetensors into RUN.
+
+    A training that was stopped or killed goes on from its last checkpoint when the same command is given again; under
+    torchrun the batches are divided among the processes.
+    """
     from hsds_lib.config import preset as find_preset
     from hsds_lib.losses.space import LossWeights
     from hsds_lib.network.genotype import Genotype
@@ -227,9 +243,15 @@ def train(
     config = find_preset(preset).train.changed(**({"data": searched} | given))
     from hsds_lib.training import train_network
 
-    result = train_network(genotype, weights, config, out=run, device=device)
+    result = train_network(genotype, weights, config, out=run, device=device, resume=not restart)
+    if not _is_first_process():
+        return
     typer.echo(f"validation MEF-SSIM {result.history[-1]['val_mef_ssim']:.4f}; model in {run / 'model.safetensors'}")
     typer.echo(f"next: hsds fuse UNDER OVER -o OUT.png --model {run}")
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # set by torchrun
 
 
 for _command in (commands.report, commands.slides, commands.site):
@@ -240,8 +262,8 @@ def main() -> None:
     """Run the command line; a mistake of the user is one sentence and exit code 2, never a traceback."""
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
+    except KeyboardInterrupt as stop:
+        typer.echo(str(stop) or "stopped", err=True)
         raise SystemExit(130) from None
     except (ValueError, OSError, RunError) as error:
         typer.echo(f"error: {error}", err=True)

@@ -7,9 +7,7 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -227,51 +225,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
-
-
-class Progress:
-    """Progress that suits its reader: a bar on a terminal, one line per epoch in logs and notebooks, or nothing.
-
-    Example:
-        >>> import contextlib, io
-        >>> with contextlib.redirect_stderr(io.StringIO()) as log:  # no terminal
-        ...     progress = Progress(2, label="train")
-        ...     progress.step()
-        ...     progress.line("epoch 1/1, loss 0.25")
-        ...     progress.close()
-        >>> print(log.getvalue())
-        train: epoch 1/1, loss 0.25 (0 s)
-    """
-
-    def __init__(self, total: int, *, label: str, show: bool = True) -> None:
-        """Start the clock.
-
-        Args:
-            total: how many steps are expected.
-            label: what is going on, in a word.
-            show: False keeps quiet.
-        """
-        from tqdm import tqdm
-
-        self.show = show
-        self._label = label
-        self._start = time.perf_counter()
-        self._bar = tqdm(total=total, desc=label, disable=not (show and sys.stderr.isatty()))
-
-    def step(self) -> None:
-        """One step is done."""
-        self._bar.update()
-
-    def line(self, text: str) -> None:
-        """Say one line, with the time since the start in seconds.
-
-        Args:
-            text: what to say.
-        """
-        if self.show:
-            elapsed = time.perf_counter() - self._start
-            self._bar.write(f"{self._label}: {text} ({elapsed:.0f} s)", file=sys.stderr)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._bar.close()

@@ -93,13 +93,56 @@ def halves(scenes: list[Scene], generator: torch.Generator) -> tuple[list[Scene]
     return [scenes[i] for i in order[:middle]], [scenes[i] for i in order[middle:]]
 
 
-def endless(batches: PairBatches) -> Iterator[Batch]:
+class Endless(Iterator[Batch]):
+    """Goes over scenes pass after pass, shuffled anew each time; where it stands can be noted down and found again.
+
+    Several processes that go over the same scenes with generators of the same seed draw the same batches in the same
+    order and take turns: each keeps one out of ``size``, and their generators stay alike.
+
+    Attributes:
+        left: numbers of the scenes that are left in this pass. With the state of the generator, that is all there is to
+            remember.
+
+    Example:
+        >>> from itertools import islice
+        >>> scenes = load_scenes("embedded", "train", limit=3)
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> batches = Endless(PairBatches(scenes, [scenes[0].ref], crop=16, batch_size=1, generator=generator))
+        >>> len(list(islice(batches, 5))), len(batches.left)
+        (5, 1)
+    """
+
+    def __init__(self, batches: PairBatches, *, rank: int = 0, size: int = 1) -> None:
+        """Start before the first pass.
+
+        Args:
+            batches: one pass.
+            rank: which batch out of ``size`` is taken, counted from 0.
+            size: number of processes that take turns.
+        """
+        self._batches, self._rank, self._size = batches, rank, size
+        self.left: list[int] = []
+
+    def __next__(self) -> Batch:
+        """Give the next batch; there always is one."""
+        turns = [self._draw() for _ in range(self._size)]
+        return turns[self._rank]
+
+    def _draw(self) -> Batch:
+        if not self.left:
+            self.left = self._batches.order()
+        size = self._batches.batch_size
+        now, self.left = self.left[:size], self.left[size:]
+        return self._batches.batch(now)
+
+
+def endless(batches: PairBatches) -> Endless:
     """Go over the scenes pass after pass, shuffled anew each time.
 
     Args:
         batches: one pass.
 
-    Yields:
+    Returns:
         Batches, without end.
 
     Example:
@@ -110,5 +153,4 @@ def endless(batches: PairBatches) -> Iterator[Batch]:
         >>> len(batches), len(list(islice(endless(batches), 5)))
         (1, 5)
     """
-    while True:
-        yield from batches
+    return Endless(batches)

@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
+from hsds_lib.calibration import recalibrate, validation_score
+from hsds_lib.checkpoints import EVERY, Checkpoint, optimiser_tensors, restore_optimiser
 from hsds_lib.config import TrainConfig
-from hsds_lib.images.pairs import Batch, PairBatches, Scene, load_naturals
+from hsds_lib.images.pairs import PairBatches, Scene, load_naturals
 from hsds_lib.losses.features import VGG16, load_vgg16
-from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.losses.space import LossWeights, training_weights, weighted_loss
 from hsds_lib.losses.terms import prepare_targets, term_vector
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
-from hsds_lib.network.operations import BatchNorm
-from hsds_lib.runtime import Progress, RunError, atomic_path, fingerprint, pick_device, provenance, seeded, write_json
-from hsds_lib.scenes import endless, referenced_scenes
+from hsds_lib.parallel import Group, process_group
+from hsds_lib.progress import memory_advice
+from hsds_lib.runlog import RunLog
+from hsds_lib.runtime import RunError, atomic_path, fingerprint, pick_device, provenance, seeded, write_json
+from hsds_lib.scenes import Endless, referenced_scenes
 
 
 @dataclass
@@ -41,6 +42,56 @@ class TrainingRun:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass
+class _Job:
+    """A training in progress with its data: all that a checkpoint must hold."""
+
+    run: TrainingRun
+    config: TrainConfig
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    batches: Endless
+    steps: int  # in an epoch
+    weights: dict[str, float]
+    vgg: VGG16
+    train_scenes: list[Scene]
+    val_scenes: list[Scene]
+    group: Group
+    identity: dict[str, Any]
+    losses: list[float] = field(default_factory=list)  # of this epoch
+    seconds: float = 0.0  # before this process
+
+    def __post_init__(self) -> None:
+        self._began = time.perf_counter()
+
+    @property
+    def done(self) -> int:
+        """Steps so far."""
+        return len(self.run.history) * self.steps + len(self.losses)
+
+    def elapsed(self) -> float:
+        return round(self.seconds + time.perf_counter() - self._began, 1)
+
+    def checkpoint(self) -> Checkpoint:
+        network = self.run.network
+        tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+        tensors |= optimiser_tensors("adam", self.optimiser, dict(network.named_parameters()))
+        tensors["generator"] = self.generator.get_state()
+        own = {"left": self.batches.left, "losses": self.losses, "seconds": self.elapsed(), "history": self.run.history}
+        return Checkpoint(self.done, tensors, {**self.identity, **own})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        tensors, facts = checkpoint.tensors, checkpoint.facts
+        network = self.run.network
+        network.load_state_dict(
+            {name.removeprefix("network/"): value for name, value in tensors.items() if name.startswith("network/")}
+        )
+        restore_optimiser("adam", self.optimiser, dict(network.named_parameters()), tensors)
+        self.generator.set_state(tensors["generator"])
+        self.batches.left, self.losses, self.seconds = facts["left"], facts["losses"], facts["seconds"]
+        self.run.history[:] = facts["history"]
+
+
 def train_network(
     genotype: Genotype,
     loss_weights: LossWeights,
@@ -49,23 +100,31 @@ def train_network(
     out: Path | None = None,
     device: str = "auto",
     show: bool = True,
+    resume: bool = False,
+    checkpoint_every: float = EVERY,
 ) -> TrainingRun:
     """Train the network a genotype describes with searched loss weights, from fresh weights.
+
+    Started by ``torchrun`` in several processes, each takes batches of its own and the gradients are averaged.
 
     Args:
         genotype: the operations of every node.
         loss_weights: the loss; terms named in ``config.skip_terms`` are left out and the rest rescaled.
         config: the settings; their seed fixes everything that is random.
-        out: run folder for ``model.safetensors``, ``training.jsonl`` and ``training_provenance.json``.
+        out: run folder for ``model.safetensors``, ``training.jsonl`` and ``training_provenance.json``, and for
+            checkpoints until it is finished.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         show: report progress on standard error.
+        resume: go on from the last checkpoint in ``out``, if there is one, to the same bits; else begin anew.
+        checkpoint_every: seconds from one checkpoint to the next; 0 writes one after every step.
 
     Returns:
         The network with recalibrated running statistics, and the history.
 
     Raises:
         DataError: the data is missing or cannot be used.
-        RunError: the loss became infinite or NaN.
+        RunError: the loss became infinite or NaN, memory or disk are full, or the checkpoint is of other settings.
+        Stopped: Ctrl-C or SIGTERM; the step was ended and a checkpoint written.
         ValueError: ``config.skip_terms`` leaves nothing or names an unknown term, or the device is not present.
 
     Example:
@@ -80,8 +139,26 @@ def train_network(
         >>> list(run.history[0])
         ['epoch', 'loss', 'val_mef_ssim', 'seconds']
     """
-    began = time.perf_counter()
     where = pick_device(device)
+    lower = f"batch_size ({config.batch_size}) or crop ({config.crop})"
+    with process_group(where.type) as group, memory_advice(lower):
+        job = _prepare(genotype, loss_weights, config, where, group)
+        log = RunLog(out, "train", show=show, every=checkpoint_every, group=group, history="training.jsonl")
+        found = log.find(job.identity) if resume else None
+        if found is not None:
+            job.restore(found)
+        _descend(job, log)
+        job.run.network.eval()
+        if log.writes:
+            save_model(job.run.network, log.folder / "model.safetensors")
+            write_json(log.folder / "training_provenance.json", _origin(job))
+            log.finish()
+    return job.run
+
+
+def _prepare(
+    genotype: Genotype, loss_weights: LossWeights, config: TrainConfig, device: torch.device, group: Group
+) -> _Job:
     train_scenes = referenced_scenes(config.data, "train", seed=config.seed)
     val_scenes = referenced_scenes(config.data, "val", seed=config.seed)
     naturals = load_naturals(config.data, "train", seed=config.seed)
@@ -89,72 +166,82 @@ def train_network(
     shape: dict[str, Any] = {"crop": config.crop, "batch_size": config.batch_size, "generator": generator}
     batches = PairBatches(train_scenes, naturals, **shape)
     weights = training_weights(loss_weights, config.skip_terms)
-    vgg = load_vgg16(config.features, seed=config.seed).to(where)
+    vgg = load_vgg16(config.features, seed=config.seed).to(device)
     with seeded(config.seed):
-        network = derive(genotype, separate_statistics=config.separate_statistics).to(where)
-    run = TrainingRun(network)
-    _descend(run, endless(batches), len(batches), weights, config, vgg, val_scenes, out=out, show=show)
-    network.eval()
-    if out is not None:
-        images = [image for scene in train_scenes for image in (scene.under, scene.over)]
-        origin = provenance(
-            kind="training",
-            config=config.model_dump(),
-            loss_weights=weights,
-            genotype=genotype.model_dump(),
-            train_scenes=[scene.name for scene in train_scenes],
-            val_scenes=[scene.name for scene in val_scenes],
-            references={scene.name: scene.ref_origin for scene in train_scenes},
-            data_sha256=fingerprint(images),
-            vgg=vgg.source,
-            seconds=round(time.perf_counter() - began, 1),
-            history=run.history,
-        )
-        write_json(Path(out) / "training_provenance.json", origin)
-    return run
+        network = derive(genotype, separate_statistics=config.separate_statistics).to(device)
+    images = [image for scene in train_scenes for image in (scene.under, scene.over)]
+    identity = {
+        "config": config.model_dump(mode="json"),
+        "loss_weights": weights,
+        "genotype": genotype.model_dump(),
+        "data_sha256": fingerprint(images),
+        "vgg": vgg.source,
+        "processes": group.size,
+    }
+    return _Job(
+        run=TrainingRun(network),
+        config=config,
+        optimiser=torch.optim.Adam(network.parameters(), lr=config.lr),
+        generator=generator,
+        batches=Endless(batches, rank=group.rank, size=group.size),
+        steps=config.steps_per_epoch or max(1, len(batches) // group.size),
+        weights=weights,
+        vgg=vgg,
+        train_scenes=train_scenes,
+        val_scenes=val_scenes,
+        group=group,
+        identity=identity,
+    )
 
 
-def _descend(
-    run: TrainingRun,
-    batches: Iterator[Batch],
-    per_pass: int,
-    weights: dict[str, float],
-    config: TrainConfig,
-    vgg: VGG16,
-    val_scenes: list[Scene],
-    *,
-    out: Path | None,
-    show: bool,
-) -> None:
+def _origin(job: _Job) -> dict[str, Any]:
+    return provenance(
+        kind="training",
+        **job.identity,
+        train_scenes=[scene.name for scene in job.train_scenes],
+        val_scenes=[scene.name for scene in job.val_scenes],
+        references={scene.name: scene.ref_origin for scene in job.train_scenes},
+        seconds=job.elapsed(),
+        history=job.run.history,
+    )
+
+
+def _descend(job: _Job, log: RunLog) -> None:
     """Run the epochs; after each the statistics are recalibrated, the model is written and validated."""
-    steps = config.steps_per_epoch or per_pass
-    optimiser = torch.optim.Adam(run.network.parameters(), lr=config.lr)
-    progress = Progress(config.epochs * steps, label="train", show=show)
-    try:
-        for epoch in range(config.epochs):
-            began, losses = time.perf_counter(), []
-            for step in range(steps):
-                share = (epoch * steps + step) / (config.epochs * steps)
-                for group in optimiser.param_groups:
-                    group["lr"] = config.lr * _rate(share, config.schedule)
-                losses.append(_train_step(run.network, optimiser, next(batches), weights, vgg))
-                progress.step()
-            recalibrate(run.network, [next(batches) for _ in range(config.recalibration_batches)])
-            score = validation_score(run.network, val_scenes, crop=config.crop)
-            record = {
-                "epoch": epoch,
-                "loss": sum(losses) / len(losses),
-                "val_mef_ssim": score,
-                "seconds": round(time.perf_counter() - began, 1),
-            }
-            run.history.append(record)
-            progress.line(f"epoch {epoch + 1}/{config.epochs}, loss {record['loss']:.4f}, val MEF-SSIM {score:.4f}")
-            if out is not None:
-                save_model(run.network, Path(out) / "model.safetensors")
-                with atomic_path(Path(out) / "training.jsonl") as temporary:
-                    temporary.write_text("".join(json.dumps(row) + "\n" for row in run.history), encoding="utf-8")
-    finally:
-        progress.close()
+    config, began = job.config, time.perf_counter()
+    total = config.epochs * job.steps
+    with log.running(total, job.run.history, done=job.done):
+        for step in range(job.done, total):
+            for group in job.optimiser.param_groups:
+                group["lr"] = config.lr * _rate(step / total, config.schedule)
+            job.losses.append(_train_step(job, step))
+            record = None
+            if len(job.losses) == job.steps:
+                record = _end_epoch(job, round(time.perf_counter() - began, 1))
+                began = time.perf_counter()
+                if log.writes:
+                    save_model(job.run.network, log.folder / "model.safetensors")
+            log.step(record, job.checkpoint)
+            if record is not None:
+                score = f"loss {record['loss']:.4f}, val MEF-SSIM {record['val_mef_ssim']:.4f}"
+                log.progress.line(f"epoch {record['epoch'] + 1}/{config.epochs}, {score}")
+
+
+def _end_epoch(job: _Job, seconds: float) -> dict[str, Any]:
+    network, config = job.run.network, job.config
+    recalibrate(network, [next(job.batches) for _ in range(config.recalibration_batches)])
+    # Of the batches of all processes.
+    job.group.average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+    job.group.require_equal(list(network.parameters()), "their weights")
+    record = {
+        "epoch": len(job.run.history),
+        "loss": sum(job.losses) / len(job.losses),
+        "val_mef_ssim": validation_score(network, job.val_scenes, crop=config.crop),
+        "seconds": seconds,
+    }
+    job.run.history.append(record)
+    job.losses.clear()
+    return record
 
 
 def _rate(share: float, schedule: str) -> float:
@@ -162,96 +249,24 @@ def _rate(share: float, schedule: str) -> float:
     return 1.0 if schedule == "constant" else 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
 
 
-def _train_step(
-    network: FusionNet, optimiser: torch.optim.Optimizer, batch: Batch, weights: dict[str, float], vgg: VGG16
-) -> float:
+def _train_step(job: _Job, step: int) -> float:
+    network, optimiser, vgg = job.run.network, job.optimiser, job.vgg
     network.train()
-    batch = batch.to(next(network.parameters()).device)
-    names, mix = zip(*weights.items(), strict=True)
+    batch = next(job.batches).to(next(network.parameters()).device)
+    names, mix = zip(*job.weights.items(), strict=True)
     targets = prepare_targets(batch, vgg, contrast=False, names=names)
     terms = term_vector(network(batch.over_under_y), targets, vgg, names=names)
     loss = weighted_loss(terms, terms.new_tensor(mix))
-    if not bool(torch.isfinite(loss)):
-        bad = [name for name, value in zip(names, terms.tolist(), strict=True) if not math.isfinite(value)]
-        raise RunError(f"the training loss is not finite in {', '.join(bad) or 'the sum'}; lower lr")
+    seen = torch.cat([terms.detach(), loss.detach()[None]])
+    job.group.average([seen])
+    if not bool(torch.isfinite(seen).all()):
+        bad = [name for name, value in zip((*names, "the sum"), seen.tolist(), strict=True) if not math.isfinite(value)]
+        raise RunError(f"step {step}: the training loss is not finite in {', '.join(bad)}; lower lr")
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    job.group.average([weight.grad for weight in network.parameters() if weight.grad is not None])
     optimiser.step()
-    return float(loss.detach())
-
-
-@torch.no_grad()
-def recalibrate(network: FusionNet, batches: list[Batch]) -> None:
-    """Set the running statistics of every normalisation to their mean over some training batches.
-
-    The moving average of training mixes statistics of many older weights; a plain mean under the present
-    ones is what evaluation needs.
-
-    Args:
-        network: changed in place, and left in evaluation mode; its weights stay as they are.
-        batches: at least one; a batch counts the same whatever its size.
-
-    Raises:
-        ValueError: when there is no batch.
-
-    Example:
-        >>> from hsds_lib.network.genotype import NODES
-        >>> network = derive(Genotype(nodes={node: {"conv_1x1": 1.0} for node in NODES}, width=0.125))
-        >>> image = torch.full((2, 3, 16, 16), 0.5)
-        >>> recalibrate(network, [Batch(under=image, over=image, ref=image, natural=image)])
-        >>> operation = network.node("x_1").operations["conv_1x1"]
-        >>> torch.allclose(operation.norm.running_mean, operation.conv.weight.flatten() / 2)  # of a gray of 0.5
-        True
-    """
-    if not batches:
-        raise ValueError("there is no batch to take statistics from; give one or more")
-    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # plain mean
-    network.train()
-    device = next(network.parameters()).device
-    for batch in batches:
-        network(batch.to(device).over_under_y)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    network.eval()
-
-
-@torch.no_grad()
-def validation_score(network: FusionNet, scenes: list[Scene], *, crop: int) -> float:
-    """Give the mean three-scale MEF-SSIM of the fused luma, on the central crop of every scene.
-
-    Args:
-        network: left in evaluation mode.
-        scenes: with references, at least ``crop`` pixels high and wide.
-        crop: side of the crops, pixels, at least 44.
-
-    Returns:
-        The score of luma clamped to [0, 1], at most 1.
-
-    Raises:
-        DataError: there are no scenes, or one cannot be used.
-        ValueError: the crop is smaller than 44 pixels.
-
-    Example:
-        >>> from hsds_lib.fusing import load_model
-        >>> from hsds_lib.images.pairs import load_scenes
-        >>> scenes = load_scenes("embedded", "val", limit=2)
-        >>> 0.5 < validation_score(load_model("default", device="cpu"), scenes, crop=96) < 1
-        True
-    """
-    generator = torch.Generator().manual_seed(0)
-    naturals = [scene.under for scene in scenes[:1]]  # not used by the score
-    batches = PairBatches(scenes, naturals, crop=crop, batch_size=1, generator=generator, augment=False)
-    device = next(network.parameters()).device
-    network.eval()
-    scores: list[Tensor] = []
-    for batch in batches:
-        pair = batch.to(device).over_under_y
-        scores.append(mef_ssim_pair(network(pair).clamp(0, 1), pair[:, 1:2], pair[:, 0:1]))
-    return float(torch.cat(scores).mean())
+    return float(seen[-1])
 
 
 def save_model(network: FusionNet, path: str | Path) -> None:

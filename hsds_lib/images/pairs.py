@@ -226,34 +226,40 @@ class PairBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Give the batches of one pass."""
+        order = self.order()
+        for start in range(0, len(order), self.batch_size):
+            yield self.batch(order[start : start + self.batch_size])
+
+    def order(self) -> list[int]:
+        """Shuffle the scenes for one pass: numbers of scenes, as many as its batches hold."""
         needed = len(self) * self.batch_size
         order: list[int] = []
         while len(order) < needed:
             order += torch.randperm(len(self._scenes), generator=self._generator).tolist()
-        for start in range(0, needed, self.batch_size):
-            yield self._batch(order[start : start + self.batch_size])
+        return order[:needed]
 
-    def _batch(self, indices: list[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Cut a batch out of the scenes of these numbers."""
         items = []
         for index in indices:
             scene = self._scenes[index]
             assert scene.ref is not None  # checked at construction
-            under, over, ref = self._cut(torch.stack([scene.under, scene.over, scene.ref]))
+            exposures = self._cut(scene.under, scene.over, scene.ref)
             drawn = int(torch.randint(len(self._naturals), (), generator=self._generator))
-            items.append((under, over, ref, self._cut(self._naturals[drawn])))
+            items.append((*exposures, *self._cut(self._naturals[drawn])))
         under, over, ref, natural = (torch.stack(images) for images in zip(*items, strict=True))
         return Batch(under=under, over=over, ref=ref, natural=natural)
 
-    def _cut(self, images: Tensor) -> Tensor:
-        room_y, room_x = images.shape[-2] - self.crop, images.shape[-1] - self.crop
-        if not self._augment:
-            top, left = room_y // 2, room_x // 2
-            return images[..., top : top + self.crop, left : left + self.crop]
-        top = int(torch.randint(room_y + 1, (), generator=self._generator))
-        left = int(torch.randint(room_x + 1, (), generator=self._generator))
-        cut = images[..., top : top + self.crop, left : left + self.crop]
-        flips = torch.rand(2, generator=self._generator) < 0.5
-        return cut.flip([axis for axis, flip in zip((-2, -1), flips.tolist(), strict=True) if flip])
+    def _cut(self, *images: Tensor) -> list[Tensor]:
+        """Cut images of one size at one place, and flip them alike."""
+        room_y, room_x = images[0].shape[-2] - self.crop, images[0].shape[-1] - self.crop
+        top, left, axes = room_y // 2, room_x // 2, list[int]()
+        if self._augment:
+            top = int(torch.randint(room_y + 1, (), generator=self._generator))
+            left = int(torch.randint(room_x + 1, (), generator=self._generator))
+            flips = torch.rand(2, generator=self._generator) < 0.5
+            axes = [axis for axis, flip in zip((-2, -1), flips.tolist(), strict=True) if flip]
+        return [image[..., top : top + self.crop, left : left + self.crop].flip(axes) for image in images]
 
 
 def _require_usable(scene: Scene, crop: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, batch_statistics, softmax_active
 from hsds_lib.network.tape import Tape, recording, replaying
+from hsds_lib.parallel import Group
 from hsds_lib.runtime import RunError, seeded
 from hsds_lib.search.hypergradient import Weights, alpha_correction, beta_gradient, preconditioner
 from hsds_lib.search.wsras import prune_step, retain
@@ -71,9 +72,16 @@ class DualSearch:
         (165, True)
     """
 
-    def __init__(self, config: SearchConfig, vgg: VGG16, *, device: torch.device | str = "cpu") -> None:
-        """Start a search; the seed of ``config`` fixes the initial weights."""
+    def __init__(
+        self, config: SearchConfig, vgg: VGG16, *, device: torch.device | str = "cpu", group: Group | None = None
+    ) -> None:
+        """Start a search; the seed of ``config`` fixes the initial weights.
+
+        In a ``group`` of processes each has its own batches; all gradients, v and J of line 5 are means over them, so
+        that omega, alpha, beta and what is pruned stay the same in all of them.
+        """
         self.config, self.device = config, torch.device(device)
+        self.group = group or Group()
         self.vgg = vgg.to(self.device)
         with seeded(config.seed):
             self.network = Supernet(width=config.width).to(self.device)
@@ -130,13 +138,16 @@ class DualSearch:
             fused = self.network(pair, mix)
         features = encode_fused(fused, self.vgg, contrast=False, trace=trace)
         terms = term_vector(fused, targets, features=features, names=self.names)
-        self._check_finite(terms, "loss")
+        seen = terms.detach().clone()
+        self.group.average([seen])
+        self._check_finite(seen, "loss")
         omega = {name: weight.detach().clone() for name, weight in self.network.named_parameters()}
         loss_mix = self.loss_mix().detach()
         self.omega_optimiser.zero_grad(set_to_none=True)
         weighted_loss(terms, loss_mix).backward()
+        self.group.average([weight.grad for weight in self.network.parameters() if weight.grad is not None])
         self.omega_optimiser.step()
-        return _Descent(omega, pair, mix, tape, trace, targets, terms.detach(), loss_mix)
+        return _Descent(omega, pair, mix, tape, trace, targets, seen, loss_mix)
 
     def _upper_level(self, batch: Batch, descent: _Descent) -> dict[str, Any]:
         """Algorithm 1 lines 4-7: beta, then alpha, from one forward pass on the validation batch."""
@@ -148,15 +159,19 @@ class DualSearch:
             gamma = _CONTRASTS[self.config.contrast](features, targets, n_negatives=self.config.n_negatives)
             spread = self._beta_step(gamma, descent)
             terms = term_vector(fused, targets, features=features, names=self.names)
-            self._check_finite(terms, "validation loss")
             loss = weighted_loss(terms, self.loss_mix().detach())
+            seen = torch.cat([terms.detach(), loss.detach()[None], gamma.detach()[None]])
+            self.group.average([seen])
+            self._check_finite(seen[:-2], "validation loss")
             self.alpha.grad = self._alpha_gradient(loss, descent, tape)
+            self.group.average([self.alpha.grad])
+            self._check_finite(self.alpha.grad.sum(dim=1), "gradient of alpha", NODES)
         # Pruned entries must not move, and Adam's momentum and decay would move them even without a gradient.
         held = self.alpha.detach().clone()
         self.alpha_optimiser.step()
         with torch.no_grad():
             self.alpha.copy_(torch.where(self.active, self.alpha, held))
-        return {"gamma": float(gamma.detach()), "val_loss": float(loss.detach()), "step_spread": spread}
+        return {"gamma": float(seen[-1]), "val_loss": float(seen[-2]), "step_spread": spread}
 
     def _beta_step(self, gamma: Tensor, descent: _Descent) -> list[float] | None:
         """Algorithm 1 line 5 by one forward-mode pass; returns the 5 %, 50 % and 95 % points of the step factor."""
@@ -164,6 +179,7 @@ class DualSearch:
             return None
         v, factors = self._direction(gamma)
         jacobian = self._jacobian(v, descent)
+        self.group.average([jacobian])
         descent.tape.calls.clear()  # the largest part of the memory, and not needed any more
         self.beta.grad = beta_gradient(self.loss_mix().detach(), jacobian)
         self._check_finite(self.beta.grad, "hypergradient")
@@ -213,6 +229,7 @@ class DualSearch:
         """The gradient of an objective in the new omega times the factor D of the step just taken, and D itself."""
         weights = dict(self.network.named_parameters())
         gradients = torch.autograd.grad(objective, list(weights.values()), retain_graph=True)
+        self.group.average(gradients)
         factors = [preconditioner(self.omega_optimiser, weight) for weight in weights.values()]
         return {name: factor * g for name, factor, g in zip(weights, factors, gradients, strict=True)}, factors
 
@@ -244,9 +261,10 @@ class DualSearch:
         """The searched loss, as a file the training reads."""
         return LossWeights.from_beta(self.beta.detach().cpu(), space=self.config.space)
 
-    def _check_finite(self, values: Tensor, what: str) -> None:
+    def _check_finite(self, values: Tensor, what: str, names: Sequence[str] | None = None) -> None:
         if not bool(torch.isfinite(values).all()):
-            bad = [name for name, value in zip(self.names, values.tolist(), strict=True) if value - value != 0]
+            known = zip(names or self.names, values.tolist(), strict=True)
+            bad = [name for name, value in known if value - value != 0]
             raise RunError(
                 f"step {len(self.history)}: the {what} is not finite in {', '.join(bad)}; lower lr_omega or lr_alpha"
             )
@@ -254,30 +272,3 @@ class DualSearch:
 
 def _rounded(values: Tensor) -> list[Any]:
     return (values.detach().double().cpu() * 1e6).round().div(1e6).tolist()
-
-
-def term_gradient_norms(fused: Tensor, targets: Targets, vgg: VGG16, names: tuple[str, ...]) -> dict[str, float]:
-    """Norm of the gradient of every loss term with respect to the fused image: which terms are alive.
-
-    Args:
-        fused: fused luma, ``(B, 1, H, W)``.
-        targets: what the terms compare with.
-        vgg: the feature network.
-        names: the terms, in order.
-
-    Returns:
-        Norm by name, in units of the term per unit of luma.
-
-    Example:
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> vgg, rng = load_vgg16("random"), torch.Generator().manual_seed(0)
-        >>> batch = Batch(*(torch.rand(1, 3, 24, 24, generator=rng) for _ in range(4)))
-        >>> targets = prepare_targets(batch, vgg, contrast=False)
-        >>> norms = term_gradient_norms(targets.under_y, targets, vgg, ("l1_ref", "l1_under"))
-        >>> norms["l1_ref"] > 0, norms["l1_under"]  # the slope of |x| at 0 is taken as 0
-        (True, 0.0)
-    """
-    fused = fused.detach().requires_grad_()
-    terms = term_vector(fused, targets, vgg, names=names)
-    norms = (torch.autograd.grad(term, fused, retain_graph=True)[0].norm() for term in terms)
-    return {name: float(norm) for name, norm in zip(names, norms, strict=True)}

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
+from hsds_lib.checkpoints import EVERY, Checkpoint
 from hsds_lib.config import SearchConfig
 from hsds_lib.images.pairs import Batch, PairBatches, Scene, load_naturals
 from hsds_lib.losses.features import load_vgg16
-from hsds_lib.losses.space import SPACES, LossWeights
+from hsds_lib.losses.gradients import term_gradient_norms
+from hsds_lib.losses.space import LossWeights
 from hsds_lib.losses.terms import prepare_targets
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.network.operations import batch_statistics
-from hsds_lib.runtime import Progress, fingerprint, pick_device, provenance, write_json
-from hsds_lib.scenes import endless, halves, referenced_scenes
-from hsds_lib.search.dual import CONTRAST_NAMES, DualSearch, term_gradient_norms
+from hsds_lib.parallel import Group, process_group
+from hsds_lib.progress import memory_advice
+from hsds_lib.runlog import RunLog
+from hsds_lib.runtime import fingerprint, pick_device, provenance, write_json
+from hsds_lib.scenes import Endless, halves, referenced_scenes
+from hsds_lib.search.dual import CONTRAST_NAMES, DualSearch
+from hsds_lib.search.state import restore_search, search_tensors
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,47 @@ class SearchRun:
     val_scenes: list[Scene]
 
 
+@dataclass
+class _Job:
+    """A search in progress with its data: all that a checkpoint must hold."""
+
+    search: DualSearch
+    generator: torch.Generator
+    train: Endless
+    val: Endless
+    halves: tuple[list[Scene], list[Scene]]
+    probe: Batch
+    steps: int  # in an epoch
+    identity: dict[str, Any]
+    gradients: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0  # before this process
+
+    def __post_init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def elapsed(self) -> float:
+        return round(self.seconds + time.perf_counter() - self._began, 1)
+
+    def checkpoint(self) -> Checkpoint:
+        facts = {
+            **self.identity,
+            "train_left": self.train.left,
+            "val_left": self.val.left,
+            "gradients": self.gradients,
+            "seconds": self.elapsed(),
+            "history": self.search.history,
+        }
+        tensors = {**search_tensors(self.search), "generator": self.generator.get_state()}
+        return Checkpoint(len(self.search.history), tensors, facts)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        facts = checkpoint.facts
+        restore_search(self.search, checkpoint.tensors, facts["history"])
+        self.generator.set_state(checkpoint.tensors["generator"])
+        self.train.left, self.val.left = facts["train_left"], facts["val_left"]
+        self.gradients, self.seconds = facts["gradients"], facts["seconds"]
+
+
 def run_search(
     config: SearchConfig,
     out: Path | None = None,
@@ -60,16 +104,22 @@ def run_search(
     device: str = "auto",
     show: bool = True,
     on_epoch: Callable[[DualSearch, int], None] | None = None,
+    resume: bool = False,
+    checkpoint_every: float = EVERY,
 ) -> SearchRun:
     """Search network and loss (Algorithm 1) and write what was found.
+
+    Started by ``torchrun`` in several processes, each takes batches of its own and the gradients are averaged.
 
     Args:
         config: the settings; their seed fixes everything that is random.
         out: run folder for ``genotype.json``, ``loss_weights.json``, ``history.jsonl`` and
-            ``provenance.json``; nothing is written without it.
+            ``provenance.json``, and for checkpoints until it is finished; nothing is written without it.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         show: report progress on standard error.
-        on_epoch: called with the search and the epoch number before the first epoch (-1) and after each.
+        on_epoch: called with the search and the epoch number before the first epoch (-1) and after each that is run.
+        resume: go on from the last checkpoint in ``out``, if there is one, to the same bits; else begin anew.
+        checkpoint_every: seconds from one checkpoint to the next; 0 writes one after every step.
 
     Returns:
         What was found, and the scenes of the two halves of the training set.
@@ -77,7 +127,9 @@ def run_search(
     Raises:
         FileExistsError: when ``out`` already holds a finished search.
         DataError: when the data cannot be read.
-        RunError: when a loss or a gradient is not finite; the message says at which step.
+        RunError: when a loss or a gradient is not finite (the message says at which step), memory or disk are full, or
+            the checkpoint belongs to other settings.
+        Stopped: Ctrl-C or SIGTERM; the step was ended and a checkpoint written.
         ValueError: when the device is not present, or there are fewer than two training scenes.
 
     Example:
@@ -90,36 +142,68 @@ def run_search(
         ['genotype.json', 'history.jsonl', 'loss_weights.json', 'provenance.json']
     """
     _refuse_finished(out)
-    began = time.perf_counter()
+    where = pick_device(device)
+    lower = f"batch_size ({config.batch_size}), crop ({config.crop}) or width ({config.width:g}), or set recompute=true"
+    with process_group(where.type) as group, memory_advice(lower):
+        job = _prepare(config, where, group)
+        log = RunLog(out, "search", show=show, every=checkpoint_every, group=group)
+        found = log.find(job.identity) if resume else None
+        if found is not None:
+            job.restore(found)
+        elif out is not None:
+            job.gradients["start"] = term_gradients(job.search, job.probe)
+        _run_epochs(job, log, on_epoch or (lambda search, epoch: None))
+        search = job.search
+        run = SearchRun(search, search.genotype(), search.loss_weights(), *job.halves)
+        if log.writes:
+            job.gradients["end"] = term_gradients(search, job.probe)
+            _write(run, job, log.folder)
+            log.finish()
+    return run
+
+
+def _prepare(config: SearchConfig, device: torch.device, group: Group) -> _Job:
     generator = torch.Generator().manual_seed(config.seed)
     scenes = referenced_scenes(config.data, "train", seed=config.seed)
     naturals = load_naturals(config.data, "train", seed=config.seed)
     train_scenes, val_scenes = halves(scenes, generator)
     shape: dict[str, Any] = {"crop": config.crop, "batch_size": config.batch_size, "generator": generator}
-    train = PairBatches(train_scenes, naturals, **shape)
-    train_batches, val_batches = endless(train), endless(PairBatches(val_scenes, naturals, **shape))
+    train, val = (PairBatches(half, naturals, **shape) for half in (train_scenes, val_scenes))
     vgg = load_vgg16(config.features, seed=config.seed)
-    search = DualSearch(config, vgg, device=pick_device(device))
-    steps = config.steps_per_epoch or len(train)
-    progress = Progress(config.epochs * steps, label="search", show=show)
-    probe = next(iter(train))
-    gradients = {} if out is None else {"start": term_gradients(search, probe)}
-    tell = on_epoch or (lambda search, epoch: None)
-    tell(search, -1)
-    with _history_file(out) as history, closing(progress):
-        for epoch in range(config.epochs):
-            for _ in range(steps):
-                record = search.step(next(train_batches), next(val_batches), epoch=epoch)
-                print(json.dumps(record, allow_nan=False), file=history, flush=True)
-                progress.step()
-            progress.line(_epoch_line(epoch, config, search.history[-steps:]))
-            tell(search, epoch)
-    run = SearchRun(search, search.genotype(), search.loss_weights(), train_scenes, val_scenes)
-    if out is not None:
-        gradients["end"] = term_gradients(search, probe)
-        facts = {"vgg": vgg.source, "term_gradient_norms": gradients, "seconds": round(time.perf_counter() - began, 1)}
-        _write(run, config, out, facts)
-    return run
+    images = [image for scene in (*train_scenes, *val_scenes) for image in (scene.under, scene.over)]
+    identity = {
+        "config": config.model_dump(mode="json"),
+        "data_sha256": fingerprint(images),
+        "naturals_sha256": fingerprint(naturals),
+        "vgg": vgg.source,
+        "processes": group.size,
+    }
+    turns = {"rank": group.rank, "size": group.size}
+    return _Job(
+        DualSearch(config, vgg, device=device, group=group),
+        generator,
+        Endless(train, **turns),
+        Endless(val, **turns),
+        (train_scenes, val_scenes),
+        next(iter(train)),
+        config.steps_per_epoch or max(1, len(train) // group.size),
+        identity,
+    )
+
+
+def _run_epochs(job: _Job, log: RunLog, tell: Callable[[DualSearch, int], None]) -> None:
+    search, config = job.search, job.search.config
+    done, total = len(search.history), config.epochs * job.steps
+    if not done:
+        tell(search, -1)
+    with log.running(total, search.history):
+        for step in range(done, total):
+            epoch = step // job.steps
+            log.step(search.step(next(job.train), next(job.val), epoch=epoch), job.checkpoint)
+            if (step + 1) % job.steps == 0:
+                log.progress.line(_epoch_line(epoch, config, search.history[-job.steps :]))
+                search.group.require_equal([search.alpha, search.beta, search.active], "alpha, beta or what is pruned")
+                tell(search, epoch)
 
 
 def term_gradients(search: DualSearch, batch: Batch) -> dict[str, float]:
@@ -151,14 +235,6 @@ def _refuse_finished(out: Path | None) -> None:
         raise FileExistsError(f"{out} already holds a finished search; name another folder, or remove this one")
 
 
-def _history_file(out: Path | None) -> TextIO:
-    """A line a step, flushed, so that a run can be watched and what it did survives an interruption."""
-    if out is None:
-        return open(os.devnull, "w", encoding="utf-8")
-    Path(out).mkdir(parents=True, exist_ok=True)
-    return (Path(out) / "history.jsonl").open("w", encoding="utf-8")
-
-
 def _epoch_line(epoch: int, config: SearchConfig, records: list[dict[str, Any]]) -> str:
     mean = {key: sum(record[key] for record in records) / len(records) for key in ("train_loss", "val_loss", "gamma")}
     return (
@@ -167,18 +243,20 @@ def _epoch_line(epoch: int, config: SearchConfig, records: list[dict[str, Any]])
     )
 
 
-def _write(run: SearchRun, config: SearchConfig, out: Path, facts: dict[str, Any]) -> None:
+def _write(run: SearchRun, job: _Job, out: Path) -> None:
     """Write the results; the genotype comes last, because it marks the run as finished."""
-    images = [image for scene in (*run.train_scenes, *run.val_scenes) for image in (scene.under, scene.over)]
+    identity = dict(job.identity)
+    config = identity.pop("config")
     origin = provenance(
         kind="search",
-        config=config.model_dump(),
-        loss_terms=SPACES[config.space],
+        config=config,
+        loss_terms=job.search.names,
         train_scenes=[scene.name for scene in run.train_scenes],
         val_scenes=[scene.name for scene in run.val_scenes],
-        data_sha256=fingerprint(images),
-        **facts,
+        **identity,
+        term_gradient_norms=job.gradients,
+        seconds=job.elapsed(),
     )
-    write_json(Path(out) / "provenance.json", origin)
-    run.loss_weights.save(Path(out) / "loss_weights.json")
-    run.genotype.save(Path(out) / "genotype.json")
+    write_json(out / "provenance.json", origin)
+    run.loss_weights.save(out / "loss_weights.json")
+    run.genotype.save(out / "genotype.json")

@@ -1,0 +1,275 @@
+"""Checkpoints of long runs: whole or absent, checked when read, and never the only one while a new one is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hsds_lib.runtime import RunError, atomic_path
+
+_FACTS = "facts.json"  # a tensor of bytes: the file's own header has a limit
+EVERY = 30.0  # seconds between two checkpoints
+
+
+class DamagedError(ValueError):
+    """A checkpoint cannot be read as it was written."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on as if it had never stopped.
+
+    Attributes:
+        step: how many steps were done.
+        tensors: weights, states of optimisers and of the random generator, by name.
+        facts: what else there is, ready for JSON.
+
+    Example:
+        >>> Checkpoint(3, {"alpha": torch.zeros(2)}, {"seed": 0}).step
+        3
+    """
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+class Checkpoints:
+    """The last two checkpoints of one run in its folder, each a safetensors file that holds JSON too.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     kept = Checkpoints(folder, "search")
+        ...     kept.save(Checkpoint(1, {"alpha": torch.zeros(2)}, {"loss": 0.5}))
+        ...     kept.save(Checkpoint(2, {"alpha": torch.ones(2)}, {"loss": 0.25}))
+        ...     last, problems = kept.load()
+        ...     _ = kept.path.write_bytes(b"half")  # damaged: the one before is taken
+        ...     before, problems = kept.load()
+        >>> last.step, last.tensors["alpha"].tolist(), before.step, len(problems)
+        (2, [1.0, 1.0], 1, 1)
+    """
+
+    def __init__(self, folder: str | Path, name: str, *, every: float = EVERY) -> None:
+        """Name the files; nothing is read or written yet.
+
+        Args:
+            folder: the run folder.
+            name: what is running, such as ``search``; the files are called after it.
+            every: seconds that :meth:`due` waits after a checkpoint; 0 means after every step.
+        """
+        self.path = Path(folder) / f"{name}.checkpoint.safetensors"
+        self.previous = Path(folder) / f"{name}.checkpoint-previous.safetensors"
+        self.every = every
+        self.saved_step: int | None = None
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Say whether enough time has gone by for the next checkpoint."""
+        return time.monotonic() - self._last >= self.every
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint; the one that was the last becomes the previous one.
+
+        Raises:
+            RunError: a tensor is not finite (such a state is no use), or the file cannot be written, for want of space
+                for example. The older checkpoints are then untouched.
+        """
+        for name, tensor in checkpoint.tensors.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise RunError(f"step {checkpoint.step}: {name} is not finite; lower the learning rates")
+        facts = json.dumps({"step": checkpoint.step, **checkpoint.facts}, allow_nan=False).encode()
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+        tensors[_FACTS] = torch.frombuffer(bytearray(facts), dtype=torch.uint8)
+        try:
+            with atomic_path(self.path) as temporary:
+                save_file(tensors, temporary, metadata={"sha256": _digest(tensors)})
+                _flush(temporary)
+                if self.path.exists():
+                    os.replace(self.path, self.previous)
+        except (OSError, SafetensorError) as error:
+            raise RunError(
+                f"step {checkpoint.step}: the checkpoint {self.path} could not be written ({error}); "
+                f"{self.last_good()}; make room and run the same command again"
+            ) from error
+        self.saved_step, self._last = checkpoint.step, time.monotonic()
+
+    def load(self) -> tuple[Checkpoint | None, list[str]]:
+        """Read the newest checkpoint that is whole.
+
+        Returns:
+            The checkpoint, or None if there is none; and a sentence for each file that could not be used.
+        """
+        problems = []
+        for path in (self.path, self.previous):
+            if not path.exists():
+                continue
+            try:
+                checkpoint = _read(path)
+            except DamagedError as error:
+                problems.append(str(error))
+                continue
+            self.saved_step, self._last = checkpoint.step, time.monotonic()
+            return checkpoint, problems
+        return None, problems
+
+    def exist(self) -> bool:
+        """Say whether there are files of checkpoints, good or damaged."""
+        return self.path.exists() or self.previous.exists()
+
+    def remove(self) -> None:
+        """Delete the files, when the run is finished or begun anew, with what a kill left half-written."""
+        # The previous one first: if this is interrupted, the newest is what is left.
+        for path in (self.previous, self.path, *self.path.parent.glob(f".{self.path.stem}-*")):
+            path.unlink(missing_ok=True)
+
+    def last_good(self) -> str:
+        """Name the last good checkpoint, as part of a sentence."""
+        if self.saved_step is None:
+            return "there is no checkpoint yet"
+        path = self.path if self.path.exists() else self.previous
+        return f"the last good checkpoint is {path}, after {self.saved_step} steps"
+
+    def find(self, identity: Mapping[str, Any], say: Callable[[str], None]) -> Checkpoint | None:
+        """Find where to go on.
+
+        Args:
+            identity: what makes two runs the same one, ready for JSON; what was saved by these names must be equal.
+            say: told of damaged files, and of what is gone on from.
+
+        Returns:
+            The newest checkpoint that is whole; None when there is none.
+
+        Raises:
+            RunError: the checkpoint belongs to a run with other settings or data; nothing is changed.
+        """
+        checkpoint, problems = self.load()
+        for problem in problems:
+            say(problem)
+        if checkpoint is None:
+            if problems:
+                say("no checkpoint is whole, so the run begins anew")
+            return None
+        differences = _differences(checkpoint.facts, json.loads(json.dumps(identity)))
+        if differences:
+            raise RunError(
+                f"{self.path.parent} holds an unfinished run with other settings ({'; '.join(differences)}); give the "
+                "same ones to go on, another folder, or --restart (resume=False) to begin anew"
+            )
+        say(f"going on after step {checkpoint.step}, from {self.path.parent}")
+        return checkpoint
+
+
+def _differences(saved: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name, value in present.items():
+        before = saved.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            found += _differences(before, value)
+        elif value != before:
+            found.append(f"{name} was {_short(before)}, now {_short(value)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 24 else f"{text[:20]}..."
+
+
+def _read(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            claimed = (file.metadata() or {}).get("sha256")
+            # Copies: a tensor read is a window on the file, which may be replaced.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise DamagedError(f"{path} is damaged and was passed over ({error})") from None
+    if claimed != _digest(tensors):
+        raise DamagedError(f"{path} is damaged and was passed over (its contents do not match their checksum)")
+    facts = json.loads(tensors.pop(_FACTS).numpy().tobytes())
+    return Checkpoint(facts.pop("step"), tensors, facts)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Wait until the bytes are on the disk: a rename alone survives a kill, but not a loss of power."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def optimiser_tensors(
+    prefix: str, optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Take the state out of an optimiser.
+
+    Args:
+        prefix: what the names begin with.
+        optimiser: one whose state consists of tensors, such as Adam or SGD.
+        parameters: its parameters by name.
+
+    Returns:
+        Tensors called ``prefix/key/parameter``; none before the first step.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> adam = torch.optim.Adam([weight])
+        >>> weight.sum().backward()
+        >>> adam.step()
+        >>> sorted(optimiser_tensors("omega", adam, {"w": weight}))
+        ['omega/exp_avg/w', 'omega/exp_avg_sq/w', 'omega/step/w']
+    """
+    return {
+        f"{prefix}/{key}/{name}": value
+        for name, parameter in parameters.items()
+        for key, value in optimiser.state.get(parameter, {}).items()
+        if value is not None  # SGD without momentum
+    }
+
+
+def restore_optimiser(
+    prefix: str, optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> None:
+    """Put the state back that :func:`optimiser_tensors` took out.
+
+    Args:
+        prefix: what the names begin with.
+        optimiser: of the same kind and with these parameters.
+        parameters: by name.
+        tensors: may hold others too.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> adam = torch.optim.Adam([weight])
+        >>> state = {"omega/step/w": torch.tensor(3.0), "omega/exp_avg/w": torch.ones(2)}
+        >>> restore_optimiser("omega", adam, {"w": weight}, state)
+        >>> adam.state[weight]["step"]
+        tensor(3.)
+    """
+    optimiser.state.clear()
+    for full, value in tensors.items():
+        if not full.startswith(f"{prefix}/"):
+            continue
+        _, key, name = full.split("/")
+        parameter = parameters[name]
+        # The counter stays on the CPU, as torch keeps it; the moments take the layout of their weights.
+        kept = value.clone() if key == "step" else torch.empty_like(parameter).copy_(value)
+        optimiser.state[parameter][key] = kept.detach()
