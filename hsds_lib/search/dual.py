@@ -122,7 +122,7 @@ class DualSearch:
             "seconds": round(time.perf_counter() - start, 3),
         }
         if self.config.mac_budget is not None:
-            macs = expected_macs(self.node_mix(), width=self.config.width, top_p=self.config.top_p)
+            macs = expected_macs(self.node_mix().detach(), width=self.config.width, top_p=self.config.top_p)
             record["expected_macs"] = round(float(macs))
         self.history.append(record)
         return record
