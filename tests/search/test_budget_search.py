@@ -15,7 +15,7 @@ from hsds_lib.network.budget import expected_macs, genotype_macs, over_budget
 from hsds_lib.search.dual import DualSearch
 from hsds_lib.search.run import run_search
 
-SMALL = preset("tiny").search.changed(width=0.125, crop=24, batch_size=1, beta_warmup=1, theta=0.0)
+SMALL = preset("tiny").search.changed(width=0.125, crop=24, batch_size=1, beta_warmup=1, theta=0.0, budget_weight=1.0)
 COST = {"width": 0.125, "top_p": 2}
 EVEN = 8314.6  # expected at the start, when all weights are equal
 BUDGET = 4000.0
@@ -126,6 +126,6 @@ def test_a_budget_that_no_network_keeps_is_refused_before_the_search(vgg: VGG16,
     )
     with pytest.raises(ValueError, match=sentence):
         DualSearch(SMALL.changed(mac_budget=1000), vgg)
-    with pytest.raises(ValueError, match="the cheapest network of width 0.125 takes"):
+    with pytest.raises(ValueError, match="the cheapest network of width"):
         run_search(SMALL.changed(mac_budget=1000), tmp_path / "run", device="cpu", show=False)
     assert not (tmp_path / "run").exists()
