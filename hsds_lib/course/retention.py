@@ -6,6 +6,7 @@ As in :mod:`hsds_lib.course.plots`, every function returns ``(figure, alt)``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -248,7 +249,7 @@ def budget_curves(
     for (name, values), colour, dash in zip(expected.items(), _LINES, _DASHES, strict=False):
         steps = range(1, len(values) + 1)
         axes.plot(steps, values, dash, color=colour, ms=4.5, lw=1.8, label=f"{name}: expected")
-        style = {"color": colour, "ms": 10, "mec": INK, "ls": "none"}
+        style: dict[str, Any] = {"color": colour, "ms": 10, "mec": INK, "ls": "none"}
         axes.plot(len(values) + 0.5, derived[name], "*", label=f"{name}: derived network", **style)
         said.append(f"{name}: {values[-1]:,.0f} expected after the last step, {derived[name]:,.0f} of the network")
     axes.axhline(budget, color=INK, ls=":", lw=1.4)
