@@ -84,6 +84,8 @@ class SearchConfig(_Settings):
     beta_warmup: int = Field(10, ge=0)  # steps before anything goes through omega's step: Adam needs them
     inner: Literal["adam", "sgd"] = "adam"  # the optimiser of omega that is unrolled
     alpha_order: Literal["first", "second"] = "first"  # paper: first; second goes exactly through the omega step
+    mac_budget: float | None = Field(None, gt=0)  # beyond the paper: multiply-accumulates per pixel; None: no budget
+    budget_weight: float = Field(0.1, gt=0)  # what exceeding it by 100 % adds to the loss that alpha descends
     n_negatives: int = Field(1, ge=1)  # M of Eq. 3, at most the batch size; not in the paper
     contrast: Contrast = "hybrid"  # Gamma_H; "none" searches no loss (ablations of Table 3)
     space: Literal["paper", "extended"] = "paper"  # loss search space

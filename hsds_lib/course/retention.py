@@ -6,13 +6,16 @@ As in :mod:`hsds_lib.course.plots`, every function returns ``(figure, alt)``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hsds_lib.course.maps import operation_label
+from hsds_lib.course.maps import label_map, operation_label
 from hsds_lib.course.style import (
     BLUE,
     GRAY,
@@ -21,11 +24,13 @@ from hsds_lib.course.style import (
     ORANGE,
     PURPLE,
     VERMILION,
+    WIDTH,
     feature_note,
     headline,
     new_figure,
     styled,
 )
+from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES
 
 _LINES = (BLUE, ORANGE, VERMILION, PURPLE, GREEN)
@@ -186,6 +191,75 @@ def gap_curves(
     return figure, f"Difference of the outputs in gray levels, {told}; zero where all are kept." + feature_note(
         figure, features
     )
+
+
+@styled
+def price_map(prices: np.ndarray) -> tuple[Figure, str]:
+    """Draw what every operation costs in every node.
+
+    Args:
+        prices: multiply-accumulates per pixel at width 1, positive, ``(15, 11)``.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(4.6)
+    axes = figure.subplots()
+    scale = LogNorm(prices.min(), prices.max())
+    image = axes.imshow(prices, cmap=colormaps["cividis"], norm=scale, aspect="auto")
+    for (row, column), price in np.ndenumerate(prices):
+        ink = "white" if scale(price) < 0.55 else INK
+        axes.text(column, row, _thousands(price), ha="center", va="center", fontsize=8, color=ink)
+    axes.axhline(9.5, color="white", lw=2.5)  # attention above, Retinex below
+    axes.tick_params(length=0)
+    label_map(np.array([[axes]]))
+    bar = figure.colorbar(image, ax=axes, pad=0.015)
+    bar.set_label("MACs per pixel")
+    headline(figure, "What an operation costs: thousand multiply-accumulates for each pixel of the picture (width 1)")
+    ends = [np.unravel_index(place, prices.shape) for place in (prices.argmin(), prices.argmax())]
+    low, high = (
+        f"{_thousands(prices[row, column])} thousand ({operation_label(PRIMITIVES[column])} in {NODES[row]})"
+        for row, column in ends
+    )
+    return figure, f"Table of multiply-accumulates per pixel, 15 nodes by 11 operations: from {low} to {high}."
+
+
+def _thousands(price: float) -> str:
+    return f"{price / 1000:.0f}" if price >= 9950 else f"{price / 1000:.2g}"
+
+
+@styled
+def budget_curves(
+    expected: Mapping[str, Sequence[float]], derived: Mapping[str, float], *, budget: float, features: str = ""
+) -> tuple[Figure, str]:
+    """Draw what searches with and without a budget expect to cost, and what their networks do cost.
+
+    Args:
+        expected: name of a search to the expected multiply-accumulates per pixel after each step.
+        derived: name of a search to those of the network derived at its end.
+        budget: multiply-accumulates per pixel.
+        features: ``VGG16.label``.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(3.4, width=0.75 * WIDTH)
+    axes = figure.subplots()
+    said = []
+    for (name, values), colour, dash in zip(expected.items(), _LINES, _DASHES, strict=False):
+        steps = range(1, len(values) + 1)
+        axes.plot(steps, values, dash, color=colour, ms=4.5, lw=1.8, label=f"{name}: expected")
+        style: dict[str, Any] = {"color": colour, "ms": 10, "mec": INK, "ls": "none"}
+        axes.plot(len(values) + 0.5, derived[name], "*", label=f"{name}: derived network", **style)
+        said.append(f"{name}: {values[-1]:,.0f} expected after the last step, {derived[name]:,.0f} of the network")
+    axes.axhline(budget, color=INK, ls=":", lw=1.4)
+    axes.text(0.6, budget, f"budget: {budget:,.0f}", va="bottom", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set(xlabel="search step", ylabel="MACs per pixel", ylim=(0, None), xlim=(0.5, None))
+    figure.legend(loc="outside right center")
+    headline(figure, "A budget acts on the mixture, not on the network")
+    alt = f"Multiply-accumulates per pixel with a budget of {budget:,.0f}. " + "; ".join(said) + "."
+    return figure, alt + feature_note(figure, features)
 
 
 def _label_p(axes: Axes) -> None:

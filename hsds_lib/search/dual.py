@@ -18,6 +18,7 @@ from hsds_lib.losses.feature_tangents import feature_tangents
 from hsds_lib.losses.features import VGG16, Trace
 from hsds_lib.losses.space import SPACES, LossWeights, initial_beta, mixture, weighted_loss
 from hsds_lib.losses.terms import PERCEPTUAL_LAYERS, Targets, encode_fused, prepare_targets, term_vector
+from hsds_lib.network.budget import check_budget, expected_macs, over_budget
 from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, batch_statistics, softmax_active
@@ -82,6 +83,8 @@ class DualSearch:
         """
         self.config, self.device = config, torch.device(device)
         self.group = group or Group()
+        if config.mac_budget is not None:
+            check_budget(config.mac_budget, width=config.width, top_p=config.top_p)
         self.vgg = vgg.to(self.device)
         with seeded(config.seed):
             self.network = Supernet(width=config.width).to(self.device)
@@ -126,6 +129,9 @@ class DualSearch:
             "loss_mix": _rounded(self.loss_mix()),
             "seconds": round(time.perf_counter() - start, 3),
         }
+        if self.config.mac_budget is not None:
+            macs = expected_macs(self.node_mix().detach(), width=self.config.width, top_p=self.config.top_p)
+            record["expected_macs"] = round(float(macs))
         self.history.append(record)
         return record
 
@@ -165,6 +171,8 @@ class DualSearch:
             self._check_finite(seen[:-2], "validation loss")
             self.alpha.grad = self._alpha_gradient(loss, descent, tape)
             self.group.average([self.alpha.grad])
+            if self.config.mac_budget is not None:  # beyond the paper; without omega, so the same in both orders
+                self.alpha.grad += torch.autograd.grad(self._budget_term(self.config.mac_budget), self.alpha)[0]
             self._check_finite(self.alpha.grad.sum(dim=1), "gradient of alpha", NODES)
         # Pruned entries must not move, and Adam's momentum and decay would move them even without a gradient.
         held = self.alpha.detach().clone()
@@ -219,6 +227,11 @@ class DualSearch:
         omega = {name: weight.requires_grad_() for name, weight in descent.omega.items()}
         train_loss = weighted_loss(self._terms_at(omega, self.node_mix(), descent), descent.loss_mix)
         return first + alpha_correction(train_loss, omega, self.alpha, v)
+
+    def _budget_term(self, budget: float) -> Tensor:
+        """Beyond the paper: what alpha pays for expected multiply-accumulates above the budget."""
+        excess = over_budget(self.node_mix(), budget=budget, width=self.config.width, top_p=self.config.top_p)
+        return self.config.budget_weight * excess
 
     @property
     def _warming_up(self) -> bool:

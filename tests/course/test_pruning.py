@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from hsds_lib.course import pruning, retention
 from hsds_lib.course.maps import active_masks
+from hsds_lib.network.budget import operation_macs
 from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES, softmax_active
 from hsds_lib.search.wsras import prune_step
@@ -102,8 +103,12 @@ FIGURES = {
     "gap_curves": lambda: retention.gap_curves(
         FALLING, {name: [(p + 1) / 11 for p in range(11)] for name in FALLING}, np.ones((2, 11)), features=RANDOM
     ),
+    "price_map": lambda: retention.price_map(operation_macs(1.0).numpy()),
+    "budget_curves": lambda: retention.budget_curves(
+        {"none": [8e3, 9e3], "some": [7e3, 5e3]}, {"none": 8500.0, "some": 2100.0}, budget=4800.0, features=RANDOM
+    ),
 }
-WITH_FEATURES = {"replay_overview", "replay_against_search", "gap_curves"}
+WITH_FEATURES = {"budget_curves", "replay_overview", "replay_against_search", "gap_curves"}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -165,3 +170,16 @@ def test_cost_curves_give_the_ends() -> None:
 def test_gap_curves_give_the_first_gaps() -> None:
     _, alt = FIGURES["gap_curves"]()
     assert "one: 11.0 at P = 1, 10.0 at P = 2" in alt
+
+
+def test_price_map_writes_every_price_and_names_the_ends() -> None:
+    figure, alt = FIGURES["price_map"]()
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert len(written) == 165 and {"0.016", "2.3", "100"} <= set(written)
+    assert "from 0.016 thousand (1×1 in x_1) to 100 thousand (7×7 in x_4)" in alt
+
+
+def test_budget_curves_tell_the_mixture_from_the_network() -> None:
+    figure, alt = FIGURES["budget_curves"]()
+    assert "some: 5,000 expected after the last step, 2,100 of the network" in alt
+    assert "budget: 4,800" in texts(figure)

@@ -1,0 +1,36 @@
+"""One of the processes of a small data-parallel search and training; started by torchrun in the tests.
+
+torchrun --nproc-per-node 2 processes.py FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from killed import GENOTYPE, SEARCH, TRAIN
+from safetensors.torch import save_file
+
+from hsds_lib.losses.space import LossWeights
+from hsds_lib.search.run import run_search
+from hsds_lib.search.state import search_tensors
+from hsds_lib.training import train_network
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder, rank = Path(sys.argv[1]), os.environ["RANK"]
+    run = run_search(SEARCH, folder, device="cpu", show=False)
+    tensors = {f"search/{name}": value.detach().contiguous() for name, value in search_tensors(run.search).items()}
+    training = train_network(GENOTYPE, LossWeights.uniform(), TRAIN, out=folder, device="cpu", show=False)
+    tensors |= {f"train/{name}": value.contiguous() for name, value in training.network.state_dict().items()}
+    save_file(tensors, folder / f"rank-{rank}.safetensors")
+    history = {"search": run.search.history, "train": training.history}
+    (folder / f"rank-{rank}.json").write_text(json.dumps(history))
+
+
+if __name__ == "__main__":
+    main()
