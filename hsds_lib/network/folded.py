@@ -1,8 +1,8 @@
 """A trained network for fusing alone: normalisation and node weights are part of the convolutions.
 
 In evaluation mode a batch normalisation is an affine map for each channel, and a node weight ``w >= 0`` may pass
-through a ReLU: ``w * relu(BN(conv(x))) = relu(conv'(x) + b')``. So the convolution does it all: the same sums in another
-order.
+through a ReLU: ``w * relu(BN(conv(x))) = relu(conv'(x) + b')``. The convolution then does it all: the same sums, in
+another order.
 """
 
 from __future__ import annotations
