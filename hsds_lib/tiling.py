@@ -13,7 +13,9 @@ from torch.nn import functional
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.network.fusion_net import FusionNet, receptive_radius
 
-DEFAULT_TILE = 512  # pixels; larger pictures are fused tile by tile
+DEFAULT_TILE = 1024
+"""Pixels; larger pictures are fused tile by tile. Smaller tiles see more pixels twice (with the model that ships 41 % more
+than there are at 512, 20 % at 1024), larger ones take more memory and are not faster."""
 
 Area = tuple[slice, slice]
 """Rows and columns, pixels."""

@@ -40,10 +40,18 @@ def node_channels(width: float) -> dict[str, tuple[int, int]]:
 
 
 class NodeCall(Protocol):
-    """Apply the node of that name to ``(B, C, H, W)``; ``iteration`` counts the passes through a repeated one."""
+    """Whatever computes the node of a name, one of ``NODES``.
+
+    Example:
+        >>> def copy(name: str, x: Tensor, iteration: int = 0) -> Tensor:
+        ...     return x[:, :1]
+        >>> node: NodeCall = copy
+        >>> node("x_1", torch.rand(1, 2, 3, 4)).shape
+        torch.Size([1, 1, 3, 4])
+    """
 
     def __call__(self, name: str, x: Tensor, iteration: int = 0) -> Tensor:
-        """Apply the node."""
+        """Apply the node to ``(B, C, H, W)``; ``iteration`` counts the passes through a repeated one."""
 
 
 class Wiring(nn.Module):
