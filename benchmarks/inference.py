@@ -5,7 +5,7 @@ python benchmarks/inference.py [--size 512] [--width 1.0] [--threads 1] [--round
 
 Networks are timed in one process, in turns, because other load on the machine hits all alike; the ratios are medians
 over the rounds. The large pair is two JPEG files that ``fuse_files`` turns into a third with the model that ships, in a
-process of its own, whose peak is reported in full and above what the interpreter takes with its libraries and the model.
+process of its own, whose peak is reported in full and above what the interpreter takes with libraries and model.
 """
 
 from __future__ import annotations

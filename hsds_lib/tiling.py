@@ -14,8 +14,8 @@ from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.network.fusion_net import FusionNet, receptive_radius
 
 DEFAULT_TILE = 1024
-"""Pixels; larger pictures are fused tile by tile. Smaller tiles see more pixels twice (with the model that ships 41 % more
-than there are at 512, 20 % at 1024), larger ones take more memory and are not faster."""
+"""Pixels; larger pictures are fused tile by tile. Margins are computed twice: with the model that ships 41 % more
+pixels than there are at 512, 20 % at 1024. Larger tiles take more memory, and were no faster."""
 
 Area = tuple[slice, slice]
 """Rows and columns, pixels."""
