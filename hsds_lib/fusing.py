@@ -9,18 +9,30 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torch.nn import functional
 
 from hsds_lib.images.color import colourise, split_luma
 from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, check_exposures, find_image, read_pair, write_rgb
-from hsds_lib.network.fusion_net import FusionNet, derive, receptive_radius
+from hsds_lib.network.folded import FoldedNet, fold
+from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.runtime import pick_device
+from hsds_lib.tiling import DEFAULT_TILE, fuse_luma, fuse_piece, pieces
 
 MODELS = Path(__file__).parent / "models"
 """The models that ship; each is a folder with weights, genotype, loss weights and card."""
 
-DEFAULT_TILE = 512  # pixels; larger pictures are fused tile by tile
+__all__ = [
+    "DEFAULT_TILE",
+    "MODELS",
+    "ModelError",
+    "SceneReport",
+    "fuse",
+    "fuse_files",
+    "fuse_folder",
+    "fuse_luma",
+    "load_model",
+    "scene_folders",
+]
 
 
 class ModelError(ValueError):
@@ -73,61 +85,18 @@ def load_model(source: str | Path = "default", *, device: str = "auto") -> Fusio
 
 
 @torch.no_grad()
-def fuse_luma(network: FusionNet, under_y: Tensor, over_y: Tensor, *, tile: int = DEFAULT_TILE) -> Tensor:
-    """Fuse luma; pictures larger than a tile are done piece by piece with the same result.
-
-    Every piece is computed with a margin as wide as the network can see, so no seam can arise.
-
-    Args:
-        network: a trained network in evaluation mode, on the device and in the precision of the images.
-        under_y: luma of the darker exposure, ``(B, 1, H, W)`` in [0, 1].
-        over_y: luma of the brighter exposure, same shape.
-        tile: side of the pieces, pixels, at least 2; memory grows with its square.
-
-    Returns:
-        Fused luma, ``(B, 1, H, W)`` in (-1, 1), not yet clamped.
-
-    Raises:
-        ValueError: the shapes differ or are not luma, there are no pixels, the tile is too small, or the
-            network is in training mode (its statistics would follow the picture, and differ from tile to tile).
-
-    Example:
-        >>> network = load_model("default", device="cpu")
-        >>> under_y, over_y = torch.rand(2, 1, 1, 61, 47, generator=torch.Generator().manual_seed(0))
-        >>> whole, tiled = (fuse_luma(network, under_y, over_y, tile=tile) for tile in (512, 32))
-        >>> whole.shape, bool((whole - tiled).abs().max() < 1e-4)
-        (torch.Size([1, 1, 61, 47]), True)
-    """
-    _check_luma(network, under_y, over_y, tile)
-    rows, columns = over_y.shape[-2:]
-    # Even sizes: halving and enlarging an odd one stretches the picture, by another amount in every piece.
-    pair = functional.pad(torch.cat([over_y, under_y], dim=1), (0, columns % 2, 0, rows % 2), mode="replicate")
-    height, width = pair.shape[-2:]
-    if max(height, width) <= tile:
-        return network(pair)[..., :rows, :columns]
-    # Even offsets: pooling joins pixels in pairs, and a piece must form the same pairs as the whole.
-    margin = receptive_radius(network) + receptive_radius(network) % 2
-    step = tile - tile % 2
-    fused = torch.empty_like(pair[:, :1])
-    for top in range(0, height, step):
-        for left in range(0, width, step):
-            upper, outer = max(0, top - margin), max(0, left - margin)
-            piece = network(pair[..., upper : top + step + margin, outer : left + step + margin])
-            bottom, right = min(top + step, height), min(left + step, width)
-            fused[..., top:bottom, left:right] = piece[..., top - upper : bottom - upper, left - outer : right - outer]
-    return fused[..., :rows, :columns]
-
-
-def fuse(network: FusionNet, under: Tensor, over: Tensor, *, tile: int = DEFAULT_TILE) -> Tensor:
+def fuse(network: FusionNet | FoldedNet, under: Tensor, over: Tensor, *, tile: int = DEFAULT_TILE) -> Tensor:
     """Fuse two exposures into one picture.
 
-    The network fuses the luma; the colour is the saturation-weighted mean of the two.
+    The network fuses the luma; the colour is the saturation-weighted mean of the two. Everything is done piece by
+    piece, so that beside the three pictures only one piece is in memory.
 
     Args:
-        network: a trained network in evaluation mode.
+        network: a trained network in evaluation mode; it is folded here unless it is already, which takes some
+            milliseconds.
         under: the darker exposure, RGB ``(3, H, W)`` in [0, 1].
         over: the brighter exposure, same shape.
-        tile: side of the pieces a large picture is computed in, pixels.
+        tile: longest side of the pieces a large picture is computed in, pixels.
 
     Returns:
         RGB ``(3, H, W)`` in [0, 1], on the CPU, in the type of the exposures. (The network computes in its own.)
@@ -146,13 +115,19 @@ def fuse(network: FusionNet, under: Tensor, over: Tensor, *, tile: int = DEFAULT
     """
     check_exposures(under, over)
     under, over = under.cpu(), over.cpu()
-    weight = next(network.parameters())
-    under_y, over_y = (split_luma(image[None])[0].to(weight) for image in (under, over))
-    fused_y = fuse_luma(network, under_y, over_y, tile=tile).cpu().to(under.dtype)
-    return colourise(fused_y, under[None], over[None])[0]
+    folded = network if isinstance(network, FoldedNet) else fold(network)
+    weight = next(folded.parameters())
+    fused = torch.empty(under.shape, dtype=torch.promote_types(under.dtype, over.dtype))
+    for piece in pieces(folded, under.shape[1], under.shape[2], tile):
+        seen = (image[None, :, *piece.seen] for image in (over, under))
+        pair = torch.cat([split_luma(image)[0].to(weight) for image in seen], dim=1)
+        fused_y = fuse_piece(folded, pair, piece).cpu().to(under.dtype)
+        inner = (image[None, :, *piece.inner] for image in (under, over))
+        fused[:, *piece.inner] = colourise(fused_y, *inner)[0]
+    return fused
 
 
-def fuse_files(network: FusionNet, under: str | Path, over: str | Path, out: str | Path) -> bool:
+def fuse_files(network: FusionNet | FoldedNet, under: str | Path, over: str | Path, out: str | Path) -> bool:
     """Fuse two image files into a third of the same size; see :func:`hsds_lib.images.io.read_rgb` for formats.
 
     Args:
@@ -184,7 +159,9 @@ def fuse_files(network: FusionNet, under: str | Path, over: str | Path, out: str
     if Path(under).resolve() == Path(over).resolve():
         raise ImageError(f"'{under}' was given for both exposures; give two different photographs of one scene")
     darker, brighter = read_pair(under, over)
-    swapped = bool(split_luma(darker[None])[0].mean() > split_luma(brighter[None])[0].mean())
+    # Luma is linear, so its mean is the luma of the mean colour, which needs no second picture in memory.
+    darker_y, brighter_y = (split_luma(image.mean(dim=(1, 2), keepdim=True)[None])[0] for image in (darker, brighter))
+    swapped = bool(darker_y > brighter_y)
     if swapped:
         darker, brighter = brighter, darker
     write_rgb(out, fuse(network, darker, brighter))
@@ -233,7 +210,7 @@ def scene_folders(pairs: str | Path) -> list[Path]:
     return scenes
 
 
-def fuse_folder(network: FusionNet, pairs: str | Path, out: str | Path) -> Iterator[SceneReport]:
+def fuse_folder(network: FusionNet | FoldedNet, pairs: str | Path, out: str | Path) -> Iterator[SceneReport]:
     """Fuse ``pairs/<scene>/{under,over}.*`` into ``out/<scene>.png``, one report per scene.
 
     A scene that cannot be read is reported and the others go on.
@@ -271,17 +248,6 @@ def fuse_folder(network: FusionNet, pairs: str | Path, out: str | Path) -> Itera
             yield SceneReport(scene.name, problem=str(error))
         else:
             yield SceneReport(scene.name, swapped=swapped)
-
-
-def _check_luma(network: FusionNet, under_y: Tensor, over_y: Tensor, tile: int) -> None:
-    if under_y.shape != over_y.shape or under_y.ndim != 4 or under_y.shape[1] != 1 or 0 in under_y.shape:
-        raise ValueError(
-            f"under_y {tuple(under_y.shape)} and over_y {tuple(over_y.shape)} must both be (B, 1, H, W) of one size"
-        )
-    if tile < 2:
-        raise ValueError(f"a tile of {tile} pixels was given; give at least 2, since the network halves its pictures")
-    if network.training:
-        raise ValueError("the network is in training mode; call network.eval() before fusing pictures")
 
 
 def _exposure(scene: Path, role: str) -> Path:

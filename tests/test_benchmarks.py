@@ -18,3 +18,17 @@ def test_search_step_reports_ratios_seconds_and_bytes() -> None:
     assert result["step_over_forward_backward"] == seconds["step"] / seconds["forward_backward"] > 1
     assert result["pruned_over_full"] is None  # without a record of what survives
     assert result["peak_bytes"]["step"] > 0
+
+
+def test_inference_reports_ratios_seconds_and_bytes() -> None:
+    small = ["--size", "32", "--rounds", "1", "--megapixels", "0.01", "--genotype", "none", "--json"]
+    command = [sys.executable, str(BENCHMARKS / "inference.py"), *small]
+    result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    seconds, large = result["seconds"], result["large"]
+    assert result["unfolded_over_folded"] == {
+        "shipped": seconds["shipped_unfolded"] / seconds["shipped_folded"],
+        "released": None,  # without a record of its genotype
+    }
+    assert result["receptive_radius"]["shipped"] > 0 and result["chroma_seconds_per_megapixel"] > 0
+    assert 0 < large["peak_bytes_above_interpreter"] < large["peak_bytes"] and large["seconds"] > 0
+    assert round(large["megapixels"], 2) == 0.01

@@ -16,7 +16,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "hsds_lib"
 PACKAGES = ("images", "losses", "network", "search", "evaluation")
-MODULES = ("fusing", "training", "config", "runtime", "scenes")
+MODULES = ("fusing", "tiling", "training", "config", "runtime", "scenes")
 LEFT_OUT = {"evaluation/publish.py"}  # a command of the project itself, not of the mathematical side
 
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Example", "Examples", "Note")

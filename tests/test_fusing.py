@@ -10,12 +10,15 @@ from safetensors.torch import save_file
 
 from hsds_lib.fusing import ModelError, fuse, fuse_files, fuse_folder, fuse_luma, load_model
 from hsds_lib.images.classical import average, mertens
+from hsds_lib.images.color import colourise, split_luma
 from hsds_lib.images.io import ImageError, read_rgb, write_rgb
 from hsds_lib.images.pairs import load_scenes
+from hsds_lib.network.folded import fold
 from hsds_lib.network.fusion_net import FusionNet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import BatchNorm
 from hsds_lib.runtime import fingerprint
+from hsds_lib.tiling import pieces
 from hsds_lib.training import save_model
 
 
@@ -49,6 +52,42 @@ def test_tiles_give_the_same_picture_as_the_whole(network: FusionNet, size: tupl
     assert receptive_radius(network) > 8
     assert whole.std() > 0.05
     torch.testing.assert_close(fuse_luma(network, under, over, tile=50), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(90, 71), (64, 128), (1, 77)])
+@pytest.mark.parametrize("tile", [2, 33, 40])
+def test_tiles_give_the_same_colours_as_the_whole(network: FusionNet, size: tuple[int, int], tile: int) -> None:
+    if tile == 2:
+        size = (min(size[0], 5), min(size[1], 7))  # a piece for every four pixels
+    under, over = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(3))
+    whole = fuse(network, under, over, tile=10_000)
+    assert (fuse(network, under, over, tile=tile) - whole).abs().max() < 1e-5
+
+
+def test_the_model_that_ships_shows_no_seam() -> None:
+    scene = load_scenes("embedded", "test", limit=1)[0]
+    network = load_model("default", device="cpu")
+    whole, tiled = (fuse(network, scene.under, scene.over, tile=tile) for tile in (10_000, 90))
+    assert (whole - tiled).abs().max() < 1e-4
+
+
+def test_pieces_are_even_and_cover_the_picture_once(network: FusionNet) -> None:
+    for height, width, tile in [(1, 1, 2), (33, 64, 7), (100, 41, 40), (65, 64, 64)]:
+        covered = torch.zeros(height, width)
+        for piece in pieces(network, height, width, tile):
+            covered[piece.inner] += 1
+            for inner, seen in zip(piece.inner, piece.seen, strict=True):
+                assert inner.start % 2 == seen.start % 2 == 0 and inner.stop - inner.start <= tile
+        assert bool((covered == 1).all())
+
+
+def test_fusing_is_the_network_on_luma_and_the_formula_on_colour(network: FusionNet) -> None:
+    under, over = torch.rand(2, 1, 3, 24, 30, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        fused_y = network(torch.cat([split_luma(over)[0], split_luma(under)[0]], dim=1))
+    expected = colourise(fused_y, under, over)[0]
+    for given in (network, fold(network)):
+        torch.testing.assert_close(fuse(given, under[0], over[0]), expected, rtol=0, atol=1e-5)
 
 
 def test_the_picture_keeps_its_size_and_range(network: FusionNet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,64 @@ def node_channels(width: float) -> dict[str, tuple[int, int]]:
     return {**attention, "div": (thin, thin), **retinex}
 
 
-class FusionNet(nn.Module):
+class NodeCall(Protocol):
+    """Whatever computes the node of a name, one of ``NODES``.
+
+    Example:
+        >>> def copy(name: str, x: Tensor, iteration: int = 0) -> Tensor:
+        ...     return x[:, :1]
+        >>> node: NodeCall = copy
+        >>> node("x_1", torch.rand(1, 2, 3, 4)).shape
+        torch.Size([1, 1, 3, 4])
+    """
+
+    def __call__(self, name: str, x: Tensor, iteration: int = 0) -> Tensor:
+        """Apply the node to ``(B, C, H, W)``; ``iteration`` counts the passes through a repeated one."""
+
+
+class Wiring(nn.Module):
+    """How the 15 nodes, two guides and the reconstruction are connected, whatever computes a node.
+
+    Example:
+        >>> wiring = Wiring()
+        >>> wiring.guide_xy = wiring.guide_yx = nn.MaxPool2d(2, ceil_mode=True)
+        >>> wiring.reconstruction = nn.Identity()
+        >>> wiring.connect(torch.rand(1, 2, 6, 7), lambda name, x, iteration=0: x[:, :1]).shape  # nodes that copy
+        torch.Size([1, 1, 6, 7])
+    """
+
+    guide_xy: nn.Module
+    guide_yx: nn.Module
+    reconstruction: nn.Module
+
+    def primitives(self, name: str) -> tuple[str, ...]:
+        """Names of the operations in the node of that name, one of ``NODES``."""
+        raise NotImplementedError
+
+    def connect(self, over_under: Tensor, node: NodeCall) -> Tensor:
+        """Fuse ``(B, 2, H, W)`` to ``(B, 1, H, W)`` with nodes that ``node`` computes."""
+        return self._retinex(self._attention(over_under[:, 1:2], over_under[:, 0:1], node), node)
+
+    def _attention(self, under: Tensor, over: Tensor, node: NodeCall) -> Tensor:
+        x_1, y_1 = node("x_1", under), node("y_1", over)
+        x_2, y_2 = node("x_2", x_1), node("y_2", y_1)
+        x_3 = node("x_3", torch.cat([*_pools(x_2), self.guide_yx(y_2)], dim=1))
+        y_3 = node("y_3", torch.cat([*_pools(y_2), self.guide_xy(x_2)], dim=1))
+        x_4 = node("x_4", _enlarge(x_3, x_2)) + x_2
+        y_4 = node("y_4", _enlarge(y_3, y_2)) + y_2
+        return node("x_5", x_4) * x_1 + node("y_5", y_4) * y_1
+
+    def _retinex(self, feature: Tensor, node: NodeCall) -> Tensor:
+        intensity = node("div", feature)
+        light = feature / (torch.sigmoid(intensity) + _EPSILON)
+        for t in range(RETINEX_ITERATIONS):
+            intensity = node("i_2", node("i_1", intensity, t), t) + intensity
+            refined = node("l_2", node("l_1", light, t), t)
+            light = light / (torch.sigmoid(refined) + _EPSILON)
+        return torch.tanh(self.reconstruction(intensity * light))
+
+
+class FusionNet(Wiring):
     """Fuse the luma of two exposures (Figure 2 of the paper): feature attention, then a Retinex pair of paths.
 
     The wiring is the released network's, which the paper's figure leaves open. Every node is a
@@ -53,6 +111,9 @@ class FusionNet(nn.Module):
     """
 
     mix: Tensor | None
+    guide_xy: nn.Sequential
+    guide_yx: nn.Sequential
+    reconstruction: nn.Conv2d
 
     def __init__(
         self,
@@ -105,7 +166,12 @@ class FusionNet(nn.Module):
         mix = self.mix if mix is None else mix
         if mix is None:
             raise ValueError("this network has no node weights of its own: pass mix of shape (15, 11)")
-        return self._retinex(self._attention(over_under[:, 1:2], over_under[:, 0:1], mix), mix)
+        weights = mix
+
+        def node(name: str, x: Tensor, iteration: int = 0) -> Tensor:
+            return self.node(name)(x, weights[NODES.index(name)], iteration)
+
+        return self.connect(over_under, node)
 
     def node(self, name: str) -> MixedOp:
         """The node of that name, one of ``NODES``."""
@@ -113,26 +179,9 @@ class FusionNet(nn.Module):
         assert isinstance(node, MixedOp)
         return node
 
-    def _node(self, name: str, x: Tensor, mix: Tensor, iteration: int = 0) -> Tensor:
-        return self.node(name)(x, mix[NODES.index(name)], iteration)
-
-    def _attention(self, under: Tensor, over: Tensor, mix: Tensor) -> Tensor:
-        x_1, y_1 = self._node("x_1", under, mix), self._node("y_1", over, mix)
-        x_2, y_2 = self._node("x_2", x_1, mix), self._node("y_2", y_1, mix)
-        x_3 = self._node("x_3", torch.cat([*_pools(x_2), self.guide_yx(y_2)], dim=1), mix)
-        y_3 = self._node("y_3", torch.cat([*_pools(y_2), self.guide_xy(x_2)], dim=1), mix)
-        x_4 = self._node("x_4", _enlarge(x_3, x_2), mix) + x_2
-        y_4 = self._node("y_4", _enlarge(y_3, y_2), mix) + y_2
-        return self._node("x_5", x_4, mix) * x_1 + self._node("y_5", y_4, mix) * y_1
-
-    def _retinex(self, feature: Tensor, mix: Tensor) -> Tensor:
-        intensity = self._node("div", feature, mix)
-        light = feature / (torch.sigmoid(intensity) + _EPSILON)
-        for t in range(RETINEX_ITERATIONS):
-            intensity = self._node("i_2", self._node("i_1", intensity, mix, t), mix, t) + intensity
-            refined = self._node("l_2", self._node("l_1", light, mix, t), mix, t)
-            light = light / (torch.sigmoid(refined) + _EPSILON)
-        return torch.tanh(self.reconstruction(intensity * light))
+    def primitives(self, name: str) -> tuple[str, ...]:
+        """Names of the operations in the node of that name, one of ``NODES``."""
+        return tuple(self.node(name).operations)
 
 
 class Supernet(FusionNet):
@@ -176,11 +225,11 @@ def derive(genotype: Genotype, *, separate_statistics: bool = False) -> FusionNe
     return FusionNet(operations, width=genotype.width, mix=mix, separate_statistics=separate_statistics)
 
 
-def receptive_radius(network: FusionNet) -> int:
+def receptive_radius(network: Wiring) -> int:
     """Tell how many pixels away an input can still change an output pixel, by an upper bound (for tiling).
 
     Args:
-        network: any network; the bound holds for inputs of even sizes, as odd ones are stretched.
+        network: any network, folded or not; the bound holds for inputs of even sizes, as odd ones are stretched.
 
     Returns:
         Pixels, in rows as in columns.
@@ -192,7 +241,7 @@ def receptive_radius(network: FusionNet) -> int:
     """
     reach = {}
     for name in NODES:
-        sizes = [kernel(primitive) for primitive in network.node(name).operations]
+        sizes = [kernel(primitive) for primitive in network.primitives(name)]
         reach[name] = max(max(height, width) // 2 * dilation for height, width, dilation in sizes)
 
     def widest(level: int) -> int:
