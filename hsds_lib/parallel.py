@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -104,10 +105,10 @@ def process_group(device: str) -> Iterator[Group]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Group()
         return
-    if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=WAIT)
-    try:
-        yield DistributedGroup()
-    finally:
-        distributed.destroy_process_group()
+    if not distributed.is_initialized():
+        if device == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=WAIT)
+        # At the very end: a group that was left cannot be joined again under the same torchrun.
+        atexit.register(distributed.destroy_process_group)
+    yield DistributedGroup()

@@ -20,7 +20,7 @@ from hsds_lib import checkpoints
 from hsds_lib.checkpoints import Checkpoint, Checkpoints
 from hsds_lib.losses.space import LossWeights
 from hsds_lib.progress import Stopped
-from hsds_lib.runtime import RunError
+from hsds_lib.runtime import RunError, fingerprint
 from hsds_lib.search.dual import DualSearch
 from hsds_lib.search.run import SearchRun, run_search
 from hsds_lib.search.state import search_tensors
@@ -40,9 +40,12 @@ def records(path: Path) -> list[dict[str, Any]]:
 def results(folder: Path) -> dict[str, Any]:
     """All that a run leaves, without times."""
     found: dict[str, Any] = {"weights": (folder / "fingerprint.txt").read_text()}
-    for name in ("genotype.json", "loss_weights.json", "model.safetensors"):
+    for name in ("genotype.json", "loss_weights.json"):
         if (folder / name).exists():
             found[name] = (folder / name).read_bytes()
+    if (folder / "model.safetensors").exists():  # the order of its metadata is left to chance
+        model = load_file(folder / "model.safetensors")
+        found["model"] = fingerprint(model[name] for name in sorted(model))
     for name in ("history.jsonl", "training.jsonl"):
         if (folder / name).exists():
             found[name] = records(folder / name)
