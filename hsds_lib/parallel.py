@@ -36,6 +36,10 @@ class Group:
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over the processes; to the same bits in all of them."""
 
+    def any(self, flag: bool) -> bool:
+        """Say whether the flag is set in at least one process."""
+        return flag
+
     def require_equal(self, tensors: Sequence[Tensor], what: str) -> None:
         """Stop if the processes do not agree.
 
@@ -68,6 +72,13 @@ class DistributedGroup(Group):
         parts = joined.split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view(tensor.shape))
+
+    def any(self, flag: bool) -> bool:
+        """Say whether the flag is set in at least one process."""
+        kind = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+        value = torch.tensor(int(flag), device=kind)
+        distributed.all_reduce(value, distributed.ReduceOp.MAX)
+        return bool(value)
 
     def require_equal(self, tensors: Sequence[Tensor], what: str) -> None:
         """Stop if the processes do not agree.

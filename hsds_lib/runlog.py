@@ -54,7 +54,8 @@ class RunLog:
             group: the processes of the run.
             history: name of the file of records.
         """
-        first = (group or Group()).rank == 0
+        self._group = group or Group()
+        first = self._group.rank == 0
         self.folder = Path(folder or ".")
         self.writes = folder is not None and first
         self.progress = Progress(0, label=name, show=False)
@@ -126,9 +127,10 @@ class RunLog:
         if record is not None:
             self.record(record)
         self.progress.step()
-        if self.writes and self._kept is not None and (self._stop.made or self._kept.due()):
+        stop = self._group.any(self._stop.made)  # together, or one would wait for the others
+        if self.writes and self._kept is not None and (stop or self._kept.due()):
             self._kept.save(state())
-        if self._stop.made:
+        if stop:
             how = "" if self._kept is None else f"; {self._kept.last_good()}: the same command goes on from there"
             raise Stopped(f"{self._name} stopped as asked{how}")
 

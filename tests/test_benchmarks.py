@@ -32,3 +32,26 @@ def test_inference_reports_ratios_seconds_and_bytes() -> None:
     assert result["receptive_radius"]["shipped"] > 0 and result["chroma_seconds_per_megapixel"] > 0
     assert 0 < large["peak_bytes_above_interpreter"] < large["peak_bytes"] and large["seconds"] > 0
     assert round(large["megapixels"], 2) == 0.01
+
+
+def test_paper_run_searches_trains_and_measures_in_one_call(tmp_path: Path) -> None:
+    few = {"epochs": 1, "steps_per_epoch": 1}
+    search = {**few, "width": 0.0625, "features": "random"}
+    skipped = '["perceptual_ref", "perceptual_under", "perceptual_over"]'
+    train = {
+        **few,
+        "crop": 48,
+        "batch_size": 1,
+        "recalibration_batches": 1,
+        "features": "random",
+        "skip_terms": skipped,
+    }
+    words = ["--out", str(tmp_path), "--preset", "tiny", "--scenes", "5", "--size", "48", "--device", "cpu", "--json"]
+    words += [f"--set={name}={value}" for name, value in search.items()]
+    words += [f"--set-train={name}={value}" for name, value in train.items()]
+    command = [sys.executable, str(BENCHMARKS / "paper_run.py"), *words]
+    result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert result["steps"] == 1 and result["search_minutes"] > 0 and result["training_minutes"] > 0
+    assert result["step_over_floor"] > 1 and result["step_gflops"] > 0
+    assert (tmp_path / "model.safetensors").is_file() and len(list((tmp_path / "data").rglob("*.png"))) == 15
+    assert json.loads((tmp_path / "measured.json").read_text()) == result

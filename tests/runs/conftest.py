@@ -61,6 +61,9 @@ class _Together(Group):
     def __init__(self, turns: Turns, rank: int) -> None:
         self.turns, self.rank, self.size = turns, rank, turns.size
 
+    def any(self, flag: bool) -> bool:
+        return any(self.turns.exchange(self.rank, flag))
+
     def average(self, tensors: Sequence[Tensor]) -> None:
         mine = [tensor.detach().clone() for tensor in tensors]
         shards = self.turns.exchange(self.rank, mine)

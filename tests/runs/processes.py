@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
 from pathlib import Path
 
 import torch
-from killed import GENOTYPE, SEARCH, TRAIN
 from safetensors.torch import save_file
 
 from hsds_lib.losses.space import LossWeights
@@ -19,13 +19,17 @@ from hsds_lib.search.run import run_search
 from hsds_lib.search.state import search_tensors
 from hsds_lib.training import train_network
 
+SMALL = runpy.run_path(str(Path(__file__).with_name("killed.py")))
+
 
 def main() -> None:
     torch.set_num_threads(1)
     folder, rank = Path(sys.argv[1]), os.environ["RANK"]
-    run = run_search(SEARCH, folder, device="cpu", show=False)
+    run = run_search(SMALL["SEARCH"], folder, device="cpu", show=False, resume=True)
     tensors = {f"search/{name}": value.detach().contiguous() for name, value in search_tensors(run.search).items()}
-    training = train_network(GENOTYPE, LossWeights.uniform(), TRAIN, out=folder, device="cpu", show=False)
+    training = train_network(
+        SMALL["GENOTYPE"], LossWeights.uniform(), SMALL["TRAIN"], out=folder, device="cpu", show=False, resume=True
+    )
     tensors |= {f"train/{name}": value.contiguous() for name, value in training.network.state_dict().items()}
     save_file(tensors, folder / f"rank-{rank}.safetensors")
     history = {"search": run.search.history, "train": training.history}

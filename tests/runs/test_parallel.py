@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import runpy
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,14 +33,17 @@ SMALL = runpy.run_path(str(HERE / "killed.py"))
 BATCHES_SEEN = ("running_mean", "running_var")  # each process has its own in a search, which uses none
 
 
+def command(folder: Path) -> list[str]:
+    """Start two gloo processes that search and train in a folder."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return [*torchrun, str(HERE / "processes.py"), str(folder)]
+
+
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two gloo processes have searched and trained."""
     folder = tmp_path_factory.mktemp("torchrun")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, str(HERE / "processes.py"), str(folder)], capture_output=True, text=True, timeout=280, check=False
-    )
+    done = subprocess.run(command(folder), capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
@@ -67,8 +72,25 @@ def test_only_the_first_process_writes_and_it_writes_once(two_processes: Path) -
         *("model.safetensors", "training.jsonl", "training_provenance.json"),
     }
     steps = [json.loads(line)["step"] for line in (two_processes / "history.jsonl").read_text().splitlines()]
-    assert steps == list(range(6))
+    assert steps == list(range(4))
     assert json.loads((two_processes / "provenance.json").read_text())["processes"] == 2
+
+
+@pytest.mark.slow
+def test_processes_that_are_stopped_go_on_to_the_same_bits(two_processes: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as stopped:
+        history = tmp_path / "history.jsonl"
+        while stopped.poll() is None and not (history.exists() and history.read_text().count("\n") >= 2):
+            time.sleep(0.05)
+        stopped.send_signal(signal.SIGTERM)
+        assert stopped.wait(timeout=60) != 0
+    assert (tmp_path / "search.checkpoint.safetensors").exists() and not (tmp_path / "genotype.json").exists()
+    done = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (tensors, told), (whole, told_whole) = rank(tmp_path, 0), rank(two_processes, 0)
+    assert all(torch.equal(tensors[name], whole[name]) for name in whole)
+    for ours, theirs in zip(told["search"], told_whole["search"], strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
 
 
 @contextmanager
