@@ -176,12 +176,8 @@ def memory_advice(lower: str) -> Iterator[None]:
 
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError):
-        pass
-    except RuntimeError as error:
-        if "allocate memory" not in str(error):  # of torch's CPU allocator, which has no exception of its own
+    except (MemoryError, RuntimeError) as error:  # torch's CPU allocator has no exception of its own
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
+        if not known:
             raise
-    else:
-        return
-    # Outside of the handler: the traceback would keep the tensors alive.
-    raise RunError(f"out of memory; lower {lower}")
+        raise RunError(f"out of memory; lower {lower}") from None

@@ -725,6 +725,47 @@ print("deviations:", len(DEVIATIONS))
 print("every place exists:", all(locate(f"hsds_lib.{place}") is not None for *_, place in DEVIATIONS))
 
 # %% [markdown]
+# ## The same bits, whatever happens
+#
+# A result is reproducible only if the run that made it is. A search takes minutes to hours, and machines stop. Here a
+# small search is stopped by Ctrl-C (sent by the cell itself) in its second epoch, and goes on from its checkpoint:
+# weights, logits, what is pruned, three optimisers, the order of the data and the random generator are all in there.
+
+# %%
+import signal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hsds_lib.config import preset as settings_of
+from hsds_lib.progress import Stopped
+from hsds_lib.search.run import run_search
+
+short = settings_of("tiny").search.changed(width=0.0625, crop=24, epochs=2, steps_per_epoch=2, features="random")
+whole = run_search(short, device="cpu", show=False)
+
+
+def press_ctrl_c(search, epoch):
+    if epoch == 0:  # counted from 0: the first epoch is done
+        signal.raise_signal(signal.SIGINT)
+
+
+# %% tags=["verdict"]
+with TemporaryDirectory() as folder:
+    try:
+        run_search(short, Path(folder), device="cpu", show=False, on_epoch=press_ctrl_c)
+    except Stopped as stop:
+        print("what it says names the way on:", "the same command goes on from there" in str(stop))
+    steps = len((Path(folder) / "history.jsonl").read_text().splitlines())
+    resumed = run_search(short, Path(folder), device="cpu", show=False, resume=True)
+print("steps before the stop:", steps, "of", len(whole.search.history))
+for name in ("alpha", "beta"):
+    print(f"{name}, same bits:", torch.equal(getattr(resumed.search, name), getattr(whole.search, name)))
+print("same genotype:", resumed.genotype == whole.genotype)
+
+# %% [markdown]
+# The tests do this with SIGKILL, which no program can answer, at random moments, and while a checkpoint is being
+# written: each time the rest of the run comes out as if nothing had happened.
+#
 # ## Checklist: how to audit a paper
 #
 # 1. **Run the algorithm on paper.** Does each loop end? Does each gradient contain its variable? Has each step a size?

@@ -72,6 +72,7 @@ def _messages(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     yield _message(lambda: pick_device("cuda"))
     monkeypatch.undo()
     yield _message(lambda: run_search(config.preset("tiny").search, folder, device="cpu"))
+    yield from _interrupted(folder / "run")
     yield _message(lambda: Genotype.load(folder / "none" / "genotype.json"))
     yield _message(lambda: build_site(folder / "site", executed=folder))
     monkeypatch.setattr("pooch.retrieve", _raise(ConnectionError()))
@@ -79,6 +80,25 @@ def _messages(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     yield _message(lambda: load_vgg16("imagenet"))
     yield load_vgg16("auto").label
     monkeypatch.undo()
+
+
+def _interrupted(folder: Path) -> Iterator[str]:
+    """What is said of checkpoints and of memory."""
+    from hsds_lib.checkpoints import Checkpoint, Checkpoints
+    from hsds_lib.progress import memory_advice
+
+    kept, said = Checkpoints(folder, "search"), list[str]()
+    kept.save(Checkpoint(1, {}, {"theta": 0.05}))
+    yield _message(lambda: kept.find({"theta": 0.2}, said.append))
+    kept.path.write_bytes(b"half")
+    kept.find({}, said.append)
+    yield from said
+
+    def work() -> None:
+        with memory_advice("crop (256)"):
+            raise MemoryError
+
+    yield _message(work)
 
 
 def _raise(error: Exception) -> Callable[..., Any]:
