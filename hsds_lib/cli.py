@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +13,7 @@ import typer
 
 from hsds_lib import __version__
 from hsds_lib.arguments import UsageError, merged
+from hsds_lib.progress import Stopped
 from hsds_lib.reports import commands
 from hsds_lib.runtime import RunError
 
@@ -206,7 +209,8 @@ def search(
         config = take_away(config, ablation)
     from hsds_lib.search.run import run_search
 
-    run = run_search(config, out, device=device, resume=not restart)
+    with _said_when_stopped():
+        run = run_search(config, out, device=device, resume=not restart)
     if not _is_first_process():
         return
     operations = sum(len(retained) for retained in run.genotype.nodes.values())
@@ -243,11 +247,23 @@ def train(
     config = find_preset(preset).train.changed(**({"data": searched} | given))
     from hsds_lib.training import train_network
 
-    result = train_network(genotype, weights, config, out=run, device=device, resume=not restart)
+    with _said_when_stopped():
+        result = train_network(genotype, weights, config, out=run, device=device, resume=not restart)
     if not _is_first_process():
         return
     typer.echo(f"validation MEF-SSIM {result.history[-1]['val_mef_ssim']:.4f}; model in {run / 'model.safetensors'}")
     typer.echo(f"next: hsds fuse UNDER OVER -o OUT.png --model {run}")
+
+
+@contextmanager
+def _said_when_stopped() -> Iterator[None]:
+    """Say how to go on after Ctrl-C, of which typer makes a silent exit."""
+    try:
+        yield
+    except Stopped as stop:
+        if _is_first_process():
+            typer.echo(str(stop), err=True)
+        raise typer.Exit(130) from None
 
 
 def _is_first_process() -> bool:
@@ -262,9 +278,6 @@ def main() -> None:
     """Run the command line; a mistake of the user is one sentence and exit code 2, never a traceback."""
     try:
         app()
-    except KeyboardInterrupt as stop:
-        typer.echo(str(stop) or "stopped", err=True)
-        raise SystemExit(130) from None
     except (ValueError, OSError, RunError) as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(2) from None

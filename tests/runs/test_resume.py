@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from hsds_lib import checkpoints
 from hsds_lib.checkpoints import Checkpoint, Checkpoints
+from hsds_lib.cli import main
 from hsds_lib.losses.space import LossWeights
 from hsds_lib.progress import Stopped
 from hsds_lib.runtime import RunError, fingerprint
@@ -106,6 +107,24 @@ def test_ctrl_c_ends_the_step_and_the_same_call_goes_on(tmp_path: Path, whole: S
     assert resumed.genotype == whole.genotype
     ours, theirs = ([{**r, "seconds": 0} for r in run.search.history] for run in (resumed, whole))
     assert ours == theirs
+
+
+def test_the_command_line_says_how_to_go_on_and_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = SMALL["SEARCH"].model_dump()
+    settings = [f"--set={name}={shown[name]}" for name in ("width", "crop", "batch_size", "features", "beta_warmup")]
+    words = ["hsds", "search", "--preset", "tiny", "--epochs", "1", "--out", str(tmp_path / "run"), *settings]
+
+    def hsds() -> int:
+        with mock.patch.object(sys, "argv", words), pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0)
+
+    with stopping_after(1):
+        assert hsds() == 130
+    assert "search stopped as asked; the last good checkpoint is" in capsys.readouterr().err
+    assert hsds() == 0
+    said = capsys.readouterr()
+    assert "search: going on after step 2, from" in said.err and "genotype: 30 operations" in said.out
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_previous_one(
