@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from turns import take_turns
 
 from hsds_lib.fusing import fuse_files, load_model
 from hsds_lib.images.color import fuse_chroma
@@ -45,18 +46,6 @@ def released(path: str, width: float) -> FusionNet | None:
     nodes = {row["node"]: {entry["op"]: entry["renormalised"] for entry in row["retained"]} for row in rows}
     with seeded(0):
         return derive(Genotype(nodes=nodes, width=width)).eval()
-
-
-def take_turns(parts: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Wall seconds of each part, once per round after one round to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
-    for turn in range(rounds + 1):
-        for name, work in parts.items():
-            start = time.perf_counter()
-            work()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def write_exposures(folder: str, megapixels: float) -> None:

@@ -15,12 +15,12 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from turns import take_turns
 
 from hsds_lib.config import SearchConfig
 from hsds_lib.images.pairs import Batch
@@ -75,18 +75,6 @@ def losses_alone(search: DualSearch, train: Batch, val: Batch) -> None:
     torch.autograd.grad(loss, picture)
     with torch.no_grad():
         feature_tangents(vgg, trace, torch.ones_like(picture), PERCEPTUAL_LAYERS)
-
-
-def take_turns(parts: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Wall seconds of each part, once per round after one round to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
-    for turn in range(rounds + 1):
-        for name, work in parts.items():
-            start = time.perf_counter()
-            work()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def survivors(path: str) -> dict[str, list[str]] | None:
