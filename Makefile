@@ -44,7 +44,7 @@ test: setup ## linter, notebooks against their sources, then pytest, docstring e
 	$(PY) -m hsds_lib.course.build --check
 	$(PY) -m hsds_lib.course.index --check
 	$(PY) -m hsds_lib.course.guides --check
-	HSDS_WIDGETS=static $(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS)
+	HSDS_WIDGETS=static $(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=240 $(ARGS)
 
 lint: setup ## linter and type checker
 	$(PY) -m ruff check $(ARGS)

@@ -43,7 +43,7 @@ class Recorded:
     def check(
         self, key: str, found: Any, *, rtol: float | None = None, atol: float | None = None, noise: bool = False
     ) -> None:
-        """Compare with a recorded value: float64 to 1e-6 of each element, float32 to 1e-4 plus 1e-5 (less if small).
+        """Compare with a recorded value: float64 to 1e-6 of each element, float32 to 1e-4, plus 2e-4 of the largest.
 
         An array is also allowed 1e-8 of its largest element in float64, because its small elements are differences
         of large numbers. A value 1 % off must not pass, unless the recorded value is ``noise`` around zero.
@@ -54,7 +54,8 @@ class Recorded:
         largest = float(np.abs(wanted).max(initial=0.0))
         single = "_f32" in key
         rtol = (1e-4 if single else 1e-6) if rtol is None else rtol
-        atol = (min(1e-5, 1e-3 * largest) if single else 1e-8 * largest) if atol is None else atol
+        # In single precision other processors add in another order: up to 9e-5 of the largest element were seen.
+        atol = (2e-4 if single else 1e-8) * largest if atol is None else atol
         distance = float(np.abs(value - wanted).max(initial=0.0))
         self.errors[key] = distance if noise else distance / (largest or 1.0)
         assert np.allclose(value, wanted, rtol=rtol, atol=atol), (
