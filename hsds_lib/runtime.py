@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -163,6 +165,21 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def release_memory() -> None:
+    """Give memory that was freed back to the system, where the allocator keeps it (Linux with glibc; else nothing).
+
+    Tensors of a megabyte leave holes that stay with the process. Between the phases of a search step they are a quarter
+    of its peak; giving them back takes milliseconds.
+
+    Example:
+        >>> release_memory() is None
+        True
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def fingerprint(tensors: Iterable[torch.Tensor]) -> str:

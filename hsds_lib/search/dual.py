@@ -24,7 +24,7 @@ from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, batch_statistics, softmax_active
 from hsds_lib.network.tape import Tape, recording, replaying
 from hsds_lib.parallel import Group
-from hsds_lib.runtime import RunError, seeded
+from hsds_lib.runtime import RunError, release_memory, seeded
 from hsds_lib.search.hypergradient import Weights, alpha_correction, beta_gradient, preconditioner
 from hsds_lib.search.wsras import prune_step, retain
 
@@ -115,6 +115,7 @@ class DualSearch:
         """One pass through the loop of Algorithm 1 lines 1-14, on a batch of each half of the training set (Eq. 2)."""
         start = time.perf_counter()
         descent = self._descend_omega(train.to(self.device))
+        release_memory()
         record = self._upper_level(val.to(self.device), descent)
         removed = self._prune() if epoch >= self.config.prune_from_epoch else []
         record = {
@@ -185,10 +186,12 @@ class DualSearch:
         """Algorithm 1 line 5 by one forward-mode pass; returns the 5 %, 50 % and 95 % points of the step factor."""
         if self.config.contrast == "none" or self._warming_up:
             return None
+        release_memory()
         v, factors = self._direction(gamma)
         jacobian = self._jacobian(v, descent)
         self.group.average([jacobian])
         descent.tape.calls.clear()  # the largest part of the memory, and not needed any more
+        release_memory()
         self.beta.grad = beta_gradient(self.loss_mix().detach(), jacobian)
         self._check_finite(self.beta.grad, "hypergradient")
         self.beta_optimiser.step()
