@@ -72,7 +72,7 @@ class Checkpoints:
         self.path = Path(folder) / f"{name}.checkpoint.safetensors"
         self.previous = Path(folder) / f"{name}.checkpoint-previous.safetensors"
         self.every = every
-        self.saved_step: int | None = None
+        self._good: tuple[Path, int] | None = None  # the newest file that is known to be whole, and its step
         self._last = time.monotonic()
 
     def due(self) -> bool:
@@ -96,14 +96,16 @@ class Checkpoints:
             with atomic_path(self.path) as temporary:
                 save_file(tensors, temporary, metadata={"sha256": _digest(tensors)})
                 _flush(temporary)
-                if self.path.exists():
+                # A damaged one must not take the place of the one before it.
+                if self._good is not None and self._good[0] == self.path:
                     os.replace(self.path, self.previous)
+                    self._good = (self.previous, self._good[1])
         except (OSError, SafetensorError) as error:
             raise RunError(
                 f"step {checkpoint.step}: the checkpoint {self.path} could not be written ({error}); "
                 f"{self.last_good()}; make room and run the same command again"
             ) from error
-        self.saved_step, self._last = checkpoint.step, time.monotonic()
+        self._good, self._last = (self.path, checkpoint.step), time.monotonic()
 
     def load(self) -> tuple[Checkpoint | None, list[str]]:
         """Read the newest checkpoint that is whole.
@@ -120,13 +122,9 @@ class Checkpoints:
             except DamagedError as error:
                 problems.append(str(error))
                 continue
-            self.saved_step, self._last = checkpoint.step, time.monotonic()
+            self._good, self._last = (path, checkpoint.step), time.monotonic()
             return checkpoint, problems
         return None, problems
-
-    def exist(self) -> bool:
-        """Say whether there are files of checkpoints, good or damaged."""
-        return self.path.exists() or self.previous.exists()
 
     def remove(self) -> None:
         """Delete the files, when the run is finished or begun anew, with what a kill left half-written."""
@@ -136,10 +134,10 @@ class Checkpoints:
 
     def last_good(self) -> str:
         """Name the last good checkpoint, as part of a sentence."""
-        if self.saved_step is None:
+        if self._good is None:
             return "there is no checkpoint yet"
-        path = self.path if self.path.exists() else self.previous
-        return f"the last good checkpoint is {path}, after {self.saved_step} steps"
+        path, step = self._good
+        return f"the last good checkpoint is {path}, after {step} steps"
 
     def find(self, identity: Mapping[str, Any], say: Callable[[str], None]) -> Checkpoint | None:
         """Find where to go on.

@@ -117,7 +117,8 @@ def run_search(
             ``provenance.json``, and for checkpoints until it is finished; nothing is written without it.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         show: report progress on standard error.
-        on_epoch: called with the search and the epoch number before the first epoch (-1) and after each that is run.
+        on_epoch: called with the search and the epoch number before the first epoch (-1) and after each that is run;
+            not for an epoch whose last step was stopped at, or done before a resume.
         resume: go on from the last checkpoint in ``out``, if there is one, to the same bits; else begin anew.
         checkpoint_every: seconds from one checkpoint to the next; 0 writes one after every step.
 
