@@ -11,11 +11,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import Tensor
 
+from hsds_lib.losses.pair_terms import PAIR_TERMS
 from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.runtime import read_json, write_json
 
-# "extended" is searched in the same way; it is ours, and not the paper's.
-SPACES: dict[str, tuple[str, ...]] = {"paper": TERM_NAMES, "extended": (*TERM_NAMES, "mefssim_pair")}
+# "extended" is searched in the same way; it is ours, and not the paper's (four measures of the pair as a whole).
+SPACES: dict[str, tuple[str, ...]] = {"paper": TERM_NAMES, "extended": (*TERM_NAMES, *PAIR_TERMS)}
 
 SpaceName = Literal["paper", "extended"]
 
@@ -24,7 +25,7 @@ def term_names(space: str) -> tuple[str, ...]:
     """List the terms of a space in order.
 
     Args:
-        space: ``"paper"`` (the 19 of Table 1) or ``"extended"`` (one more: three-scale MEF-SSIM of the pair).
+        space: ``"paper"`` (the 19 of Table 1) or ``"extended"`` (four more, measures of the pair).
 
     Returns:
         Their names, in the order of every vector of terms.
@@ -33,8 +34,8 @@ def term_names(space: str) -> tuple[str, ...]:
         ValueError: for an unknown space.
 
     Example:
-        >>> len(term_names("paper")), term_names("extended")[-1]
-        (19, 'mefssim_pair')
+        >>> len(term_names("paper")), term_names("extended")[19:]
+        (19, ('mefssim_pair', 'mefssim_fine', 'vif_pair', 'qabf_pair'))
     """
     if space not in SPACES:
         raise ValueError(f"the loss space is {space!r}; choose one of {', '.join(SPACES)}")

@@ -14,7 +14,8 @@ from hsds_lib.images.color import merge_luma, split_luma
 from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.contrast import CONTRAST_LAYERS
 from hsds_lib.losses.features import VGG16, Features, Trace
-from hsds_lib.losses.mef_ssim import WINDOW, PairScale, contrast_structure, prepare_pair, score_pair
+from hsds_lib.losses.mef_ssim import WINDOW, contrast_structure
+from hsds_lib.losses.pair_terms import PAIR_TERMS, PairTargets, pair_values
 from hsds_lib.losses.pixelwise import abs_sobel, colour_angle
 from hsds_lib.losses.released.features import PerceptualVGG
 from hsds_lib.losses.released.terms import released_terms
@@ -46,7 +47,7 @@ class Targets:
         under_features: of the under-exposed image.
         over_features: of the over-exposed image.
         natural_features: of the natural image, contrast layers only; None without contrast.
-        pair: desired structure of the pair for ``mefssim_pair``; None when that term is not used.
+        pair: what the terms of the extended space need; None when none of them is used.
 
     Example:
         >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
@@ -62,7 +63,7 @@ class Targets:
     under_features: Features
     over_features: Features
     natural_features: Features | None = None
-    pair: tuple[PairScale, ...] | None = None
+    pair: PairTargets | None = None
 
     @property
     def ref_y(self) -> Tensor:
@@ -126,7 +127,7 @@ def prepare_targets(batch: Batch, vgg: VGG16 | None, *, contrast: bool, names: S
         under_features=features[1],
         over_features=features[2],
         natural_features=natural,
-        pair=prepare_pair(luma[1], luma[2]) if "mefssim_pair" in names else None,
+        pair=PairTargets.of(torch.cat(luma[1:], dim=1), names),
     )
 
 
@@ -169,7 +170,7 @@ def term_vector(
         targets: prepared for the same batch.
         vgg: feature network; not needed when ``features`` are given or no perceptual term is asked for.
         features: VGG-16 features of ``fused_y`` if they are already computed.
-        names: terms to evaluate; ``"mefssim_pair"`` of the extended space is known too.
+        names: terms to evaluate; those of the extended space (``PAIR_TERMS``) are known too.
         variant: ``"released"`` gives the authors' code's values instead, with its signs, scales and faults, for
             parity alone; ``vgg`` is then a ``losses.released.features.PerceptualVGG``.
 
@@ -200,6 +201,11 @@ def term_vector(
     for members, group in _GROUPS:
         if members.intersection(names):
             values.update(group(fused_y, targets, features))
+    wanted = set(PAIR_TERMS).intersection(names)
+    if wanted:
+        pair = targets.pair or PairTargets.of(targets.images[:, 1:], wanted)
+        assert pair is not None
+        values.update(pair_values(fused_y, pair, wanted))
     return torch.stack([values[name] for name in names]).mean(dim=1)
 
 
@@ -279,11 +285,6 @@ def _variation_term(fused: Tensor, targets: Targets, features: Features | None) 
     return {"tv": (down + right) / (fused.shape[2] * fused.shape[3])}
 
 
-def _pair_term(fused: Tensor, targets: Targets, features: Features | None) -> dict[str, Tensor]:
-    pair = targets.pair if targets.pair is not None else prepare_pair(targets.under_y, targets.over_y)
-    return {"mefssim_pair": 1.0 - score_pair(fused, pair)}
-
-
 def _kind(kind: str) -> frozenset[str]:
     return frozenset(f"{kind}_{image}" for image in IMAGES)
 
@@ -296,12 +297,11 @@ _GROUPS: tuple[tuple[frozenset[str], Group], ...] = (
     (_kind("perceptual"), _perceptual_terms),
     (frozenset({"colour_ref"}), _colour_term),
     (frozenset({"tv"}), _variation_term),
-    (frozenset({"mefssim_pair"}), _pair_term),
 )
 
 
 def _check_names(names: Sequence[str]) -> None:
-    known = {name for members, _ in _GROUPS for name in members}
+    known = {name for members, _ in _GROUPS for name in members}.union(PAIR_TERMS)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         choice = ", ".join(sorted(known))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hsds_lib.losses.pair_terms import PAIR_TERMS
 from hsds_lib.losses.space import (
     SPACES,
     LossWeights,
@@ -27,7 +28,7 @@ def draw_beta(length: int = 19) -> torch.Tensor:
 def test_the_paper_has_nineteen_terms_and_the_extension_says_so() -> None:
     assert SPACES["paper"] == TERM_NAMES
     assert len(TERM_NAMES) == len(set(TERM_NAMES)) == 19
-    assert term_names("extended") == (*TERM_NAMES, "mefssim_pair")
+    assert term_names("extended") == (*TERM_NAMES, *PAIR_TERMS)
     with pytest.raises(ValueError, match="paper, extended"):
         term_names("released")
 

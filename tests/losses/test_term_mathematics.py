@@ -13,10 +13,11 @@ from hsds_lib.images.color import split_luma
 from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.features import VGG16
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
+from hsds_lib.losses.pair_terms import PAIR_TERMS
 from hsds_lib.losses.terms import IMAGES, TERM_NAMES, prepare_targets, term_vector
 
 MakeBatch = Callable[..., Batch]
-EXTENDED = (*TERM_NAMES, "mefssim_pair")
+EXTENDED = (*TERM_NAMES, *PAIR_TERMS)
 TOWARDS_AN_IMAGE = ("l1", "mse", "ssim", "mefssim", "perceptual")
 
 
@@ -70,7 +71,7 @@ def test_gradient_term_is_not_symmetric(make_batch: MakeBatch) -> None:
     assert abs(float(there - back)) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["grad", "mefssim_pair"])
+@pytest.mark.parametrize("name", ["grad", *PAIR_TERMS])
 def test_terms_of_the_pair_do_not_care_which_source_is_which(make_batch: MakeBatch, name: str) -> None:
     batch = make_batch(size=44)
     swapped = dataclasses.replace(batch, under=batch.over, over=batch.under)

@@ -16,6 +16,7 @@ from torch import Tensor
 from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
 from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.features import VGG16
+from hsds_lib.losses.pair_terms import PAIR_TERMS
 from hsds_lib.losses.pixelwise import abs_sobel, colour_angle
 from hsds_lib.losses.terms import (
     TERM_NAMES,
@@ -26,7 +27,7 @@ from hsds_lib.losses.terms import (
 )
 
 MakeBatch = Callable[..., Batch]
-EXTENDED = (*TERM_NAMES, "mefssim_pair")
+EXTENDED = (*TERM_NAMES, *PAIR_TERMS)
 
 
 def some_fused(batch: Batch, seed: int = 5) -> Tensor:
@@ -256,7 +257,7 @@ def test_a_choice_of_terms_gives_the_same_numbers_in_the_order_asked(make_batch:
     targets = prepare_targets(batch, vgg, contrast=False)
     fused = some_fused(batch)
     everything = by_name(fused, targets, vgg, EXTENDED)
-    names = ("tv", "mefssim_pair", "perceptual_over", "l1_ref")
+    names = ("tv", "qabf_pair", "perceptual_over", "mefssim_fine", "l1_ref")
     assert term_vector(fused, targets, vgg, names=names).tolist() == [everything[name] for name in names]
 
 

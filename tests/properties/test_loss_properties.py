@@ -157,7 +157,7 @@ def test_loss_is_a_weighted_mean_for_any_logits(beta: list[float], terms: list[f
 
 
 @examples(100)
-@given(beta=st.lists(st.floats(-50, 50), min_size=20, max_size=20), space=st.sampled_from(["paper", "extended"]))
+@given(beta=st.lists(st.floats(-50, 50), min_size=23, max_size=23), space=st.sampled_from(["paper", "extended"]))
 def test_loss_weights_survive_their_json(beta: list[float], space: str) -> None:
     weights = LossWeights.from_beta(beta[: len(term_names(space))], space=space)
     assert LossWeights.model_validate_json(weights.model_dump_json()) == weights
