@@ -125,7 +125,13 @@ class TrainConfig(_Settings):
     schedule: Literal["constant", "cosine"] = "constant"
     separate_statistics: bool = False  # running statistics for each Retinex iteration; released: one for all three
     skip_terms: tuple[str, ...] = ()  # loss terms left out; the weights of the others are rescaled
+    only_terms: tuple[str, ...] = ()  # the only ones kept, rescaled as well; none: all
     recalibration_batches: int = Field(16, ge=1)  # training batches that set the running statistics at the end
+    # Beyond the paper, off by default: what the model that ships was trained with.
+    jitter: bool = False  # other scales and exposures of the training pairs
+    fixed_statistics: float = Field(0.0, ge=0, le=1)  # share of the steps, the last, with the statistics of evaluation
+    range_weight: float = Field(0.0, ge=0)  # of the mean distance of luma from [0, 1]; terms then see it clamped
+    clip_norm: float | None = Field(None, gt=0)  # longest gradient; longer ones are shortened
     features: Literal["auto", "imagenet", "random"] = "auto"
 
 

@@ -5,91 +5,27 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from hsds_lib.calibration import recalibrate, validation_score
-from hsds_lib.checkpoints import EVERY, Checkpoint, optimiser_tensors, restore_optimiser
+from hsds_lib.checkpoints import EVERY
 from hsds_lib.config import TrainConfig
-from hsds_lib.images.pairs import PairBatches, Scene, load_naturals
-from hsds_lib.losses.features import VGG16, load_vgg16
-from hsds_lib.losses.space import LossWeights, training_weights, weighted_loss
+from hsds_lib.losses.space import LossWeights, weighted_loss
 from hsds_lib.losses.terms import prepare_targets, term_vector
-from hsds_lib.network.fusion_net import FusionNet, derive
+from hsds_lib.network.fusion_net import FusionNet
 from hsds_lib.network.genotype import Genotype
-from hsds_lib.parallel import Group, process_group
+from hsds_lib.parallel import process_group
 from hsds_lib.progress import memory_advice
 from hsds_lib.runlog import RunLog
-from hsds_lib.runtime import RunError, atomic_path, fingerprint, pick_device, provenance, seeded, write_json
-from hsds_lib.scenes import Endless, referenced_scenes
+from hsds_lib.runtime import RunError, atomic_path, pick_device, write_json
+from hsds_lib.training_job import TrainingJob, TrainingRun, origin, prepare
 
-
-@dataclass
-class TrainingRun:
-    """A trained network in evaluation mode, and one record per epoch.
-
-    Example:
-        >>> from hsds_lib.fusing import load_model
-        >>> TrainingRun(load_model("default", device="cpu")).history
-        []
-    """
-
-    network: FusionNet
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass
-class _Job:
-    """A training in progress with its data: all that a checkpoint must hold."""
-
-    run: TrainingRun
-    config: TrainConfig
-    optimiser: torch.optim.Optimizer
-    generator: torch.Generator
-    batches: Endless
-    steps: int  # in an epoch
-    weights: dict[str, float]
-    vgg: VGG16
-    train_scenes: list[Scene]
-    val_scenes: list[Scene]
-    group: Group
-    identity: dict[str, Any]
-    losses: list[float] = field(default_factory=list)  # of this epoch
-    seconds: float = 0.0  # before this process
-
-    def __post_init__(self) -> None:
-        self._began = time.perf_counter()
-
-    @property
-    def done(self) -> int:
-        """Steps so far."""
-        return len(self.run.history) * self.steps + len(self.losses)
-
-    def elapsed(self) -> float:
-        return round(self.seconds + time.perf_counter() - self._began, 1)
-
-    def checkpoint(self) -> Checkpoint:
-        network = self.run.network
-        tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
-        tensors |= optimiser_tensors("adam", self.optimiser, dict(network.named_parameters()))
-        tensors["generator"] = self.generator.get_state()
-        own = {"left": self.batches.left, "losses": self.losses, "seconds": self.elapsed(), "history": self.run.history}
-        return Checkpoint(self.done, tensors, {**self.identity, **own})
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        tensors, facts = checkpoint.tensors, checkpoint.facts
-        network = self.run.network
-        network.load_state_dict(
-            {name.removeprefix("network/"): value for name, value in tensors.items() if name.startswith("network/")}
-        )
-        restore_optimiser("adam", self.optimiser, dict(network.named_parameters()), tensors)
-        self.generator.set_state(tensors["generator"])
-        self.batches.left, self.losses, self.seconds = facts["left"], facts["losses"], facts["seconds"]
-        self.run.history[:] = facts["history"]
+__all__ = ["TrainingRun", "save_model", "train_network"]
 
 
 def train_network(
@@ -142,7 +78,7 @@ def train_network(
     where = pick_device(device)
     lower = f"batch_size ({config.batch_size}) or crop ({config.crop})"
     with process_group(where.type) as group, memory_advice(lower):
-        job = _prepare(genotype, loss_weights, config, where, group)
+        job = prepare(genotype, loss_weights, config, where, group)
         log = RunLog(out, "train", show=show, every=checkpoint_every, group=group, history="training.jsonl")
         found = log.find(job.identity) if resume else None
         if found is not None:
@@ -151,67 +87,19 @@ def train_network(
         job.run.network.eval()
         if log.writes:
             save_model(job.run.network, log.folder / "model.safetensors")
-            write_json(log.folder / "training_provenance.json", _origin(job))
+            write_json(log.folder / "training_provenance.json", origin(job))
             log.finish()
     return job.run
 
 
-def _prepare(
-    genotype: Genotype, loss_weights: LossWeights, config: TrainConfig, device: torch.device, group: Group
-) -> _Job:
-    train_scenes = referenced_scenes(config.data, "train", seed=config.seed)
-    val_scenes = referenced_scenes(config.data, "val", seed=config.seed)
-    naturals = load_naturals(config.data, "train", seed=config.seed)
-    generator = torch.Generator().manual_seed(config.seed)
-    shape: dict[str, Any] = {"crop": config.crop, "batch_size": config.batch_size, "generator": generator}
-    batches = PairBatches(train_scenes, naturals, **shape)
-    weights = training_weights(loss_weights, config.skip_terms)
-    vgg = load_vgg16(config.features, seed=config.seed).to(device)
-    with seeded(config.seed):
-        network = derive(genotype, separate_statistics=config.separate_statistics).to(device)
-    images = [image for scene in train_scenes for image in (scene.under, scene.over)]
-    identity = {
-        "config": config.model_dump(mode="json"),
-        "loss_weights": weights,
-        "genotype": genotype.model_dump(),
-        "data_sha256": fingerprint(images),
-        "vgg": vgg.source,
-        "processes": group.size,
-    }
-    return _Job(
-        run=TrainingRun(network),
-        config=config,
-        optimiser=torch.optim.Adam(network.parameters(), lr=config.lr),
-        generator=generator,
-        batches=Endless(batches, rank=group.rank, size=group.size),
-        steps=config.steps_per_epoch or max(1, len(batches) // group.size),
-        weights=weights,
-        vgg=vgg,
-        train_scenes=train_scenes,
-        val_scenes=val_scenes,
-        group=group,
-        identity=identity,
-    )
-
-
-def _origin(job: _Job) -> dict[str, Any]:
-    return provenance(
-        kind="training",
-        **job.identity,
-        train_scenes=[scene.name for scene in job.train_scenes],
-        val_scenes=[scene.name for scene in job.val_scenes],
-        references={scene.name: scene.ref_origin for scene in job.train_scenes},
-        seconds=job.elapsed(),
-        history=job.run.history,
-    )
-
-
-def _descend(job: _Job, log: RunLog) -> None:
+def _descend(job: TrainingJob, log: RunLog) -> None:
     """Run the epochs; after each the statistics are recalibrated, the model is written and validated."""
     config, began = job.config, time.perf_counter()
     total = config.epochs * job.steps
     with log.running(total, job.run.history, done=job.done):
         for step in range(job.done, total):
+            if step == job.fixed_from:
+                _recalibrate(job)
             for group in job.optimiser.param_groups:
                 group["lr"] = config.lr * _rate(step / total, config.schedule)
             job.losses.append(_train_step(job, step))
@@ -227,11 +115,16 @@ def _descend(job: _Job, log: RunLog) -> None:
                 log.progress.line(f"epoch {record['epoch'] + 1}/{config.epochs}, {score}")
 
 
-def _end_epoch(job: _Job, seconds: float) -> dict[str, Any]:
-    network, config = job.run.network, job.config
-    recalibrate(network, [next(job.batches) for _ in range(config.recalibration_batches)])
+def _recalibrate(job: TrainingJob) -> None:
+    recalibrate(job.run.network, [next(job.batches) for _ in range(job.config.recalibration_batches)])
     # Of the batches of all processes.
-    job.group.average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+    job.group.average([buffer for buffer in job.run.network.buffers() if buffer.is_floating_point()])
+
+
+def _end_epoch(job: TrainingJob, seconds: float) -> dict[str, Any]:
+    network, config = job.run.network, job.config
+    if job.done <= job.fixed_from:  # else the weights were trained for the statistics as they are
+        _recalibrate(job)
     job.group.require_equal(list(network.parameters()), "their weights")
     record = {
         "epoch": len(job.run.history),
@@ -249,14 +142,15 @@ def _rate(share: float, schedule: str) -> float:
     return 1.0 if schedule == "constant" else 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
 
 
-def _train_step(job: _Job, step: int) -> float:
-    network, optimiser, vgg = job.run.network, job.optimiser, job.vgg
-    network.train()
+def _train_step(job: TrainingJob, step: int) -> float:
+    network, optimiser, config = job.run.network, job.optimiser, job.config
+    network.train(step < job.fixed_from)
     batch = next(job.batches).to(next(network.parameters()).device)
     names, mix = zip(*job.weights.items(), strict=True)
-    targets = prepare_targets(batch, vgg, contrast=False, names=names)
-    terms = term_vector(network(batch.over_under_y), targets, vgg, names=names)
-    loss = weighted_loss(terms, terms.new_tensor(mix))
+    targets = prepare_targets(batch, job.vgg, contrast=False, names=names)
+    fused, outside = _in_range(network(batch.over_under_y), config.range_weight)
+    terms = term_vector(fused, targets, job.vgg, names=names)
+    loss = weighted_loss(terms, terms.new_tensor(mix)) + outside
     seen = torch.cat([terms.detach(), loss.detach()[None]])
     job.group.average([seen])
     if not bool(torch.isfinite(seen).all()):
@@ -265,8 +159,18 @@ def _train_step(job: _Job, step: int) -> float:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     job.group.average([weight.grad for weight in network.parameters() if weight.grad is not None])
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
     optimiser.step()
     return float(seen[-1])
+
+
+def _in_range(fused_y: Tensor, weight: float) -> tuple[Tensor, Tensor | float]:
+    """Clamp luma to what a picture can hold, and price what was cut off; without a weight the paper's way, neither."""
+    if weight == 0:
+        return fused_y, 0.0
+    inside = fused_y.clamp(0, 1)
+    return inside, weight * (fused_y - inside).abs().mean()
 
 
 def save_model(network: FusionNet, path: str | Path) -> None:

@@ -25,6 +25,7 @@ from hsds_lib.images.folders import (
     list_scenes,
 )
 from hsds_lib.images.io import ImageError, read_pair, read_rgb
+from hsds_lib.images.jitter import draw_side, expose_anew, resized
 
 __all__ = ["Batch", "DataError", "PairBatches", "Scene", "Split", "load_naturals", "load_scenes"]
 
@@ -92,8 +93,8 @@ def load_scenes(data: str | Path, split: Split, *, seed: int = 0, limit: int | N
 
     Args:
         data: "embedded" (triples made from scikit-image's photographs), the name of a folder in ``HSDS_DATA``
-            ("mefb", "sice_sample", "sice"), "real" ("mefb" and "sice_sample" together), or a folder; its
-            layout and split are those of ``folders.list_scenes``.
+            ("mefb", "sice_sample", "sice"), "real" ("mefb" and "sice_sample" together), "real+embedded", or a folder;
+            its layout and split are those of ``folders.list_scenes``.
         split: "train", "val" or "test".
         seed: of the simulated exposures and of splits that are drawn.
         limit: load the first so many scenes only.
@@ -113,6 +114,8 @@ def load_scenes(data: str | Path, split: Split, *, seed: int = 0, limit: int | N
         raise DataError(f"limit {limit} leaves no scene; give 1 or more, or None for all")
     if str(data) == "embedded":
         return _embedded_scenes(split, seed, limit)
+    if str(data) == "real+embedded":
+        return [*load_scenes("real", split, seed=seed), *_embedded_scenes(split, seed, None)][:limit]
     if str(data) == "real":
         listed = [
             (f"{name}/{scene.name}", scene)
@@ -191,6 +194,7 @@ class PairBatches:
         batch_size: int,
         generator: torch.Generator,
         augment: bool = True,
+        jitter: bool = False,
     ) -> None:
         """Check the scenes and keep them.
 
@@ -201,6 +205,7 @@ class PairBatches:
             batch_size: items in a batch.
             generator: on the CPU; the only source of randomness.
             augment: random place and flips; otherwise the central crop, not flipped.
+            jitter: with ``augment``: random scale and transposition too, and other exposures of the pair.
 
         Raises:
             DataError: there are no scenes or naturals, one is too small, or a reference is missing.
@@ -218,7 +223,7 @@ class PairBatches:
             )
         self._scenes, self._naturals = list(scenes), large
         self.crop, self.batch_size = crop, batch_size
-        self._generator, self._augment = generator, augment
+        self._generator, self._augment, self._jitter = generator, augment, augment and jitter
 
     def __len__(self) -> int:
         """Count the batches of one pass: at least 1."""
@@ -244,22 +249,29 @@ class PairBatches:
         for index in indices:
             scene = self._scenes[index]
             assert scene.ref is not None  # checked at construction
-            exposures = self._cut(scene.under, scene.over, scene.ref)
+            under, over, ref = self._cut(scene.under, scene.over, scene.ref)
+            if self._jitter:
+                under, over = expose_anew(under, over, self._generator)
             drawn = int(torch.randint(len(self._naturals), (), generator=self._generator))
-            items.append((*exposures, *self._cut(self._naturals[drawn])))
+            items.append((under, over, ref, *self._cut(self._naturals[drawn])))
         under, over, ref, natural = (torch.stack(images) for images in zip(*items, strict=True))
         return Batch(under=under, over=over, ref=ref, natural=natural)
 
     def _cut(self, *images: Tensor) -> list[Tensor]:
         """Cut images of one size at one place, and flip them alike."""
-        room_y, room_x = images[0].shape[-2] - self.crop, images[0].shape[-1] - self.crop
+        height, width = images[0].shape[-2:]
+        side = draw_side(height, width, self.crop, self._generator) if self._jitter else self.crop
+        room_y, room_x = height - side, width - side
         top, left, axes = room_y // 2, room_x // 2, list[int]()
         if self._augment:
             top = int(torch.randint(room_y + 1, (), generator=self._generator))
             left = int(torch.randint(room_x + 1, (), generator=self._generator))
             flips = torch.rand(2, generator=self._generator) < 0.5
             axes = [axis for axis, flip in zip((-2, -1), flips.tolist(), strict=True) if flip]
-        return [image[..., top : top + self.crop, left : left + self.crop].flip(axes) for image in images]
+        cuts = [image[..., top : top + side, left : left + side] for image in images]
+        if self._jitter and bool(torch.rand((), generator=self._generator) < 0.5):
+            cuts = [cut.transpose(-2, -1) for cut in cuts]
+        return [cut.flip(axes) for cut in resized(cuts, self.crop)]
 
 
 def _require_usable(scene: Scene, crop: int) -> None:

@@ -219,28 +219,32 @@ class LossWeights(BaseModel):
         return torch.tensor([self.mix[name] for name in self.names], dtype=dtype, device=device)
 
 
-def training_weights(loss_weights: LossWeights, skip: Collection[str] = ()) -> dict[str, float]:
+def training_weights(
+    loss_weights: LossWeights, skip: Collection[str] = (), *, only: Collection[str] = ()
+) -> dict[str, float]:
     """Give weights by term for training: the searched ones without ``skip``, rescaled to sum 1.
 
     Args:
         loss_weights: the searched loss.
         skip: names of terms to leave out.
+        only: names of the terms to keep; none keeps all.
 
     Returns:
         Name to weight, in the order of the terms.
 
     Raises:
-        ValueError: for a term to skip that the loss does not have, or when nothing would be left.
+        ValueError: for a term that the loss does not have, or when nothing would be left.
 
     Example:
         >>> weights = training_weights(LossWeights.uniform(), skip=("tv", "psnr_ref", "grad"))
         >>> len(weights), round(weights["l1_ref"], 4)  # 16 of 19 left
         (16, 0.0625)
     """
-    unknown = sorted(set(skip) - set(loss_weights.names))
-    kept = {name: loss_weights.mix[name] for name in loss_weights.names if name not in skip}
-    if unknown or not kept:
-        raise ValueError(f"skip_terms must leave some of {', '.join(loss_weights.names)}; given: {', '.join(skip)}")
+    names = loss_weights.names
+    kept = {name: loss_weights.mix[name] for name in names if name not in skip and (name in only or not only)}
+    for setting, given in (("skip_terms", skip), ("only_terms", only)):
+        if set(given) - set(names) or (given and not kept):
+            raise ValueError(f"{setting} must leave some of {', '.join(names)}; given: {', '.join(given)}")
     total = sum(kept.values())
     return {name: weight / total for name, weight in kept.items()}
 

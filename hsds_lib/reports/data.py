@@ -29,7 +29,7 @@ def data_facts(data: Any) -> dict[str, Any] | None:
         return None
     if data == "embedded":
         return {"data": data, **_embedded()}
-    folders = ("mefb", "sice_sample") if data == "real" else (data,)
+    folders = ("mefb", "sice_sample") if data in {"real", "real+embedded"} else (data,)
     try:
         # Names within each set, so that the hash is the same wherever the pictures lie.
         files = [entry for name in folders for entry in _pictures(data_folder(name))]

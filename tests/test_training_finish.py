@@ -1,0 +1,127 @@
+"""What training can do beyond the paper: jittered pairs, fixed statistics at the end, luma kept in range."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hsds_lib.config import TrainConfig
+from hsds_lib.images.jitter import draw_side
+from hsds_lib.images.pairs import PairBatches, Scene, load_naturals, load_scenes
+from hsds_lib.losses.space import LossWeights, training_weights
+from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.training import train_network
+from hsds_lib.training_job import TrainingJob
+
+GENOTYPE = Genotype(nodes={node: {"conv_3x3": 1.0} for node in NODES}, width=0.125)
+WEIGHTS = LossWeights.uniform(space="extended")
+SHORT = TrainConfig(
+    epochs=2, steps_per_epoch=3, batch_size=2, crop=48, lr=5e-3, recalibration_batches=1,
+    only_terms=("mefssim_pair", "mse_ref"), separate_statistics=True, jitter=True,
+)  # fmt: skip
+
+
+def statistics(folder: Path) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in load_file(folder / "model.safetensors").items() if "running" in name}
+
+
+def test_statistics_stay_as_they_are_once_they_are_fixed(tmp_path: Path) -> None:
+    """Two trainings at different rates, fixed from the first step on, differ in their weights alone."""
+    for name, lr in (("fast", 5e-3), ("slow", 1e-3)):
+        config = SHORT.changed(fixed_statistics=1.0, lr=lr)
+        train_network(GENOTYPE, WEIGHTS, config, out=tmp_path / name, device="cpu", show=False)
+    first, second = statistics(tmp_path / "fast"), statistics(tmp_path / "slow")
+    assert first and all(torch.equal(first[name], second[name]) for name in first)
+    weights = [load_file(tmp_path / name / "model.safetensors")["reconstruction.weight"] for name in ("fast", "slow")]
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.parametrize("stop", [2, 4])  # before and after the statistics are fixed
+def test_a_training_with_fixed_statistics_resumes_to_the_same_bits(tmp_path: Path, stop: int) -> None:
+    config = SHORT.changed(fixed_statistics=0.5, range_weight=1.0, clip_norm=0.5)
+    train_network(GENOTYPE, WEIGHTS, config, out=tmp_path / "whole", device="cpu", show=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hsds_lib.training._train_step", _stopping_after(stop))
+        with pytest.raises(KeyboardInterrupt):
+            train_network(GENOTYPE, WEIGHTS, config, out=tmp_path / "cut", device="cpu", show=False, checkpoint_every=0)
+    train_network(GENOTYPE, WEIGHTS, config, out=tmp_path / "cut", device="cpu", show=False, resume=True)
+    whole, cut = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert hashlib.sha256(whole).digest() == hashlib.sha256(cut).digest()
+
+
+def _stopping_after(steps: int) -> Callable[[TrainingJob, int], float]:
+    from hsds_lib.training import _train_step
+
+    def step(job: TrainingJob, number: int) -> float:
+        if number == steps:
+            raise KeyboardInterrupt
+        return _train_step(job, number)
+
+    return step
+
+
+def test_a_price_on_leaving_the_range_keeps_luma_inside() -> None:
+    def outside(weight: float) -> float:
+        config = SHORT.changed(range_weight=weight, epochs=1, steps_per_epoch=25, lr=1e-2)
+        network = train_network(GENOTYPE, WEIGHTS, config, device="cpu", show=False).network
+        scenes = load_scenes("embedded", "val", limit=2)
+        batches = PairBatches(scenes, [scenes[0].under], crop=96, batch_size=2, generator=torch.Generator())
+        with torch.no_grad():
+            fused = network(next(iter(batches)).over_under_y)
+        return float((fused - fused.clamp(0, 1)).abs().mean())
+
+    assert outside(20.0) <= outside(0.0)
+
+
+def test_jittered_crops_are_cut_turned_and_reduced_alike() -> None:
+    """Where all three pictures are the same one, a new exposure keeps the order of its pixels, and so the scene."""
+    image = torch.rand(3, 90, 120, generator=torch.Generator().manual_seed(1))
+    batches = PairBatches(
+        [Scene("same", image, image, image, "file")] * 3,
+        [image],
+        crop=48,
+        batch_size=3,
+        generator=torch.Generator().manual_seed(0),
+        jitter=True,
+    )
+    batch = next(iter(batches))
+    assert batch.under.shape == batch.natural.shape == (3, 3, 48, 48)
+    assert not torch.equal(batch.under, batch.ref)
+    order = batch.ref.flatten(1).argsort(dim=1)
+    for exposure in (batch.under, batch.over):
+        assert bool((exposure.flatten(1).gather(1, order).diff(dim=1) >= -1e-6).all())
+
+
+def test_jitter_leaves_the_batches_without_it_as_they_were() -> None:
+    scenes, naturals = load_scenes("embedded", "train", limit=2), load_naturals("embedded", "train")
+    plain = PairBatches(scenes, naturals, crop=48, batch_size=2, generator=torch.Generator().manual_seed(0))
+    told = PairBatches(
+        scenes, naturals, crop=48, batch_size=2, generator=torch.Generator().manual_seed(0), augment=False, jitter=True
+    )
+    central = PairBatches(
+        scenes, naturals, crop=48, batch_size=2, generator=torch.Generator().manual_seed(0), augment=False
+    )
+    assert not torch.equal(next(iter(plain)).under, next(iter(told)).under)
+    assert torch.equal(next(iter(central)).under, next(iter(told)).under)
+
+
+@pytest.mark.parametrize(("height", "width", "crop"), [(48, 48, 48), (50, 400, 48), (900, 300, 100)])
+def test_drawn_sides_hold_the_crop_and_fit_the_scene(height: int, width: int, crop: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sides = [draw_side(height, width, crop, generator) for _ in range(50)]
+    assert crop <= min(sides) and max(sides) <= min(height, width, crop / 0.4)
+
+
+def test_only_terms_keep_the_proportions_of_the_search() -> None:
+    beta = [0.1 * number for number in range(23)]
+    searched = LossWeights.from_beta(beta, space="extended")
+    kept = training_weights(searched, only=("l1_ref", "qabf_pair"))
+    assert list(kept) == ["l1_ref", "qabf_pair"] and sum(kept.values()) == pytest.approx(1)
+    assert kept["qabf_pair"] / kept["l1_ref"] == pytest.approx(searched.mix["qabf_pair"] / searched.mix["l1_ref"])
+    with pytest.raises(ValueError, match="only_terms must leave some of l1_ref"):
+        training_weights(searched, only=("vif",))
