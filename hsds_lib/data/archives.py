@@ -8,6 +8,7 @@ grows beyond its limits; sizes are counted as they are written, whatever the arc
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import re
 import shutil
@@ -212,7 +213,7 @@ def _admit_zip(member: zipfile.ZipInfo, account: _Account) -> str:
 class _Headers:
     """The stream below a tar; refuses more header bytes than any honest archive has between two members."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream, self.count, self.in_member = stream, 0, False
 
     def read(self, size: int = -1) -> bytes:

@@ -95,7 +95,7 @@ def prepare(
 
     if name != "sice":
         raise UsageError(f"'{name}' needs no preparing; only sice does, the others come ready by `hsds data fetch`")
-    with _said_when_stopped():
+    with _said_when_stopped("stopped; nothing was written, and the same command begins anew"):
         typer.echo(str(prepare_sice(given, data_root(to), seed=seed, long_side=long_side)))
 
 
@@ -123,10 +123,12 @@ def run_script(*words: str) -> None:
 
 
 @contextmanager
-def _said_when_stopped() -> Iterator[None]:
+def _said_when_stopped(
+    sentence: str = "stopped; what was fetched is kept, and the same command goes on from there",
+) -> Iterator[None]:
     """Say how to go on after Ctrl-C, of which typer makes a silent exit."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("stopped; what was fetched is kept, and the same command goes on from there", err=True)
+        typer.echo(sentence, err=True)
         raise typer.Exit(130) from None

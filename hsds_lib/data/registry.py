@@ -57,7 +57,7 @@ class StoredImage:
     Example:
         >>> image = load_entry("mefb").images[-2]
         >>> image.path, image.converted
-        ('mefb_test/yellowHall/under.jpg', False)
+        ('mefb_test/ArchSequence/under.jpg', False)
     """
 
     path: str

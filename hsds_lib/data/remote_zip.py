@@ -6,6 +6,7 @@ import io
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 from hsds_lib.data.http import MirrorError, Patience, TransientError, request
 
@@ -59,7 +60,7 @@ class RemoteFileReader(io.RawIOBase):
         self._position = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence] + offset
         return self._position
 
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+    def readinto(self, buffer: Any) -> int:
         """Fill a buffer from the position; give the number of bytes."""
         wanted = min(len(buffer), self._length - self._position)
         if wanted <= 0:
