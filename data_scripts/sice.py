@@ -1,4 +1,4 @@
-"""SICE, of archives fetched by hand: ``python data_scripts/sice.py --from Dataset_Part1.zip --from Dataset_Part2.zip``."""
+"""SICE, of archives fetched by hand: ``python data_scripts/sice.py --from Part1.zip --from Part2.zip``."""
 
 from hsds_lib.data.commands import run_script
 

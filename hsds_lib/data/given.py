@@ -108,7 +108,9 @@ def require_given(path: Path) -> None:
         DataError: there is nothing.
 
     Example:
-        >>> require_given(Path("."))
+        >>> require_given(Path("gone.zip"))
+        Traceback (most recent call last):
+        hsds_lib.images.folders.DataError: gone.zip does not exist; give the file, archive or folder fetched by hand
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; give the file, archive or folder fetched by hand")

@@ -44,11 +44,11 @@ class Patience:
         return float(min(self.wait * 2 ** (failures - 1), 30.0))
 
 
-class TransientError(Exception):
+class TransientError(RuntimeError):
     """The same request may work a little later."""
 
 
-class MirrorError(Exception):
+class MirrorError(RuntimeError):
     """This mirror does not have the file, or has another one."""
 
     unreachable = False

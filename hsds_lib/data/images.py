@@ -230,7 +230,11 @@ def with_nothing_left(folder: Path) -> None:
         folder: it need not exist.
 
     Example:
-        >>> with_nothing_left(Path("no-such-folder"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "empty").mkdir()
+        ...     with_nothing_left(Path(folder) / "empty")
+        ...     (Path(folder) / "empty").exists()
+        False
     """
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

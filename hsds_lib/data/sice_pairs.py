@@ -204,6 +204,9 @@ def shift_between(one: Image.Image, other: Image.Image) -> float:
     Returns:
         The distance, pixels, by phase correlation of histogram-equalised gray (at most 1024 pixels on a side).
 
+    Raises:
+        DataError: they have fewer than 8 pixels on a side.
+
     Example:
         >>> noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 80), dtype=np.uint8))
         >>> moved = Image.fromarray(np.roll(np.asarray(noise), 3, axis=1))

@@ -135,13 +135,19 @@ def test_the_next_mirror_is_tried_after_a_wrong_file(good: Any, downloader: Any,
     assert [path for path, *_ in good.asked] == ["/a.bin", "/b.bin"]
 
 
-@pytest.mark.parametrize("size", [True, False])
-@pytest.mark.parametrize("how", ["announce more", "announce less"])
+@pytest.mark.parametrize(("how", "size"), [("announce more", True), ("announce less", True), ("announce less", False)])
 def test_a_false_length_never_makes_a_file(good: Any, downloader: Any, size: bool, how: str, tmp_path: Path) -> None:
     good.behaviour["/a.bin"] = [how] * 10
     with pytest.raises(FetchError):
         downloader.fetch(good.file("/a.bin", size=size), tmp_path / "a.bin")
     assert not (tmp_path / "a.bin").exists()
+
+
+def test_a_file_shorter_than_announced_counts_if_its_hash_is_right(good: Any, downloader: Any, tmp_path: Path) -> None:
+    good.behaviour["/a.bin"] = ["announce more"]
+    downloader.fetch(good.file("/a.bin", size=False), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    assert good.ranges("/a.bin") == [None, f"bytes={len(CONTENT)}-"]  # after which the server says: nothing left
 
 
 def test_a_file_without_an_end_is_given_up(good: Any, downloader: Any, tmp_path: Path) -> None:
