@@ -37,7 +37,8 @@ def file_hash(path: Path) -> str:
 def pixel_hash(path: Path) -> str:
     """Give SHA-256 of the size and the pixels of an 8-bit RGB image, whatever its file format.
 
-    EXIF orientation and colour profiles are not applied: this is about what is stored.
+    EXIF orientation of JPEGs and colour profiles are not applied: this is about what is stored. (Pillow turns a TIFF as
+    its own tag says while it decodes.)
 
     Args:
         path: a PNG, JPEG or TIFF file.

@@ -216,12 +216,12 @@ def test_pixels_are_stored_without_profile_or_orientation(tmp_path: Path) -> Non
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated
     buffer = io.BytesIO()
-    Image.effect_noise((12, 8), 90).convert("RGB").save(buffer, format="TIFF", exif=exif, icc_profile=b"profile")
-    (tmp_path / "a.tif").write_bytes(buffer.getvalue())
-    store_png(tmp_path / "a.tif", tmp_path / "a.png")
+    Image.effect_noise((12, 8), 90).convert("RGB").save(buffer, format="JPEG", exif=exif, icc_profile=b"profile")
+    (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
+    store_png(tmp_path / "a.jpg", tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as stored:
         assert stored.size == (12, 8) and not stored.getexif() and "icc_profile" not in stored.info
-    assert pixel_hash(tmp_path / "a.tif") == pixel_hash(tmp_path / "a.png")
+    assert pixel_hash(tmp_path / "a.jpg") == pixel_hash(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
