@@ -181,10 +181,12 @@ def _check_name(name: str, clean: str) -> None:
 
 def _unpack_into(archive: Path, folder: Path, limits: Limits) -> None:
     account = _Account(limits, packed=max(1, archive.stat().st_size))
-    if archive.name.lower().endswith(".zip"):
+    with archive.open("rb") as stream:
+        start = stream.read(2)  # names are no proof of anything
+    if start == b"PK":
         _unpack_zip(archive, folder, account)
     else:
-        _unpack_tar(archive, folder, account)
+        _unpack_tar(archive, folder, account, packed=start == b"\x1f\x8b")
 
 
 def _unpack_zip(archive: Path, folder: Path, account: _Account) -> None:
@@ -224,10 +226,9 @@ class _Headers:
         return block
 
 
-def _unpack_tar(archive: Path, folder: Path, account: _Account) -> None:
+def _unpack_tar(archive: Path, folder: Path, account: _Account, *, packed: bool) -> None:
     # As a stream: each member is checked before the next one is unpacked, let alone read.
-    plain = archive.name.lower().endswith(".tar")
-    with archive.open("rb") if plain else gzip.open(archive) as stream:
+    with gzip.open(archive) if packed else archive.open("rb") as stream:
         headers = _Headers(stream)
         with tarfile.open(fileobj=headers, mode="r|") as opened:  # type: ignore[call-overload]
             for member in opened:

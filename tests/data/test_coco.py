@@ -90,7 +90,7 @@ def test_a_server_without_ranges_is_said(entry: Entry, site: Any, downloader: An
 
 def test_another_archive_on_the_server_is_refused(entry: Entry, site: Any, downloader: Any, tmp_path: Path) -> None:
     site.content[ZIP] += b"more"
-    with pytest.raises(FetchError, match="has a file of .* bytes, expected"):
+    with pytest.raises(FetchError, match=r"has a file of \d+ bytes, expected"):
         fetch_coco(entry, tmp_path, images=1, downloader=downloader)
 
 

@@ -23,10 +23,9 @@ SIDE = (90, 60)
 
 
 def scenery(seed: int) -> np.ndarray:
-    """A smooth random scene of large contrast, linear light."""
+    """A random scene of blocks of two pixels, linear light from 0.1 to 1."""
     rng = np.random.default_rng(seed)
-    small = Image.fromarray(rng.random((12, 18, 3)).astype(np.float32)[..., 0], mode="F")
-    return np.exp(3 * np.asarray(small.resize(SIDE, Image.Resampling.BICUBIC)) - 2)
+    return np.kron(rng.uniform(0.1, 1.0, (SIDE[1] // 2, SIDE[0] // 2)), np.ones((2, 2)))
 
 
 def put(path: Path, light: np.ndarray, exposure: float) -> None:
@@ -35,7 +34,9 @@ def put(path: Path, light: np.ndarray, exposure: float) -> None:
     Image.fromarray(np.stack([gray, gray, gray], axis=-1)).save(path, format="PNG")
 
 
-def put_sequence(part: Path, number: int, seed: int | None = None, exposures: tuple[float, ...] = (4, 1, 0.25)) -> None:
+def put_sequence(
+    part: Path, number: int, seed: int | None = None, exposures: tuple[float, ...] = (1.6, 0.7, 0.2)
+) -> None:
     """Pictures from bright to dark, so that their numbers are not in the order of luma."""
     light = scenery(number if seed is None else seed)
     for index, exposure in enumerate(exposures, start=1):
@@ -73,7 +74,7 @@ def test_sequences_become_scenes_that_the_library_lists(parts: list[Path], tmp_p
 
 def test_the_pair_is_the_darkest_and_the_brightest_that_show_something(tmp_path: Path) -> None:
     part = tmp_path / "Part1"
-    put_sequence(part, 1, exposures=(1000, 4, 1, 0.25, 1e-5))  # the first is white, the last black
+    put_sequence(part, 1, exposures=(1000, 1.6, 0.7, 0.2, 1e-5))  # the first is white, the last black
     put_sequence(part, 2)
     prepare_sice([part], tmp_path / "data")
     sources = {row["file"].split("/", 1)[1]: row["source"] for row in read_index(tmp_path / "data" / "sice").values()}
@@ -192,10 +193,7 @@ def test_a_mistake_leaves_nothing_behind(parts: list[Path], tmp_path: Path) -> N
         ([tmp_path / "empty"], "holds no sequences of SICE; expected PART/N/1.JPG"),
         ([tmp_path / "gone.zip"], "does not exist"),
         ([parts[0] / "1" / "1.PNG"], "is neither a folder nor a zip or tar archive"),
-        ([parts[0] / ".."], None),
     ):
-        if sentence is None:
-            continue
         with pytest.raises(DataError, match=sentence):
             prepare_sice(given, tmp_path / "data")
     assert not (tmp_path / "data").exists() or list((tmp_path / "data").iterdir()) == []

@@ -83,7 +83,7 @@ def test_another_folder_can_be_named(entry: Entry, downloader: Any, tmp_path: Pa
 
 def test_a_file_given_by_hand_is_proven(entry: Entry, tmp_path: Path, site: Any) -> None:
     (tmp_path / "wrong.pth").write_bytes(site.content[PTH][:-1] + b"?")
-    with pytest.raises(DataError, match="wrong.pth is not vgg16-397923af.pth: its sha256 is"):
+    with pytest.raises(DataError, match=r"wrong\.pth is not vgg16-397923af\.pth: its sha256 is"):
         fetch_vgg16(entry, given=[tmp_path / "wrong.pth"])
     assert not converted_file().exists()
     assert fetch_vgg16(entry, given=[tmp_path / "published.pth"]).new == 1
@@ -105,7 +105,7 @@ def test_a_pickle_with_code_is_not_run_even_if_its_hash_were_right(
     digest = hashlib.sha256((tmp_path / "evil.pth").read_bytes()).hexdigest()
     monkeypatch.setattr(features, "WEIGHTS_SHA256", digest)
     file = replace(entry.files[0], sha256=digest, size=None)
-    with pytest.raises(Exception, match="[Ww]eights.only"):
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
         fetch_vgg16(replace(entry, files=(file,)), given=[tmp_path / "evil.pth"])
     assert not (tmp_path / "harm").exists()
 
