@@ -195,7 +195,11 @@ def _store(found: Judgement, role: str, stage: Path, long_side: int) -> None:
 
 def _divide(judgements: Sequence[Judgement], stage: Path, target: Path, seed: int) -> Prepared:
     names = [found.name for found in judgements if found.usable]
-    train, test = divide(names, seed)
+    try:
+        train, test = divide(names, seed)
+    except DataError as error:  # there will be no report to look into
+        reasons = (f"; {found.name} {found.reason}" for found in judgements if not found.usable)
+        raise DataError(f"{error}{next(reasons, '')}") from None
     for part, members in (("train", set(train)), ("test", set(test))):
         for role in ROLES:
             (stage / part / role).mkdir(parents=True)

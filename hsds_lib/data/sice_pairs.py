@@ -136,7 +136,8 @@ def judge(sequence: ExposureSequence, *, long_side: int) -> Judgement:
 
     Not used is a sequence without a reference, with fewer than 3 or more than 18 pictures (as published), with a file
     that cannot be read, of different sizes, or whose over-exposed picture and one of the other two are shifted by a
-    pixel or more of what is stored (phase correlation of histogram-equalised gray).
+    pixel or more of what is stored (phase correlation of histogram-equalised gray). That measure errs on pairs of great
+    difference: of 52 real pairs that are used (40 of MEFB, 12 of the SICE sample), it finds a pixel or more in three.
 
     Args:
         sequence: of ``find_sequences``.

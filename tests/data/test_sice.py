@@ -177,14 +177,23 @@ def test_pictures_are_reduced_or_kept_byte_for_byte(tmp_path: Path) -> None:
     for number in (1, 2):
         put_sequence(tmp_path / "Part1", number)
         for path in (tmp_path / "Part1" / str(number)).iterdir():
-            Image.open(path).resize((900, 600)).save(path)
+            Image.open(path).resize((900, 600), Image.Resampling.NEAREST).save(path)
         path = tmp_path / "Part1" / "Label" / f"{number}.PNG"
-        Image.open(path).resize((900, 600)).save(path)
+        Image.open(path).resize((900, 600), Image.Resampling.NEAREST).save(path)
     reduced = prepare_sice([tmp_path / "Part1"], tmp_path / "reduced").folder
     assert {Image.open(path).size for path in reduced.rglob("*.png")} == {(600, 400)}
     kept = prepare_sice([tmp_path / "Part1"], tmp_path / "kept", long_side=0).folder
     rows = read_index(kept)
     assert len(rows) == 6 and all(row["sha256"] == row["source_sha256"] for row in rows.values())
+
+
+def test_nothing_usable_says_why(tmp_path: Path) -> None:
+    for number in (1, 2):
+        put_sequence(tmp_path / "Part1", number)
+        (tmp_path / "Part1" / "Label" / f"{number}.PNG").unlink()
+    with pytest.raises(DataError, match=r"0 usable sequences .*; part1_001 has no reference"):
+        prepare_sice([tmp_path / "Part1"], tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_a_mistake_leaves_nothing_behind(parts: list[Path], tmp_path: Path) -> None:
