@@ -13,6 +13,7 @@ import typer
 
 from hsds_lib import __version__
 from hsds_lib.arguments import UsageError, merged
+from hsds_lib.data.commands import data_app
 from hsds_lib.progress import Stopped
 from hsds_lib.reports import commands
 from hsds_lib.runtime import RunError
@@ -272,6 +273,7 @@ def _is_first_process() -> bool:
 
 for _command in (commands.report, commands.slides, commands.site):
     app.command()(_command)
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

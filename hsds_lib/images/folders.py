@@ -18,6 +18,7 @@ from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, find_image
 Split = Literal["train", "val", "test"]
 NAMED_SETS = ("mefb", "sice_sample", "sice", "natural", "coco")
 DATA_VARIABLE = "HSDS_DATA"
+MEFB_TEST = "mefb_test"  # MEFB's scenes for final evaluation, where they are kept apart
 
 # Of the four triples of the SICE sample one is held out, always the same.
 _SICE_SAMPLE_VAL = ("003",)
@@ -106,7 +107,8 @@ def data_folder(data: str | Path) -> Path:
 def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles]:
     """List the scenes of one split of a folder, by name.
 
-    - A folder called ``mefb``: the split file that ships with the library decides.
+    - A folder called ``mefb``: the split file that ships with the library decides; its scenes for final evaluation
+      may lie in ``mefb_test`` beside it, which holds nothing for training.
     - ``{train,test}/``, each with ``{under,over[,ref]}/NNN.*`` or ``<scene>/{under,over[,ref]}.*``: a
       fifth of ``train`` is val (in a folder called ``sice_sample``: scene 003); ``test`` is test.
     - ``<scene>/{under,over[,ref]}.*``, or ``{under,over[,ref]}/NNN.*`` without train and test: a fifth is
@@ -137,7 +139,7 @@ def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles
         ...     {split: [scene.name for scene in list_scenes(folder, split)] for split in ("train", "val", "test")}
         {'train': ['arch', 'dune', 'elm'], 'val': ['cave'], 'test': ['bay']}
     """
-    if is_called(folder, "mefb"):
+    if is_called(folder, "mefb") or is_called(folder, MEFB_TEST):
         return _list_mefb(folder, split)
     if (folder / "train").is_dir() or (folder / "test").is_dir():
         return _list_train_test(folder, split, seed)
@@ -209,7 +211,10 @@ def is_called(folder: Path, name: str) -> bool:
 
 def _list_mefb(folder: Path, split: Split) -> list[SceneFiles]:
     names = mefb_split()
+    apart = folder.with_name(MEFB_TEST)
     scenes = _scan(folder)
+    if split == "test" and is_called(folder, "mefb") and apart.is_dir():
+        scenes += _scan(apart)
     unknown = sorted({scene.name for scene in scenes} - set().union(*names.values()))
     if unknown:
         raise DataError(f"{folder} holds '{unknown[0]}', which is no scene of MEFB's split file; move it elsewhere")

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsds_lib.runtime import RunError
+from hsds_lib.runtime import RunError, atomic_path, fingerprint
 
 WEIGHTS_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 WEIGHTS_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
@@ -137,9 +137,10 @@ def load_vgg16(
     """Make a frozen VGG-16 trunk.
 
     Args:
-        source: ``"imagenet"`` reads the published weights (from ``path``, else from the cache, else downloads
-            528 MB into the cache); ``"random"`` draws He-normal weights from ``seed``, for work offline;
-            ``"auto"`` takes the weight file if it is there and random weights otherwise, and never downloads.
+        source: ``"imagenet"`` reads the published weights: from ``path``, else from the cache (first the
+            convolutions that ``hsds data fetch vgg16`` keeps), else downloads 528 MB into the cache; ``"random"``
+            draws He-normal weights from ``seed``, for work offline; ``"auto"`` takes the weight file if it is there
+            and random weights otherwise, and never downloads.
         seed: seed of the random weights; no global generator is touched.
         path: weight file to use instead of the cached one.
 
@@ -156,14 +157,39 @@ def load_vgg16(
     """
     if source not in ("auto", "imagenet", "random"):
         raise ValueError(f"VGG-16 source is {source!r}; choose 'auto', 'imagenet' or 'random'")
-    file = Path(path) if path is not None else vgg16_cache_path()
+    file = Path(path) if path is not None else _cached()
     if source == "random" or (source == "auto" and not file.is_file()):
         return _random_vgg16(seed)
     if not file.is_file():
         if path is not None:
             raise WeightsError(f"{file} does not exist; give the file {Path(WEIGHTS_URL).name} or leave the path out")
         _download(file)
-    return _read_imagenet_vgg16(file)
+    return _read_converted(file) if file.suffix == ".safetensors" else _read_imagenet_vgg16(file)
+
+
+def save_vgg16(network: VGG16, file: str | Path) -> None:
+    """Keep the 13 convolutions of the published weights as safetensors, a tenth of the published file.
+
+    Args:
+        network: as ``load_vgg16("imagenet")`` reads it from the published file.
+        file: to be written, atomically; its suffix is ``.safetensors``.
+
+    Raises:
+        ValueError: the network has random weights.
+
+    Example:
+        >>> save_vgg16(load_vgg16("random"), "vgg16.safetensors")
+        Traceback (most recent call last):
+        ValueError: random weights are drawn from a seed and not kept; give a network with source 'imagenet'
+    """
+    from safetensors.torch import save_file
+
+    if network.source != "imagenet":
+        raise ValueError("random weights are drawn from a seed and not kept; give a network with source 'imagenet'")
+    tensors = _convolutions(network)
+    proof = {"source_sha256": WEIGHTS_SHA256, "tensors_sha256": fingerprint(tensors.values())}
+    with atomic_path(file) as temporary:
+        save_file(tensors, temporary, metadata=proof)
 
 
 def vgg16_cache_path() -> Path:
@@ -179,6 +205,35 @@ def vgg16_cache_path() -> Path:
     import pooch
 
     return Path(pooch.os_cache("hsds-mef")) / Path(WEIGHTS_URL).name
+
+
+def _cached() -> Path:
+    """The converted file where there is one, else the published one, which need not be there."""
+    published = vgg16_cache_path()
+    converted = published.with_suffix(".safetensors")
+    return converted if converted.is_file() else published
+
+
+def _convolutions(network: VGG16) -> dict[str, Tensor]:
+    kinds = {"weights": network.weights, "biases": network.biases}
+    return {f"{kind}.{name}": values[name].data for kind, values in kinds.items() for name in LAYERS}
+
+
+def _read_converted(file: Path) -> VGG16:
+    from safetensors import SafetensorError, safe_open
+
+    network = VGG16("imagenet")
+    wanted = _convolutions(network)
+    try:
+        with safe_open(file, framework="pt") as stored:
+            proof = stored.metadata() or {}
+            for name, tensor in wanted.items():
+                tensor.copy_(stored.get_tensor(name))
+    except (SafetensorError, RuntimeError) as error:  # RuntimeError: of another shape
+        raise WeightsError(f"{file} is damaged ({error}); delete it and run `hsds data fetch vgg16`") from error
+    if (proof.get("source_sha256"), proof.get("tensors_sha256")) != (WEIGHTS_SHA256, fingerprint(wanted.values())):
+        raise WeightsError(f"{file} does not hold the published VGG-16; delete it and run `hsds data fetch vgg16`")
+    return network
 
 
 def _random_vgg16(seed: int) -> VGG16:

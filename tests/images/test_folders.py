@@ -167,3 +167,15 @@ def test_images_are_listed_with_those_in_sub_folders(tmp_path: Path) -> None:
     put(tmp_path / "val2017" / "b.jpg", tmp_path / "a.png")
     (tmp_path / "README.md").touch()
     assert list_images(tmp_path) == [tmp_path / "a.png", tmp_path / "val2017" / "b.jpg"]
+
+
+def test_mefb_scenes_for_final_evaluation_may_lie_apart_and_are_never_for_training(tmp_path: Path) -> None:
+    split = mefb_split()
+    put_scene(tmp_path / "mefb", split["train"][0], split["val"][0])
+    put_scene(tmp_path / "mefb_test", *split["test"][:2])
+    assert names(tmp_path / "mefb", "test") == sorted(split["test"][:2])
+    assert names(tmp_path / "mefb_test", "test") == sorted(split["test"][:2])
+    assert names(tmp_path / "mefb", "train") == [split["train"][0]]
+    for part in ("train", "val"):
+        with pytest.raises(DataError, match=f"too few scenes for a {part} split"):
+            names(tmp_path / "mefb_test", part)
