@@ -66,8 +66,8 @@ def mean_interval(
 ) -> tuple[float, float]:
     """Give the percentile bootstrap interval of a mean, from values (or groups of them) drawn with replacement.
 
-    With few values it is a little too narrow: of 95 % intervals of normal numbers, 94 % hold the mean with 30 values and
-    91 % with 12.
+    With few values it is a little too narrow: of 95 % intervals of normal numbers, 94 % hold the mean with 30 values
+    and 91 % with 12.
 
     Args:
         values: one number per scene, ``(N,)``.

@@ -136,8 +136,8 @@ def peer_scores(scenes: Iterable[str] | None = None) -> dict[str, dict[str, dict
     missing = [scene for scene in wanted if scene not in set(recorded_scenes())]
     if missing:
         raise ValueError(
-            f"scene '{missing[0]}' has no recorded scores; recorded are {len(recorded_scenes())} scenes of MEFB, such as "
-            f"{recorded_scenes()[0]}"
+            f"scene '{missing[0]}' has no recorded scores; recorded are {len(recorded_scenes())} scenes of MEFB, "
+            f"such as {recorded_scenes()[0]}"
         )
     found: dict[str, dict[str, dict[str, float | None]]] = {name: {} for name in peers()}
     for row in _rows("peers.csv"):
@@ -226,8 +226,8 @@ def peers_table(dataset: Dataset = "no reference", scenes: Iterable[str] | None 
         lines.append((row.name, [Cell(text) for text in (*cells, row.reason or f"{row.scenes} scenes of MEFB")]))
     header = ("method", *(f"{name} ↑" for name in metrics), "measured on")
     note = (
-        f"In each cell: printed in the paper ({dataset}) / measured here, on other pictures. Do not subtract one from the "
-        f"other. SD and VIF are in the paper's arithmetic on both sides; {OURS} is the paper's own method."
+        f"In each cell: printed in the paper ({dataset}) / measured here, on other pictures. Do not subtract one from "
+        f"the other. SD and VIF are in the paper's arithmetic on both sides; {OURS} is the paper's own method."
     )
     return ScoreTable("The paper's methods: printed and measured", header, lines, note)
 

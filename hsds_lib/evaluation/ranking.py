@@ -19,7 +19,12 @@ RANKED = tuple(CORRECT_FORM.get(name, name) for name in PAPER_METRICS)
 
 
 class Means(NamedTuple):
-    """Means by method and metric, and over how many scenes each metric was averaged."""
+    """Means by method and metric, and over how many scenes each metric was averaged.
+
+    Example:
+        >>> Means({"a": {"EN": 7.0}}, {"EN": 12}).scenes
+        {'EN': 12}
+    """
 
     values: dict[str, dict[str, float | None]]
     scenes: dict[str, int]
@@ -108,7 +113,7 @@ def rank_table(means: Mapping[str, Mapping[str, float | None]], metrics: Sequenc
         >>> rank_table({"a": {"EN": 7.0, "Qabf": 0.6}, "b": {"EN": 6.0, "Qabf": 0.7}}, ["EN", "Qabf"])["a"]
         {'EN': 1.0, 'Qabf': 2.0, 'mean rank': 1.5}
     """
-    found = places([[means[method][metric] for metric in metrics] for method in means])
+    found = places(np.array([[means[method][metric] for metric in metrics] for method in means], dtype=float))
     return {
         method: {**dict(zip(metrics, row.tolist(), strict=True)), "mean rank": float(row.mean())}
         for method, row in zip(means, found, strict=True)

@@ -39,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """A table of methods and metrics.
+    r"""A table of methods and metrics.
 
     Attributes:
         title: what it shows, in a line.
@@ -54,7 +54,7 @@ class ScoreTable:
         <BLANKLINE>
         | method | EN ↑ |
         |---|---:|
-        | a\\_b | **7.1** |
+        | a\_b | **7.1** |
         | c | 6.2 |
     """
 
@@ -151,7 +151,7 @@ def marks(values: Sequence[float | None], *, low_is_good: bool = False) -> list[
         ['', '', 'best', 'best', 'second']
     """
     found = sorted({value for value in values if value is not None}, reverse=not low_is_good)
-    names: dict[float, Mark] = dict(zip(found, ("best", "second"), strict=False))  # type: ignore[arg-type]
+    names: dict[float, Mark] = dict(zip(found, ("best", "second"), strict=False))
     return ["" if value is None else names.get(value, "") for value in values]
 
 
