@@ -100,7 +100,7 @@ def read_named(texts: Iterable[str], option: str) -> dict[str, str]:
             example = text.strip("= ") or "DIR"
             raise BenchmarkError(f"{option} '{text}' is not NAME=VALUE; write for example ours={example}")
         if not name.isprintable() or "/" in name or "\\" in name or name.startswith("."):
-            raise BenchmarkError(f"{option} '{text}': a name has no slash, leading dot or control sign; rename '{name}'")
+            raise BenchmarkError(f"{option} '{text}': a name has no slash and no leading dot; rename '{name}'")
         if name in found:
             raise BenchmarkError(f"{option} names '{name}' twice; give each method a name of its own")
         found[name] = value
