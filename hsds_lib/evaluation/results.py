@@ -91,7 +91,7 @@ def tables(outcome: Outcome) -> dict[str, ScoreTable]:
             means.values,
             PAPER_METRICS,
             title=f"Means over {where}, metrics as papers print them",
-            note=f"SD, VIF and TMQI here are artefacts of old toolboxes: compare them with printed tables only.{dashes}",
+            note=f"SD, VIF and TMQI here are artefacts of old toolboxes, to compare with printed tables.{dashes}",
         ),
     }
     if outcome.ranks:
