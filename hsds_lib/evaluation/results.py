@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hsds_lib.evaluation.benchmark import Outcome
-from hsds_lib.evaluation.bootstrap import write_differences
+from hsds_lib.evaluation.bootstrap import Difference, write_differences
 from hsds_lib.evaluation.metrics import METRICS, PAPER_METRICS
 from hsds_lib.evaluation.peers import peers_table
 from hsds_lib.evaluation.ranking import RANKED, MethodScores
@@ -96,13 +96,35 @@ def tables(outcome: Outcome) -> dict[str, ScoreTable]:
     }
     if outcome.ranks:
         found["ranks"] = ranks_table(outcome.ranks, title=f"Places by means over {where}", note="1 is the best.")
-    kept = [one for one in outcome.differences if one.metric in RANKED]
+    kept = ranked_differences(outcome)
     if kept:
         title = f"Differences from {plan.chosen_baseline}"
         found["differences"] = differences_table(kept, title=title, note=interval_note(outcome))
     if plan.recorded:
         found["peers"] = peers_table("no reference", plan.selection.names)
     return found
+
+
+def ranked_differences(outcome: Outcome) -> list[Difference]:
+    """Keep the differences in the metrics of ``RANKED``, in their order.
+
+    Args:
+        outcome: of the evaluation.
+
+    Returns:
+        Some of its differences.
+
+    Example:
+        >>> from hsds_lib.evaluation.benchmark import Plan, summarise
+        >>> from hsds_lib.evaluation.entries import Entry, Selection
+        >>> plan = Plan(Selection("pairs", "all", (), frozenset()), (Entry("a", Path("a")),))
+        >>> row = {"hall": {"EN": 7.0, "SD": 9.0, "SD_double": 40.0}}
+        >>> [one.metric for one in ranked_differences(summarise(plan, {"a": row, "b": row}))]
+        ['SD_double', 'EN']
+    """
+    kept = [one for one in outcome.differences if one.metric in RANKED]
+    methods = list(outcome.scores)
+    return sorted(kept, key=lambda one: (methods.index(one.method), RANKED.index(one.metric)))
 
 
 def interval_note(outcome: Outcome) -> str:

@@ -12,7 +12,7 @@ from hsds_lib.evaluation.bootstrap import Difference
 
 Mark = Literal["", "best", "second"]
 NO_VALUE = "-"
-LEGEND = "Best in bold, second best underlined (in Markdown: in italics)."
+_BEST = "Best in bold, second best"
 """What the marks mean; no colour is needed to see them."""
 
 _LATEX = {
@@ -26,7 +26,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, and whether it is the best or the second best of its column.
+    """A cell of a table: its text, perhaps of several lines, and whether it is the best or second best of its column.
 
     Example:
         >>> Cell("0.9764", "best").mark
@@ -56,6 +56,8 @@ class ScoreTable:
         |---|---:|
         | a\_b | **7.1** |
         | c | 6.2 |
+        <BLANKLINE>
+        Best in bold, second best in italics.
     """
 
     title: str
@@ -78,11 +80,12 @@ class ScoreTable:
         lines.append("|---" + "|---:" * (len(self.header) - 1) + "|")
         for name, cells in self.rows:
             lines.append(f"| {' | '.join([escape_markdown(name), *map(_markdown_cell, cells)])} |")
-        return "\n".join([*lines, *(["", escape_markdown(self.note)] if self.note else [])])
+        note = self._note("in italics.")
+        return "\n".join([*lines, *(["", escape_markdown(note)] if note else [])])
 
     def latex(self) -> str:
         """The table as LaTeX; the document needs the packages booktabs and amssymb."""
-        lines = [f"% {line}" for line in (self.title, self.note) if line]
+        lines = [f"% {line}" for line in (self.title, self._note("underlined.")) if line]
         lines += [r"\begin{tabular}{l" + "r" * (len(self.header) - 1) + "}", r"\toprule"]
         lines.append(" & ".join(escape_latex(name) for name in self.header) + r" \\")
         lines.append(r"\midrule")
@@ -96,9 +99,15 @@ class ScoreTable:
             f'<tr><th scope="row">{html.escape(name)}</th>{"".join(map(_html_cell, cells))}</tr>\n'
             for name, cells in self.rows
         )
-        note = f'<p class="note">{html.escape(self.note)}</p>' if self.note else ""
+        said = self._note("underlined.")
+        note = f'<p class="note">{html.escape(said)}</p>' if said else ""
         caption = f"<caption>{html.escape(self.title)}</caption>"
         return f'<table class="scores">{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>{note}'
+
+    def _note(self, second: str) -> str:
+        """The note, and what the marks mean where there are some."""
+        marked = any(cell.mark for _, cells in self.rows for cell in cells)
+        return f"{self.note} {_BEST} {second}".strip() if marked else self.note
 
     def _repr_html_(self) -> str:
         return self.html()
@@ -192,7 +201,7 @@ def means_table(
         means: by method and metric.
         metrics: the columns.
         title: of the table.
-        note: is put before the meaning of the marks.
+        note: how to read it.
         ranks: what :func:`hsds_lib.evaluation.ranking.rank_table` gives.
 
     Returns:
@@ -209,7 +218,7 @@ def means_table(
         columns.append(number_column([ranks[name]["mean rank"] for name in means], digits=2, low_is_good=True))
         header.append("mean rank ↓")
     rows = [(name, [column[number] for column in columns]) for number, name in enumerate(means)]
-    return ScoreTable(title, tuple(header), rows, f"{note} {LEGEND}".strip())
+    return ScoreTable(title, tuple(header), rows, note)
 
 
 def ranks_table(ranks: Mapping[str, Mapping[str, float]], *, title: str, note: str = "") -> ScoreTable:
@@ -235,11 +244,11 @@ def ranks_table(ranks: Mapping[str, Mapping[str, float]], *, title: str, note: s
         texts = [f"{value:.2f}" if name == "mean rank" else f"{value:g}" for value in values]
         cells.append([Cell(text, mark) for text, mark in zip(texts, found, strict=True)])
     rows = [(name, [column[number] for column in cells]) for number, name in enumerate(ranks)]
-    return ScoreTable(title, ("method", *(f"{name} ↓" for name in columns)), rows, f"{note} {LEGEND}".strip())
+    return ScoreTable(title, ("method", *(f"{name} ↓" for name in columns)), rows, note)
 
 
 def differences_table(differences: Sequence[Difference], *, title: str, note: str = "") -> ScoreTable:
-    """Lay out differences from a baseline: mean, interval, scenes won.
+    r"""Lay out differences from a baseline: mean, interval, scenes won.
 
     Args:
         differences: of one baseline.
@@ -252,7 +261,7 @@ def differences_table(differences: Sequence[Difference], *, title: str, note: st
     Example:
         >>> one = Difference("b", "a", "EN", 0.5, 0.25, 0.75, scenes=12, won=11, lost=1)
         >>> differences_table([one], title="b - a").rows
-        [('b', [Cell(text='▲ +0.5000 [+0.2500, +0.7500], 11/12 won', mark='')])]
+        [('b', [Cell(text='▲ +0.5000\n[+0.2500, +0.7500]\n11/12 won', mark='')])]
     """
     methods = list(dict.fromkeys(one.method for one in differences))
     metrics = list(dict.fromkeys(one.metric for one in differences))
@@ -267,22 +276,22 @@ def _difference_text(one: Difference) -> str:
     text = f"{one.mean:+.{digits}f}"
     if one.low is not None and one.high is not None:
         sign = ("▲ " if one.low > 0 else "▼ ") if one.clear else ""
-        text = f"{sign}{text} [{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
-    return f"{text}, {one.won}/{one.scenes} won"
+        text = f"{sign}{text}\n[{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
+    return f"{text}\n{one.won}/{one.scenes} won"
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = escape_markdown(cell.text) if cell.text != NO_VALUE else NO_VALUE
+    text = escape_markdown(cell.text).replace("\n", "<br>")
     return {"": text, "best": f"**{text}**", "second": f"*{text}*"}[cell.mark]
 
 
 def _latex_cell(cell: Cell) -> str:
-    text = escape_latex(cell.text)
+    text = escape_latex(cell.text.replace("\n", " "))
     return {"": text, "best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}"}[cell.mark]
 
 
 def _html_cell(cell: Cell) -> str:
-    text = html.escape(cell.text)
+    text = html.escape(cell.text).replace("\n", "<br>")
     marked = {"": text, "best": f"<strong>{text}</strong>", "second": f"<u>{text}</u>"}
     said = {"": "", "best": ' title="best"', "second": ' title="second best"'}
     return f"<td{said[cell.mark]}>{marked[cell.mark]}</td>"

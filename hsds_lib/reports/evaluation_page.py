@@ -17,7 +17,7 @@ from hsds_lib.evaluation.benchmark import Outcome
 from hsds_lib.evaluation.crops import Crop
 from hsds_lib.evaluation.peers import peers
 from hsds_lib.evaluation.ranking import RANKED
-from hsds_lib.evaluation.results import tables, write_results
+from hsds_lib.evaluation.results import ranked_differences, tables, write_results
 from hsds_lib.evaluation.score_cache import metric_version
 from hsds_lib.images.folders import is_called, mefb_split
 from hsds_lib.reports.evaluation_gallery import gallery, most_different
@@ -114,7 +114,7 @@ def _drawings(outcome: Outcome, shown: Sequence[str], crops: Mapping[str, Sequen
     yield Drawing("methods", "plots/methods", "All metrics", *scores_by_method(scores, metrics))
     for metric in sorted(metrics, key=lambda name: name != "MS-SSIM"):
         yield Drawing("scenes", f"plots/scenes-{metric}", metric, *scores_by_scene(scores, metric, order=baseline))
-    kept = [one for one in outcome.differences if one.metric in RANKED]
+    kept = ranked_differences(outcome)
     if kept:
         yield Drawing("intervals", "plots/intervals", "Differences", *interval_plot(kept, list(scores)))
     wanted = [*shown, *(scene for scene in crops if scene not in shown)]
