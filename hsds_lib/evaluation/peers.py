@@ -223,13 +223,17 @@ def peers_table(dataset: Dataset = "no reference", scenes: Iterable[str] | None 
     lines = []
     for row in rows:
         cells = [f"{_text(row.printed.get(name))} / {_text(row.measured.get(name))}" for name in metrics]
-        lines.append((row.name, [Cell(text) for text in (*cells, row.reason or f"{row.scenes} scenes of MEFB")]))
+        lines.append((row.name, [Cell(text) for text in (*cells, row.reason or _scenes(row.scenes))]))
     header = ("method", *(f"{name} ↑" for name in metrics), "measured on")
     note = (
         f"In each cell: printed in the paper ({dataset}) / measured here, on other pictures. Do not subtract one from "
         f"the other. SD and VIF are in the paper's arithmetic on both sides; {OURS} is the paper's own method."
     )
     return ScoreTable("The paper's methods: printed and measured", header, lines, note)
+
+
+def _scenes(count: int) -> str:
+    return f"{count} {'scene' if count == 1 else 'scenes'} of MEFB"
 
 
 def _text(value: float | None) -> str:

@@ -50,7 +50,7 @@ def gray() -> Callable[..., np.ndarray]:
 
 @pytest.fixture
 def contest(make_exposures: Callable[..., tuple[np.ndarray, ...]], tmp_path: Path) -> Path:
-    """Give a folder with ``pairs`` of three scenes, the second with a reference, and two methods: ``near`` and ``far``."""
+    """Give a folder with ``pairs`` of three scenes, the second with a reference, and methods ``near`` and ``far``."""
     for number, name in enumerate(("attic", "barn", "cellar")):
         under, over, fused, ref = make_exposures(56, 60, seed=number)
         noise = np.random.default_rng(number).integers(-25, 26, fused.shape)

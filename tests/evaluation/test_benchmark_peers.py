@@ -1,4 +1,4 @@
-"""Recorded scores: they are those that were recorded, belong to their pixels, and every method of the paper has a row."""
+"""Recorded scores are those that were recorded and belong to their pixels; every method of the paper has a row."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_table_of_peers_has_printed_and_measured_numbers_in_all_forms() -> N
     table = peers_table()
     assert re.search(r"\| DeepFuse \| 9\.856 / 10\.465 .* 40 scenes of MEFB \|", table.markdown())
     assert "CF-NET" in table.latex() and "weights not public" in table.html()
-    assert dict(peers_table("SICE", ["Cave"]).rows)["DeepFuse"][-1].text == "1 scenes of MEFB"
+    assert dict(peers_table("SICE", ["Cave"]).rows)["DeepFuse"][-1].text == "1 scene of MEFB"
 
 
 def test_origins_name_a_commit_for_every_method_with_weights() -> None:
