@@ -18,6 +18,7 @@ from hsds_lib.evaluation.picture import to_pixels
 from hsds_lib.evaluation.ranking import MethodScores
 from hsds_lib.images.folders import SceneFiles
 from hsds_lib.images.io import read_rgb
+from hsds_lib.reports.evaluation_plots import as_written
 
 SHOWN_METRICS = ("MS-SSIM", "MEF-SSIM")
 _CROP_LOOKS = ((VERMILION, "-"), (SKY, "--"))
@@ -79,6 +80,7 @@ def gallery(outcome: Outcome, scene: str, crops: Sequence[Crop] | None = None) -
 
 
 @styled
+@as_written
 def picture_wall(
     pictures: Mapping[str, np.ndarray], captions: Mapping[str, str], crops: Sequence[Crop], *, title: str
 ) -> tuple[Figure, str]:
@@ -173,5 +175,5 @@ def _frame(axes: Axes, crop: Crop, index: int) -> None:
 
 def _write(figure: Figure, size: tuple[float, float], left: float, top: float, name: str, caption: str) -> None:
     place = left / size[0], (top - 0.03) / size[1]
-    figure.text(*place, name, fontsize=9.5, weight="bold", va="top", color=INK, parse_math=False)
+    figure.text(*place, name, fontsize=9.5, weight="bold", va="top", color=INK)
     figure.text(place[0], (top - 0.22) / size[1], caption, fontsize=8.5, va="top", color=INK)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -27,8 +29,34 @@ from hsds_lib.course.style import (
 from hsds_lib.evaluation.bootstrap import Difference
 from hsds_lib.evaluation.ranking import MethodScores
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
 _COLOURS = (VERMILION, BLUE, GREEN, ORANGE, PURPLE, SKY, BLACK)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+
+
+def as_written(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Run a drawing function so that a dollar sign in the name of a method or scene is one, and starts no formula.
+
+    Args:
+        draw: what draws.
+
+    Returns:
+        The same, with another setting of matplotlib inside.
+
+    Example:
+        >>> from matplotlib import rcParams
+        >>> as_written(lambda: rcParams["text.parse_math"])(), rcParams["text.parse_math"]
+        (False, True)
+    """
+
+    @wraps(draw)
+    def inside(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with rc_context({"text.parse_math": False}):
+            return draw(*args, **kwargs)
+
+    return inside
 
 
 class Look(NamedTuple):
@@ -65,6 +93,7 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
 
 
 @styled
+@as_written
 def scores_by_method(scores: MethodScores, metrics: Sequence[str], *, columns: int = 3) -> tuple[Figure, str]:
     """Draw a strip of dots for every method, one dot a scene, a panel for each metric.
 
@@ -96,6 +125,7 @@ def scores_by_method(scores: MethodScores, metrics: Sequence[str], *, columns: i
 
 
 @styled
+@as_written
 def scores_by_scene(scores: MethodScores, metric: str, *, order: str) -> tuple[Figure, str]:
     """Draw one metric scene by scene, a marker for each method.
 
@@ -121,7 +151,8 @@ def scores_by_scene(scores: MethodScores, metric: str, *, order: str) -> tuple[F
     for method, look in looks(list(scores)).items():
         points = [(by_scene[method][scene], row) for row, scene in enumerate(scenes) if scene in by_scene[method]]
         if points:
-            axes.plot(*zip(*points, strict=True), ls="", ms=7, mew=1.4, label=method, **look.dots)  # type: ignore[arg-type]
+            label = f" {method}" if method.startswith("_") else method  # matplotlib hides labels that begin so
+            axes.plot(*zip(*points, strict=True), ls="", ms=7, mew=1.4, label=label, **look.dots)  # type: ignore[arg-type]
     axes.set_yticks(range(len(scenes)), scenes)
     axes.set(ylim=(-0.6, len(scenes) - 0.4), xlabel=f"{metric} (right is better)")
     axes.tick_params(axis="y", length=0)
@@ -134,6 +165,7 @@ def scores_by_scene(scores: MethodScores, metric: str, *, order: str) -> tuple[F
 
 
 @styled
+@as_written
 def interval_plot(
     differences: Sequence[Difference], order: Sequence[str], *, columns: int = 3
 ) -> tuple[Figure, str]:

@@ -13,10 +13,17 @@ import pytest
 from bs4 import BeautifulSoup
 
 from hsds_lib.cli import main
+from hsds_lib.evaluation.benchmark import Plan, run_benchmark
 from hsds_lib.evaluation.crops import Crop, choose_crops, disagreement, read_crop
+from hsds_lib.evaluation.entries import BenchmarkError, Entry, select_scenes
+from hsds_lib.reports.evaluate import _listed
 from hsds_lib.reports.evaluation_gallery import most_different, picture_wall
-from hsds_lib.reports.evaluation_plots import looks, scores_by_method
+from hsds_lib.reports.evaluation_page import page_text
+from hsds_lib.reports.evaluation_plots import looks, scores_by_method, scores_by_scene
 from hsds_lib.reports.page import loads_from_elsewhere
+from hsds_lib.runtime import provenance
+
+ODD = "_b & <b>c $^$"  # no formula, no tag, and not hidden in a legend
 
 
 def hsds(*words: str | Path) -> int:
@@ -29,12 +36,12 @@ def hsds(*words: str | Path) -> int:
 
 @pytest.fixture
 def words(contest: Path) -> list[str | Path]:
-    """The command that evaluates the contest, with an odd name."""
+    """Give the command that evaluates the contest, with an odd name."""
     shutil.copytree(contest / "far", contest / "odd")
     (contest / "odd").rename(contest / "a_b")
     return [
         *("evaluate", "--pairs", contest / "pairs", "--out", contest / "results", "--builtin", "average"),
-        *("--method", f"near={contest / 'near'}", "--method", f"a_b & <b>c $x^2={contest / 'a_b'}"),
+        *("--method", f"near={contest / 'near'}", "--method", f"{ODD}={contest / 'a_b'}"),
     ]
 
 
@@ -42,6 +49,7 @@ def page_of(contest: Path) -> str:
     return (contest / "results" / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_whole_folder_and_the_page_needs_nothing_else(
     contest: Path, words: list[str | Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,35 +71,37 @@ def test_the_command_writes_the_whole_folder_and_the_page_needs_nothing_else(
     pictures = soup.find_all("img")
     assert len(pictures) >= 8 and all(len(tag["alt"]) > 20 for tag in pictures)
     assert "a at x 3, y 4, 20 x 15 pixels" in pictures[-1]["alt"] and not soup.find_all(["script", "b"])
-    assert soup.find("th", string="a_b & <b>c $x^2") is not None
+    assert soup.find("th", string=ODD) is not None
 
     origin = json.loads((results / "provenance.json").read_text())
-    assert origin["seed"] == 5 and origin["baseline"] == "near" and origin["command"].startswith("hsds evaluate --pairs")
+    assert origin["seed"] == 5 and origin["baseline"] == "near" and origin["command"].startswith("hsds evaluate")
     assert origin["scenes"] == ["attic", "barn", "cellar"] and len(origin["sha256"]["fused"]["near"]["barn"]) == 64
     assert set(origin["files"]) <= names
 
 
-def test_a_later_evaluation_leaves_no_figure_of_the_earlier_one(contest: Path, words: list[str | Path]) -> None:
-    assert hsds(*words, "--gallery", "barn") == 0
-    (contest / "results" / "gallery" / "mine.txt").write_text("kept")
-    assert hsds(*words, "--gallery", "attic") == 0
-    assert sorted(path.name for path in (contest / "results" / "gallery").iterdir()) == ["attic.png", "mine.txt"]
-
-
-def test_figures_come_out_the_same_again(contest: Path, words: list[str | Path]) -> None:
+@pytest.mark.slow
+def test_a_later_evaluation_draws_the_same_again_and_leaves_no_figure_of_the_earlier_one(
+    contest: Path, words: list[str | Path]
+) -> None:
     def figures() -> dict[str, bytes]:
-        found = (contest / "results").rglob("*")
-        return {path.name: path.read_bytes() for path in found if path.suffix in (".png", ".svg")}
+        found = (contest / "results" / "plots").iterdir()
+        return {path.name: path.read_bytes() for path in found}
 
-    assert hsds(*words) == 0
+    assert hsds(*words, "--gallery", "barn") == 0
     first = figures()
-    assert hsds(*words) == 0 and figures() == first
+    (contest / "results" / "gallery" / "mine.txt").write_text("kept")
+    (contest / "only.txt").write_text("# chosen\nbarn\ncellar\n\nattic  # dark\n")
+    assert hsds(*words, "--gallery", "attic", "--scenes", contest / "only.txt") == 0
+    assert sorted(path.name for path in (contest / "results" / "gallery").iterdir()) == ["attic.png", "mine.txt"]
+    assert figures() == first
 
 
-def test_scenes_of_a_file_only_with_comments_and_empty_lines(contest: Path, words: list[str | Path]) -> None:
+def test_scenes_of_a_file_are_names_a_line_with_comments(contest: Path) -> None:
     (contest / "only.txt").write_text("# chosen\ncellar\n\nattic  # dark\n")
-    assert hsds(*words, "--scenes", contest / "only.txt") == 0
-    assert json.loads((contest / "results" / "provenance.json").read_text())["scenes"] == ["attic", "cellar"]
+    assert _listed(contest / "only.txt") == ["cellar", "attic"]
+    (contest / "none.txt").write_text("# chosen\n\n")
+    with pytest.raises(BenchmarkError, match="names no scene"):
+        _listed(contest / "none.txt")
 
 
 @pytest.mark.parametrize(
@@ -127,10 +137,11 @@ def test_a_mistake_is_said_before_anything_is_written(
 
 
 def test_one_method_alone_is_evaluated_without_differences(contest: Path) -> None:
-    place = ("--pairs", contest / "pairs", "--out", contest / "results")
-    assert hsds("evaluate", *place, "--method", f"one={contest / 'near'}") == 0
-    assert not (contest / "results" / "tables" / "differences.md").exists()
-    assert "How sure" not in page_of(contest)
+    plan = Plan(select_scenes(str(contest / "pairs")), (Entry("one", contest / "near"),))
+    outcome = run_benchmark(plan, contest / "results")
+    assert outcome.differences == [] and outcome.ranks["one"]["mean rank"] == 1
+    page = page_text(outcome, [], {**provenance(), "command": "hsds evaluate"})
+    assert "How sure" not in page and "Means and ranks" in page
 
 
 def test_crops_lie_where_pictures_disagree_and_do_not_overlap() -> None:
@@ -151,7 +162,7 @@ def test_crops_lie_where_pictures_disagree_and_do_not_overlap() -> None:
 def test_crops_are_inside_pictures_of_any_size(size: tuple[int, int]) -> None:
     pictures = [np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8) for seed in range(3)]
     for crop in choose_crops(pictures):
-        assert 0 <= crop.x and crop.x + crop.width <= size[1] and 0 <= crop.y and crop.y + crop.height <= size[0]
+        assert crop.x >= 0 and crop.x + crop.width <= size[1] and crop.y >= 0 and crop.y + crop.height <= size[0]
         assert crop.of(pictures[0]).shape == (crop.height, crop.width, 3)
 
 
@@ -194,3 +205,20 @@ def test_the_wall_shows_the_pixels_of_each_picture_and_of_each_crop() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(shown, expected, strict=True))
     assert "$a_b (EN 7)" in alt and "2 parts" in alt
     assert {text.get_text() for text in figure.texts} >= {"under", "over", "$a_b", "EN 7"}
+
+
+def test_the_page_escapes_what_it_is_given(contest: Path) -> None:
+    plan = Plan(select_scenes(str(contest / "pairs")), (Entry(ODD, contest / "near"), Entry("far", contest / "far")))
+    outcome = run_benchmark(plan, contest / "results")
+    figure = {"part": "methods", "title": ODD, "alt": f'"{ODD}', "data": "data:,", "width": 5}
+    page = page_text(outcome, [figure], {**provenance(), "command": f"hsds {ODD}"})
+    soup = BeautifulSoup(page, "html.parser")
+    assert not soup.find_all(["script", "b"]) and soup.find("img")["alt"] == f'"{ODD}'
+    assert soup.find("th", string=ODD) is not None and soup.find("td", string=f"hsds {ODD}") is not None
+
+
+@pytest.mark.parametrize("name", ["_hidden", "$open", r"$\frac$", "a b"])
+def test_every_method_is_named_in_the_figure_of_scenes(name: str) -> None:
+    figure, _ = scores_by_scene({name: {"s": {"EN": 7.0}}, "b": {"s": {"EN": 5.0}}}, "EN", order="b")
+    figure.canvas.draw()
+    assert {text.get_text().strip() for text in figure.legends[0].get_texts()} == {name, "b"}
