@@ -71,7 +71,11 @@ def evaluate(
         workers=workers,
         device=device,
     )
-    outcome = run_benchmark(plan, out, progress=_progress)
+    try:
+        outcome = run_benchmark(plan, out, progress=_progress)
+    except KeyboardInterrupt:
+        typer.echo("stopped; scores so far are kept, and the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
     from hsds_lib.evaluation.results import tables
     from hsds_lib.reports.evaluation_page import write_folder
 

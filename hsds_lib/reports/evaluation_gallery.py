@@ -84,7 +84,7 @@ def gallery(outcome: Outcome, scene: str, crops: Sequence[Crop] | None = None) -
 def picture_wall(
     pictures: Mapping[str, np.ndarray], captions: Mapping[str, str], crops: Sequence[Crop], *, title: str
 ) -> tuple[Figure, str]:
-    """Set pictures side by side, each with its crops below.
+    """Set pictures side by side, each with its crops, its name and its scores below.
 
     Args:
         pictures: RGB uint8 ``(H, W, 3)`` by name, all of one size.
@@ -106,19 +106,19 @@ def picture_wall(
     tall = _CELL * height / width
     small = (_CELL - _GAP / 2 * (len(crops) - 1)) / max(1, len(crops))
     low = max((small * crop.height / crop.width for crop in crops), default=0.0)
-    cell = _TEXT + tall + _GAP / 2 + low + _GAP
+    cell = tall + _GAP / 2 + low + _TEXT + _GAP
     size = columns * (_CELL + _GAP) + _GAP, rows * cell + 0.45
     figure = Figure(figsize=size, facecolor="white")
     for number, (name, pixels) in enumerate(pictures.items()):
         left = _GAP + (number % columns) * (_CELL + _GAP)
         top = size[1] - 0.4 - (number // columns) * cell
-        _write(figure, size, left, top, name, captions.get(name, ""))
-        axes = _axes(figure, size, left, top - _TEXT - tall, _CELL, tall)
+        axes = _axes(figure, size, left, top - tall, _CELL, tall)
+        _write(figure, size, left, top - tall - _GAP / 2 - low, name, captions.get(name, ""))
         _show(axes, _reduced(pixels), extent=(0, width, height, 0))
         for index, crop in enumerate(crops):
             _frame(axes, crop, index)
             high = small * crop.height / crop.width
-            place = left + index * (small + _GAP / 2), top - _TEXT - tall - _GAP / 2 - high
+            place = left + index * (small + _GAP / 2), top - tall - _GAP / 2 - high
             part = _axes(figure, size, *place, small, high)
             _show(part, crop.of(pixels))
             for spine in part.spines.values():
@@ -174,6 +174,6 @@ def _frame(axes: Axes, crop: Crop, index: int) -> None:
 
 
 def _write(figure: Figure, size: tuple[float, float], left: float, top: float, name: str, caption: str) -> None:
-    place = left / size[0], (top - 0.03) / size[1]
+    place = left / size[0], (top - 0.05) / size[1]
     figure.text(*place, name, fontsize=9.5, weight="bold", va="top", color=INK)
-    figure.text(place[0], (top - 0.22) / size[1], caption, fontsize=8.5, va="top", color=INK)
+    figure.text(place[0], (top - 0.24) / size[1], caption, fontsize=8.5, va="top", color=INK)
