@@ -133,7 +133,7 @@ def run_benchmark(plan: Plan, out: Path, *, progress: Progress = silent) -> Outc
         All scores, means, ranks and differences.
 
     Raises:
-        BenchmarkError: what was given cannot be compared; nothing was computed then.
+        BenchmarkError: what was given cannot be compared; nothing was scored then.
         RunError: if a scoring process ends early; the same command goes on.
 
     Example:
@@ -190,7 +190,7 @@ def summarise(plan: Plan, measured: MethodScores, **facts: Any) -> Outcome:
     """
     scores = {**measured, **(beside(measured, plan.selection.names) if plan.recorded else {})}
     means = common_means(scores)
-    ranked = ranked_metrics(means.values)
+    ranked = ranked_metrics(means)
     return Outcome(
         plan=plan,
         entries=tuple(facts.get("entries", ())),

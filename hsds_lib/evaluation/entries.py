@@ -175,7 +175,7 @@ def require_fair(selection: Selection, entries: Sequence[Entry]) -> dict[str, di
         ...     write_rgb(folder / path, torch.zeros(3, 4, 4))
         >>> require_fair(select_scenes(str(folder / "pairs")), [Entry("ours", folder / "ours")])
         Traceback (most recent call last):
-        hsds_lib.evaluation.entries.BenchmarkError: nothing was computed, because of 2 problems; put them right ...
+        hsds_lib.evaluation.entries.BenchmarkError: nothing was scored, because of 2 problems; put them right ...
         - ours lacks pictures of 1 of 1 scenes: hall
         - ours has pictures of no scene: Hall.png
     """
@@ -202,7 +202,7 @@ def require_different(hashes: Mapping[str, Mapping[str, str]]) -> None:
     Example:
         >>> require_different({"a": {"hall": "0f"}, "b": {"hall": "0f"}})
         Traceback (most recent call last):
-        hsds_lib.evaluation.entries.BenchmarkError: nothing was computed, because of 1 problem; put it right ...
+        hsds_lib.evaluation.entries.BenchmarkError: nothing was scored, because of 1 problem; put it right ...
         - a and b hold the same files for 1 of 1 scenes: hall
     """
     methods, problems = list(hashes), []
@@ -236,7 +236,7 @@ def raise_problems(problems: Sequence[str]) -> None:
     if problems:
         count, them = ("1 problem", "it") if len(problems) == 1 else (f"{len(problems)} problems", "them")
         lines = "".join(f"\n- {problem}" for problem in problems)
-        raise BenchmarkError(f"nothing was computed, because of {count}; put {them} right and run again:{lines}")
+        raise BenchmarkError(f"nothing was scored, because of {count}; put {them} right and run again:{lines}")
 
 
 def _scenes_of(folder: Path, split: str) -> list[SceneFiles]:

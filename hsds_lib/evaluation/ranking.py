@@ -83,20 +83,28 @@ def places(values: ArrayLike) -> np.ndarray:
     return better + (equal + 1) / 2
 
 
-def ranked_metrics(means: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    """Say which of ``RANKED`` all methods have a mean of: those that a mean rank can be taken over.
+def ranked_metrics(means: Means) -> list[str]:
+    """Say which of ``RANKED`` all methods have a mean of, over all scenes: those that a mean rank can be taken over.
 
     Args:
-        means: by method and metric.
+        means: what :func:`common_means` gives. A metric that has a value in some of the scenes only (CC, where one of many
+            scenes has a reference) is left out: it would weigh as much as the others.
 
     Returns:
         Names of metrics, in the order of ``RANKED``.
 
     Example:
-        >>> ranked_metrics({"a": {"EN": 7.0, "CC": None}, "b": {"EN": 6.0, "CC": None}})
+        >>> scores = {"a": {"s": {"EN": 7.0, "CC": 0.5}, "t": {"EN": 6.0, "CC": None}}}
+        >>> ranked_metrics(common_means(scores))
         ['EN']
     """
-    return [name for name in RANKED if means and all(row.get(name) is not None for row in means.values())]
+    most = max(means.scenes.values(), default=0)
+    rows = means.values.values()
+    return [
+        name
+        for name in RANKED
+        if means.scenes.get(name, 0) == most > 0 and all(row.get(name) is not None for row in rows)
+    ]
 
 
 def rank_table(means: Mapping[str, Mapping[str, float | None]], metrics: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -75,9 +75,9 @@ def tables(outcome: Outcome) -> dict[str, ScoreTable]:
     plan, means = outcome.plan, outcome.means
     count = len(plan.selection.scenes)
     where = f"{count} {'scene' if count == 1 else 'scenes'} of {plan.selection.data} ({plan.selection.split})"
-    ranked = f"The mean rank is over {', '.join(outcome.ranked)}."
-    gaps = [f"{name} over {means.scenes[name]}" for name in RANKED if 0 < means.scenes[name] < count]
-    less = f" Means over fewer scenes, where all methods have a value: {', '.join(gaps)}." if gaps else ""
+    ranked = f"The mean rank is over {', '.join(outcome.ranked) or 'no metric'}."
+    gaps = [f"{name} ({means.scenes[name]})" for name in RANKED if 0 < means.scenes[name] < count]
+    less = f" Means over fewer scenes, and not ranked: {', '.join(gaps)}." if gaps else ""
     dashes = " A dash: there is no reference, or the recorded scores lack the metric."
     found = {
         "means": means_table(

@@ -44,7 +44,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def problems(contest: Path, *methods: str) -> list[str]:
     """Lines of the list of problems; nothing may have been written."""
-    with pytest.raises(BenchmarkError, match="nothing was computed") as caught:
+    with pytest.raises(BenchmarkError, match="nothing was scored") as caught:
         run_benchmark(plan_of(contest, *methods), contest / "results")
     return [line[2:] for line in str(caught.value).splitlines()[1:]]
 

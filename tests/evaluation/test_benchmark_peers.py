@@ -100,3 +100,12 @@ def test_the_table_of_peers_has_printed_and_measured_numbers_in_all_forms() -> N
 def test_origins_name_a_commit_for_every_method_with_weights() -> None:
     for peer in peers().values():
         assert bool(peer.parameters) == bool(re.fullmatch(r"[0-9a-f]{8}", peer.commit))
+
+
+def test_the_data_ships_with_the_package() -> None:
+    import hsds_lib.evaluation
+
+    folder = Path(str(hsds_lib.evaluation.__file__)).parent
+    found = sorted(path.name for path in folder.glob("peers*.csv"))
+    assert found == ["peers.csv", "peers_origin.csv", "peers_scenes.csv"]
+    assert '"evaluation/*.csv"' in (folder.parents[1] / "pyproject.toml").read_text(encoding="utf-8")

@@ -43,12 +43,13 @@ def test_places_are_ranks_with_shared_places() -> None:
 
 
 def test_the_mean_rank_is_over_the_metrics_that_all_methods_have() -> None:
-    means = {
-        "a": {"SD": 9.0, "SD_double": 40.0, "EN": 7.0, "CC": 0.9, "MS-SSIM": 0.5},
-        "b": {"SD": 8.0, "SD_double": 50.0, "EN": 6.0, "CC": None, "MS-SSIM": 0.4},
-    }
+    a: dict[str, float | None] = {"SD": 9.0, "SD_double": 40.0, "EN": 7.0, "CC": 0.9, "MS-SSIM": 0.5, "Qabf": 0.5}
+    b: dict[str, float | None] = {"SD": 8.0, "SD_double": 50.0, "EN": 6.0, "CC": None, "MS-SSIM": 0.4, "Qabf": 0.6}
+    scores = {"a": {"s": a, "t": a | {"Qabf": None}}, "b": {"s": b, "t": b}}
+    means = common_means(scores)
+    assert means.scenes["Qabf"] == 1 and means.values["b"]["Qabf"] == 0.6  # not in all scenes, so not ranked
     assert ranked_metrics(means) == ["SD_double", "MS-SSIM", "EN"]
-    ranks = rank_table(means, ranked_metrics(means))
+    ranks = rank_table(means.values, ranked_metrics(means))
     assert ranks["a"]["mean rank"] == pytest.approx(4 / 3) and ranks["b"]["mean rank"] == pytest.approx(5 / 3)
     assert RANKED == ("SD_double", "VIF_double", "CC", "TMQI_255", "MS-SSIM", "MEF-SSIM", "EN", "Qabf")
     last = [cells[-1] for _, cells in ranks_table(ranks, title="Ranks").rows]
