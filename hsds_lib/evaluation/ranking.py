@@ -87,8 +87,8 @@ def ranked_metrics(means: Means) -> list[str]:
     """Say which of ``RANKED`` all methods have a mean of, over all scenes: those that a mean rank can be taken over.
 
     Args:
-        means: what :func:`common_means` gives. A metric that has a value in some of the scenes only (CC, where one of many
-            scenes has a reference) is left out: it would weigh as much as the others.
+        means: what :func:`common_means` gives. A metric that has a value in some of the scenes only (CC, where one
+            scene of many has a reference) is left out: it would weigh as much as the others.
 
     Returns:
         Names of metrics, in the order of ``RANKED``.
