@@ -16,6 +16,7 @@ from hsds_lib.arguments import UsageError, merged
 from hsds_lib.data.commands import data_app
 from hsds_lib.progress import Stopped
 from hsds_lib.reports import commands
+from hsds_lib.reports.evaluate import evaluate
 from hsds_lib.runtime import RunError
 
 # Imports of torch wait until a command needs them, so that --help answers at once.
@@ -271,7 +272,7 @@ def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"  # set by torchrun
 
 
-for _command in (commands.report, commands.slides, commands.site):
+for _command in (evaluate, commands.report, commands.slides, commands.site):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 

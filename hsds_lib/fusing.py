@@ -31,6 +31,7 @@ __all__ = [
     "fuse_folder",
     "fuse_luma",
     "load_model",
+    "model_file",
     "scene_folders",
 ]
 
@@ -62,11 +63,7 @@ def load_model(source: str | Path = "default", *, device: str = "auto") -> Fusio
         Traceback (most recent call last):
         hsds_lib.fusing.ModelError: no trained model at no-run; give a run folder after `hsds train`, ...
     """
-    path = MODELS / "default" if str(source) == "default" else Path(source)
-    if path.is_dir():
-        path = path / "model.safetensors"
-    if not path.is_file():
-        raise ModelError(f"no trained model at {path}; give a run folder after `hsds train`, or a .safetensors file")
+    path = model_file(source)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -82,6 +79,30 @@ def load_model(source: str | Path = "default", *, device: str = "auto") -> Fusio
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path} holds weights and a genotype that do not fit; copy or train it again") from error
     return network.to(pick_device(device)).eval()
+
+
+def model_file(source: str | Path) -> Path:
+    """Find the weights of a trained network.
+
+    Args:
+        source: ``default`` (the model that ships), a run folder, or a ``.safetensors`` file.
+
+    Returns:
+        An existing file.
+
+    Raises:
+        ModelError: there is none.
+
+    Example:
+        >>> model_file("default").name
+        'model.safetensors'
+    """
+    path = MODELS / "default" if str(source) == "default" else Path(source)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if not path.is_file():
+        raise ModelError(f"no trained model at {path}; give a run folder after `hsds train`, or a .safetensors file")
+    return path
 
 
 @torch.no_grad()

@@ -170,7 +170,7 @@ def test_check_reports_every_line_ok(capsys: pytest.CaptureFixture[str]) -> None
     assert code == 0
 
 
-@pytest.mark.parametrize("words", [[], ["metrics"]])
+@pytest.mark.parametrize("words", [[], ["metrics"], ["evaluate"]])
 def test_help_answers_without_importing_torch(words: list[str]) -> None:
     call = f"import sys; sys.argv = {['hsds', *words, '--help']}\ntry:\n import hsds_lib.cli as c; c.main()\n"
     code = call + "except SystemExit: pass\n"

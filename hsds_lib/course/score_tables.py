@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hsds_lib.course.tables import Table
+from hsds_lib.evaluation.bootstrap import mean_interval
+from hsds_lib.evaluation.ranking import places
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 """Method to scene to metric to value; None where a metric has no value."""
@@ -108,10 +110,7 @@ def mean_ranks(scores: ArrayLike) -> np.ndarray:
         >>> mean_ranks([[0.9, 0.5], [0.8, 0.5], [0.1, 0.7]]).tolist()
         [1.75, 2.25, 2.0]
     """
-    table = np.asarray(scores, dtype=float)
-    better = (table[None, :] > table[:, None]).sum(axis=1)
-    equal = (table[None, :] == table[:, None]).sum(axis=1)  # itself included
-    return (better + (equal + 1) / 2).mean(axis=1)
+    return places(scores).mean(axis=1)
 
 
 def sign_test(differences: ArrayLike) -> SignTest:
@@ -155,15 +154,7 @@ def bootstrap(
         >>> bootstrap([1.0, 2.0, 6.0, 7.0], ["a", "a", "b", "b"])
         (1.5, 6.5)
     """
-    values = np.asarray(differences, dtype=float)
-    if of_group is not None and len(of_group) != len(values):
-        raise ValueError(f"{len(values)} differences got {len(of_group)} groups; give one group for each difference")
-    names = np.arange(len(values)) if of_group is None else np.unique(np.asarray(of_group), return_inverse=True)[1]
-    sums, counts = np.bincount(names, weights=values), np.bincount(names)
-    picks = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
-    means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    return mean_interval(differences, of_group, draws=draws, seed=seed)
 
 
 def group_means(differences: ArrayLike, of_group: Sequence[str]) -> np.ndarray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from itertools import repeat
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -21,6 +22,10 @@ from hsds_lib.runtime import RunError, atomic_path
 
 Scores = Mapping[str, float | None]
 """What :func:`hsds_lib.evaluation.metrics.all_metrics` gives: None where a metric has no value."""
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -92,15 +97,39 @@ def score_folder(pairs: str | Path, fused: str | Path, *, workers: int = 1) -> I
     scenes, folder = scene_folders(pairs), Path(fused)
     if not folder.is_dir():
         raise ImageError(f"'{fused}' is not a folder; give the one that holds <scene>.png of every scene")
-    count = min(workers, len(scenes))
-    if count == 1:
-        yield from map(_score_scene, scenes, repeat(folder))
+    yield from in_processes(partial(_score_scene, fused=folder), scenes, workers=workers)
+
+
+def in_processes(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int = 1) -> Iterator[Result]:
+    """Do the same work on every item, in several processes of one thread each, and give the results in order.
+
+    Args:
+        work: a function of a module, or a ``partial`` of one.
+        items: what to work on; they travel to the processes by pickle.
+        workers: processes to compute in; 1 computes in this one.
+
+    Yields:
+        The result of an item.
+
+    Raises:
+        ValueError: if ``workers`` is less than 1.
+        RunError: if a process ends early, for example for want of memory.
+
+    Example:
+        >>> list(in_processes(len, ["one", "three"]))
+        [3, 5]
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; give at least 1 process")
+    count = min(workers, len(items))
+    if count <= 1:
+        yield from map(work, items)
         return
     # A forked copy of a process that has used torch may hang, so each worker starts afresh.
     fresh = get_context("spawn")
     try:
         with ProcessPoolExecutor(count, mp_context=fresh, initializer=_use_one_thread) as pool:
-            yield from pool.map(_score_scene, scenes, repeat(folder))
+            yield from pool.map(work, items)
     except BrokenProcessPool:
         raise RunError("a scoring process ended early, perhaps for want of memory; use fewer workers") from None
 

@@ -151,6 +151,39 @@ def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles
     return _require_some(folder, split, [scene for scene in scenes if scene.name in wanted])
 
 
+def all_scenes(folder: Path) -> list[SceneFiles]:
+    """List the scenes of all splits of a folder, but for MEFB's test scenes, which are for final evaluation only.
+
+    Args:
+        folder: the data set, in one of the layouts of :func:`list_scenes`.
+
+    Returns:
+        At least one scene, sorted by name.
+
+    Raises:
+        DataError: there is none, one is incomplete, or two have one name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     for path in ("train/under/1.png", "train/over/1.png", "test/under/2.png", "test/over/2.png"):
+        ...         (Path(name) / path).parent.mkdir(parents=True, exist_ok=True)
+        ...         (Path(name) / path).touch()
+        ...     [scene.name for scene in all_scenes(Path(name))]
+        ['1', '2']
+    """
+    if is_called(folder, "mefb"):
+        allowed = {*mefb_split()["train"], *mefb_split()["val"]}
+        return _require_some(folder, "train or val", [scene for scene in _scan(folder) if scene.name in allowed])
+    parts = [folder / name for name in ("train", "test") if (folder / name).is_dir()] or [folder]
+    scenes = sorted((scene for part in parts for scene in _scan(part)), key=lambda scene: scene.name)
+    names = [scene.name for scene in scenes]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{folder} has a scene '{twice}' in train and in test; take one split")
+    return scenes
+
+
 def list_images(folder: Path) -> list[Path]:
     """List all images in a folder and its sub-folders.
 

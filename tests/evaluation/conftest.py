@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 MakePixels = Callable[..., np.ndarray]
@@ -44,3 +46,21 @@ def gray_image(values: np.ndarray | list) -> np.ndarray:
 def gray() -> Callable[..., np.ndarray]:
     """Give ``gray(levels)``: the RGB image with three channels of these levels ``(H, W)``."""
     return gray_image
+
+
+@pytest.fixture
+def contest(make_exposures: Callable[..., tuple[np.ndarray, ...]], tmp_path: Path) -> Path:
+    """Give a folder with ``pairs`` of three scenes, the second with a reference, and methods ``near`` and ``far``."""
+    for number, name in enumerate(("attic", "barn", "cellar")):
+        under, over, fused, ref = make_exposures(56, 60, seed=number)
+        noise = np.random.default_rng(number).integers(-25, 26, fused.shape)
+        files = {
+            f"pairs/{name}/under.png": under,
+            f"pairs/{name}/over.png": over,
+            f"near/{name}.png": fused,
+            f"far/{name}.png": np.clip(fused + noise, 0, 255).astype(np.uint8),
+        } | ({f"pairs/{name}/ref.png": ref} if name == "barn" else {})
+        for path, pixels in files.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / path)
+    return tmp_path

@@ -1,0 +1,126 @@
+"""The command ``hsds evaluate``: any methods on the same scenes, with intervals, tables, figures and a page."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hsds_lib.evaluation.crops import Crop
+    from hsds_lib.evaluation.entries import Selection
+
+# Imports of torch and matplotlib wait until the command runs, so that --help answers at once.
+
+
+def evaluate(
+    pairs: Annotated[str, typer.Option(help="a folder of scenes, or mefb, sice_sample, real", metavar="DIR")],
+    out: Annotated[Path, typer.Option(help="the folder to write", metavar="RESULTS")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="a folder of fused pictures, <scene>.png or .jpg; repeatable"),
+    ] = None,
+    builtin: Annotated[
+        str, typer.Option(metavar="NAMES", help="fused by the library: average,mertens,default")
+    ] = "",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=RUN", help="a run folder or .safetensors file to fuse with; repeatable"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all [default: val of named data, all of a folder]")
+    ] = None,
+    scenes: Annotated[Path | None, typer.Option(metavar="FILE", help="only these scenes, a name a line")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="differences are from this method [default: mertens, or the first]")
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="recorded scores of other methods beside (MEFB only)")] = False,
+    gallery: Annotated[list[str] | None, typer.Option(metavar="SCENE", help="a scene to show; repeatable")] = None,
+    crop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCENE=X,Y,W,H", help="a part to enlarge, pixels; at most two a scene"),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="processes that score")] = 1,
+    seed: Annotated[int, typer.Option(help="of the bootstrap's draws")] = 0,
+    device: Annotated[str, typer.Option(help="for models: auto, cpu, cuda or mps")] = "auto",
+) -> None:
+    """Compare methods on the same scenes: all metrics, ranks, paired bootstrap intervals, figures and a page.
+
+    Names and sizes are checked before anything is computed. Scores are kept in RESULTS/cache: the same command goes on
+    where it was stopped, and computes again only what has changed.
+    """
+    from hsds_lib.evaluation.benchmark import Plan, run_benchmark
+    from hsds_lib.evaluation.built_in import built_ins
+    from hsds_lib.evaluation.entries import Entry, read_named, select_scenes
+
+    given = read_named(method or [], "--method")
+    names = [name.strip() for name in builtin.split(",") if name.strip()]
+    selection = select_scenes(pairs, split=split, only=None if scenes is None else _listed(scenes))
+    parts = _crops(selection, crop or [], gallery or [])
+    plan = Plan(
+        selection=selection,
+        given=tuple(Entry(name, Path(folder)) for name, folder in given.items()),
+        built_in=tuple(built_ins(names, read_named(model or [], "--model").items())),
+        baseline=baseline,
+        recorded=peers,
+        seed=seed,
+        workers=workers,
+        device=device,
+    )
+    try:
+        outcome = run_benchmark(plan, out, progress=_progress)
+    except KeyboardInterrupt:
+        typer.echo("stopped; scores so far are kept, and the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+    from hsds_lib.evaluation.results import tables
+    from hsds_lib.reports.evaluation_page import write_folder
+
+    command = shlex.join(["hsds", *sys.argv[1:]])
+    page = write_folder(outcome, out, command=command, shown=gallery or [], crops=parts)
+    typer.echo(tables(outcome)["means"].markdown())
+    typer.echo(f"open {page}", err=True)
+
+
+def _listed(path: Path) -> list[str]:
+    from hsds_lib.evaluation.entries import BenchmarkError
+
+    if not path.is_file():
+        raise BenchmarkError(f"--scenes {path} is not a file; give a text file with the name of a scene on each line")
+    lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    names = [line for line in lines if line]
+    if not names:
+        raise BenchmarkError(f"--scenes {path} names no scene; write one on each line")
+    return names
+
+
+def _crops(selection: Selection, texts: Sequence[str], shown: Sequence[str]) -> dict[str, list[Crop]]:
+    """Read and check what is to be shown, now and not after minutes of computing."""
+    from hsds_lib.evaluation.crops import read_crop
+    from hsds_lib.evaluation.entries import BenchmarkError
+    from hsds_lib.images.io import read_rgb
+
+    files = {scene.name: scene for scene in selection.scenes}
+    found: dict[str, list[Crop]] = {}
+    for text in texts:
+        scene, crop = read_crop(text)
+        found.setdefault(scene, []).append(crop)
+    unknown = next((scene for scene in [*shown, *found] if scene not in files), None)
+    if unknown is not None:
+        raise BenchmarkError(f"scene '{unknown}' of --gallery or --crop is none of those evaluated; name one of them")
+    for scene, crops in found.items():
+        _, height, width = read_rgb(files[scene].under).shape
+        if len(crops) > 2 or any(one.x + one.width > width or one.y + one.height > height for one in crops):
+            raise BenchmarkError(f"--crop of '{scene}': give one or two parts inside its {width} x {height} pixels")
+    return found
+
+
+def _progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    # On a terminal a bar; in a log a line every half a minute.
+    interval = 0.1 if sys.stderr.isatty() else 30
+    return tqdm(items, total=total, desc=what, unit="picture", mininterval=interval, file=sys.stderr)
