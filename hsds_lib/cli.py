@@ -270,7 +270,7 @@ def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"  # set by torchrun
 
 
-for _command in (commands.report, commands.slides, commands.site):
+for _command in (commands.report, commands.sweep, commands.slides, commands.site):
     app.command()(_command)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from hsds_lib.course.tables import Table
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 NUMBERS = "application/vnd.hsds.numbers+json"
 """MIME type under which the numbers are stored in an executed notebook."""
