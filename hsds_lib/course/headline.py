@@ -32,7 +32,11 @@ class Headline(Table):
     """
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        return {"text/plain": repr(self), "text/html": self._repr_html_(), NUMBERS: dict(self.rows)}
+        return {
+            "text/plain": repr(self),
+            "text/html": self._repr_html_(),
+            NUMBERS: {name: value for name, value in self.rows},
+        }
 
 
 def headline(numbers: Mapping[str, float]) -> Headline:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from hsds_lib.course.kernel import find_notebooks
-from hsds_lib.progress import StopRequest, Stopped, stop_requests
+from hsds_lib.progress import Stopped, StopRequest, stop_requests
 from hsds_lib.reports.record import duration
 from hsds_lib.reports.sweep_cluster import default_workers, local_workers, remote_workers
 from hsds_lib.reports.sweep_grid import Grid, Run, combinations, plan
-from hsds_lib.reports.sweep_run import Outcome, carry_out, clear_away, find_outcome, make_order, record_failure
+from hsds_lib.reports.sweep_run import Outcome, carry_out, clear_away, find_outcome, forget, make_order, record_failure
 from hsds_lib.reports.sweep_share import SweepError, library_hash, share_folder
 from hsds_lib.reports.sweep_summary import described, varying, write_summary
 
@@ -28,7 +28,7 @@ DEATHS = 3
 """A run whose worker died so many times is recorded as failed."""
 PATIENCE = 60.0
 """Seconds without any worker after which a sweep stops."""
-_AGAIN = "the finished runs are kept, give the same command again to go on"
+_AGAIN = "the finished runs are kept; give the same command again, without --restart, to go on"
 
 
 def run_sweep(
@@ -61,6 +61,11 @@ def run_sweep(
         ValueError: before anything is executed, when the grid does not fit the notebooks.
         SweepError: the scheduler or all its workers are gone, or do not fit.
         Stopped: Ctrl-C; what is finished is kept, and is in the summary.
+
+    Example:
+        >>> run_sweep(Grid(notebook="03_wsras", parameters={"sede": [0, 1]}), "sweeps/first")
+        Traceback (most recent call last):
+        ValueError: unknown parameter sede; the notebooks of the grid know data, device, preset, seed, steps, top_p
     """
     if workers is not None and (scheduler is not None or workers < 1):
         raise ValueError(f"workers is {workers}: give a number from 1, or the address of a scheduler, but not both")
@@ -74,6 +79,8 @@ def run_sweep(
             with stop_requests() as stop, ExitStack() as stack:
                 client = stack.enter_context(_workers(workers, scheduler, len(ledger.waiting), out, token))
                 _drive(client, ledger, token, stop)
+    except Stopped:
+        raise
     except KeyboardInterrupt:  # a second Ctrl-C, which did not wait
         raise Stopped(f"stopped; {_AGAIN}") from None
     finally:
@@ -95,7 +102,7 @@ class Ledger:
         ...     ledger = Ledger(Grid(notebook="toy"), runs, Path(folder))
         ...     ledger.fail(runs[0], "its worker died")
         ...     ledger.close()
-        [1/2] toy: FAILED
+        [1/2] toy, seed 0: FAILED
             its worker died
         >>> [outcome.status for outcome in ledger.outcomes]
         ['failed', 'not run']
@@ -108,10 +115,12 @@ class Ledger:
             grid: where the runs come from.
             runs: all of them.
             out: the folder of the sweep.
-            restart: take none as finished.
+            restart: remove what is there of these runs.
         """
         self.out, self.grid, self._runs = out, grid, list(runs)
-        found = [Outcome(run) if restart else find_outcome(run, out) for run in runs]
+        for run in runs if restart else ():
+            forget(run, out)
+        found = [find_outcome(run, out) for run in runs]
         self._found = {one.run.key: one if one.status == "ok" else Outcome(one.run) for one in found}
         self.waiting = deque(run for run in runs if self._found[run.key].status != "ok")
         self._varying = varying(runs)
@@ -135,7 +144,9 @@ class Ledger:
         ready = [outcome for outcome in self.outcomes if outcome.status == "ok"]
         self.say(f"{len(self._runs)} runs{equal}, {len(ready)} of them finished before; results in {self.out}")
         if old := sum(outcome.library != library_hash() for outcome in ready):
-            self.say(f"note: {old} of the finished runs were made with other sources of hsds_lib; --restart repeats them")
+            self.say(
+                f"note: {old} of the finished runs were made with other sources of hsds_lib; --restart repeats them"
+            )
 
     def finish(self, run: Run) -> None:
         """Take note of a run that a worker has put in place."""
@@ -155,8 +166,10 @@ class Ledger:
         sys.stdout.flush()
 
     def close(self) -> None:
-        """Write the summary a last time."""
+        """Write the summary a last time, with what workers still finished while the sweep was being stopped."""
         self._bar.close()
+        late = {key: find_outcome(one.run, self.out) for key, one in self._found.items() if one.status == "not run"}
+        self._found |= {key: one for key, one in late.items() if one.status == "ok"}
         write_summary(self.out, self.grid, self.outcomes)
 
     def _note(self, outcome: Outcome) -> None:

@@ -11,8 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import nbformat
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
-from pydantic import ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
 from hsds_lib.course.kernel import tags
 from hsds_lib.reports.execute import known_parameters, select_notebooks
@@ -115,7 +124,9 @@ def load_grid(path: str | Path) -> Grid:
         {'steps': (4, 8)}
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no grid file {path}; name a JSON file such as notebooks/grids/thresholds.json")
+        raise FileNotFoundError(
+            f"there is no grid file {path}; name a JSON file such as notebooks/grids/thresholds.json"
+        )
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -141,15 +152,19 @@ def combinations(grid: Grid) -> list[dict[str, Any]]:
         ValueError: an entry of ``exclude`` meets no combination, or nothing is left.
 
     Example:
-        >>> grid = Grid(notebook="n", parameters={"seed": [0, 1], "theta": [0.0, 0.1]}, exclude=[{"seed": 1, "theta": 0}])
-        >>> combinations(grid)
+        >>> both = {"seed": [0, 1], "theta": [0.0, 0.1]}
+        >>> combinations(Grid(notebook="03_wsras", parameters=both, exclude=[{"seed": 1, "theta": 0}]))
         [{'seed': 0, 'theta': 0.0}, {'seed': 0, 'theta': 0.1}, {'seed': 1, 'theta': 0.1}]
     """
-    product = [dict(zip(grid.parameters, values, strict=True)) for values in itertools.product(*grid.parameters.values())]
+    product = [
+        dict(zip(grid.parameters, values, strict=True)) for values in itertools.product(*grid.parameters.values())
+    ]
     found = [*(product if grid.parameters or not grid.runs else []), *map(dict, grid.runs)]
     for left_out in grid.exclude:
         if not any(_meets(combination, left_out) for combination in found):
-            raise ValueError(f"exclude {json.dumps(left_out)} meets no combination of the grid; correct it or take it out")
+            raise ValueError(
+                f"exclude {json.dumps(left_out)} meets no combination of the grid; correct it or take it out"
+            )
     found = [one for one in found if not any(_meets(one, left_out) for left_out in grid.exclude)]
     if not found:
         raise ValueError("the grid excludes all its combinations; nothing is left to run")
@@ -177,7 +192,7 @@ def plan(grid: Grid, notebooks: Path) -> list[Run]:
     """
     paths = select_notebooks(notebooks, grid.notebook)
     defaults = {path: known_parameters(path) for path in paths}
-    named = {name for one in (grid.parameters, *grid.runs, *grid.exclude) for name in one}
+    named = set(grid.parameters).union(*grid.runs, *grid.exclude)
     known = sorted({name for found in defaults.values() for name in found} - {OUT})
     if OUT in named:
         raise ValueError(f"a grid cannot set '{OUT}': each run of a sweep keeps its results in a folder of its own")
@@ -185,8 +200,11 @@ def plan(grid: Grid, notebooks: Path) -> list[Run]:
         unknown = ", ".join(sorted(named - set(known)))
         raise ValueError(f"unknown parameter {unknown}; the notebooks of the grid know {', '.join(known) or 'none'}")
     found = combinations(grid)
-    runs = (run for path in paths for run in _runs(path, defaults[path], found))
-    return list({run.key: run for run in runs}.values())
+    runs: dict[str, Run] = {}
+    for path in paths:
+        for run in _runs(path, defaults[path], found):
+            runs.setdefault(run.key, run)
+    return list(runs.values())
 
 
 def source_hash(path: Path) -> str:

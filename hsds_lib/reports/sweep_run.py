@@ -111,7 +111,9 @@ def carry_out(order: Order) -> None:
         hsds_lib.reports.sweep_share.SweepError: ... does not see the folder elsewhere; ...
     """
     if not sees_folder(order.out, order.token):
-        raise SweepError(f"the worker on {platform.node()} does not see the folder {order.out}; share it with all workers")
+        raise SweepError(
+            f"the worker on {platform.node()} does not see the folder {order.out}; share it with all workers"
+        )
     if library_hash() != order.library:
         raise SweepError(f"the worker on {platform.node()} runs another hsds_lib; install the same on all workers")
     out, path = Path(order.out), Path(order.out) / order.notebook
@@ -146,7 +148,7 @@ def record_failure(run: Run, out: Path, error: str) -> None:
         ('failed', 'its worker died', '')
     """
     with _new_folder(out, run.key) as folder:
-        kept = {"status": "failed", "error": error, "seconds": None, "numbers": {}}
+        kept: dict[str, Any] = {"status": "failed", "error": error, "seconds": None, "numbers": {}}
         _write_record(folder, run.key, run.notebook, run.given, kept | {"library": library_hash()})
 
 
@@ -176,8 +178,28 @@ def find_outcome(run: Run, out: Path) -> Outcome:
         if record["status"] == "ok":  # somebody removed it
             return Outcome(run)
         page = ""
-    kept = (record[name] for name in ("status", "error", "seconds", "numbers"))
-    return Outcome(run, *kept, page=page, library=record["library"])
+    kept = {name: record[name] for name in ("status", "error", "seconds", "numbers", "library")}
+    return Outcome(run, page=page, **kept)
+
+
+def forget(run: Run, out: Path) -> None:
+    """Remove a run, so that it counts as not done.
+
+    Args:
+        run: the run.
+        out: the folder of the sweep.
+
+    Example:
+        >>> import tempfile
+        >>> run = Run("toy", Path("toy.ipynb"), "5e", "a0", {}, {})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     record_failure(run, Path(folder), "its worker died")
+        ...     forget(run, Path(folder))
+        ...     find_outcome(run, Path(folder)).status
+        'not run'
+    """
+    (out / "runs" / run.key / RECORD).unlink(missing_ok=True)  # what counts, and gone at once
+    shutil.rmtree(out / "runs" / run.key, ignore_errors=True)
 
 
 def clear_away(run: Run, out: Path) -> None:
@@ -196,8 +218,14 @@ def clear_away(run: Run, out: Path) -> None:
 
 
 def _write_record(folder: Path, key: str, notebook: str, given: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-    facts = {"sweep": FORMAT, "key": key, "notebook": notebook, "parameters": given, "host": platform.node()}
-    write_json(folder / RECORD, facts | kept)
+    facts: dict[str, Any] = {
+        "sweep": FORMAT,
+        "key": key,
+        "notebook": notebook,
+        "parameters": given,
+        "host": platform.node(),
+    }
+    write_json(folder / RECORD, facts | dict(kept))
 
 
 @contextmanager

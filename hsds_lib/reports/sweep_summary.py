@@ -36,9 +36,7 @@ def varying(runs: Iterable[Run]) -> list[str]:
     """
     runs = list(runs)
     names = dict.fromkeys(name for run in runs for name in run.parameters)
-    values = {
-        name: {_text(run.parameters[name]) if name in run.parameters else None for run in runs} for name in names
-    }
+    values = {name: {_text(run.parameters[name]) if name in run.parameters else None for run in runs} for name in names}
     return [name for name in names if len(values[name]) > 1]
 
 
