@@ -102,7 +102,8 @@ def remote_workers(address: str, out: str, token: str) -> Iterator[Client]:
     """
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said by the sweep
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said by the sweep
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions; they are compared below

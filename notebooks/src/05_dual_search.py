@@ -601,6 +601,16 @@ differences = [abs(values["MS-SSIM"] - scores[name]) for name, values in measure
 print("MS-SSIM is the MEF-SSIM under the pictures:", max(differences) < 0.01)
 
 # %% [markdown]
+# A few numbers to compare this run with others. A sweep over seeds or thresholds (`hsds sweep`) puts them side by side.
+
+# %%
+from hsds_lib.course.headline import headline
+
+numbers = {"MEF-SSIM, 3 scales": scores["fused"], "Gamma_H": history[-1]["gamma"]}
+numbers |= {"operations at the end": int(last["active"].sum()), "parameters": size}
+headline(numbers)
+
+# %% [markdown]
 # ## The files
 #
 # Everything found is a file, and a run can be taken up from them: `hsds fuse UNDER OVER -o OUT.png --model RUN`.
