@@ -181,5 +181,6 @@ def test_help_answers_without_importing_torch(words: list[str]) -> None:
         capture_output=True, text=True, env=os.environ | {"COLUMNS": "100"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    expected = ("check", "fuse", "metrics", "search", "train", "report", "sweep") if not words else ("--pairs", "--workers")
+    commands = ("check", "fuse", "metrics", "search", "train", "report", "sweep")
+    expected = commands if not words else ("--pairs", "--workers")
     assert all(word in done.stdout for word in expected)

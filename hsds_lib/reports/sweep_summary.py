@@ -126,10 +126,11 @@ def _write_csv(path: Path, outcomes: Sequence[Outcome], numbers: Sequence[str]) 
 def _page_values(out: Path, outcomes: Sequence[Outcome], numbers: Sequence[str]) -> dict[str, Any]:
     names = varying(outcome.run for outcome in outcomes)
     several = len({outcome.run.notebook for outcome in outcomes}) > 1
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "label": described(outcome.run, names),
-            "title": outcome.run.notebook if several else outcome.run.key,
+            "number": number,
+            "title": f"{number} · {outcome.run.notebook}" if several else f"Run {number}",
             "page": outcome.page,
             "status": outcome.status,
             "error": outcome.error,
@@ -138,8 +139,9 @@ def _page_values(out: Path, outcomes: Sequence[Outcome], numbers: Sequence[str])
             "time": "–" if outcome.seconds is None else duration(outcome.seconds),
             "seconds": outcome.seconds,
         }
-        for outcome in outcomes
+        for number, outcome in enumerate(outcomes, start=1)
     ]
+    numeric = [all(row["parameters"][column]["number"] for row in rows) for column in range(len(names))]
     common = outcomes[0].run.parameters if outcomes and not several else {}
     fixed = [f"{name} {_text(value)}" for name, value in common.items() if name not in [*names, OUT]]
     notebooks = list(dict.fromkeys(outcome.run.notebook for outcome in outcomes))
@@ -152,7 +154,7 @@ def _page_values(out: Path, outcomes: Sequence[Outcome], numbers: Sequence[str])
         "fixed": f"The same in all runs: {', '.join(fixed)}." if fixed else "",
         "others": _others(out, outcomes),
         "first": "Notebook" if several else "Run",
-        "names": names,
+        "names": list(zip(names, numeric, strict=True)),
         "numbers": numbers,
         "rows": rows,
     }
