@@ -35,6 +35,11 @@ class Order:
         notebook: where the notebook lies, relative to ``out``.
         given: parameters.
         defaults: the notebook's parameters with their defaults.
+
+    Example:
+        >>> order = Order("sweeps/first", "0", library_hash(), "a0", "source/5e/toy.ipynb", {"seed": 1}, {"seed": 0})
+        >>> order.given
+        {'seed': 1}
     """
 
     out: str
@@ -58,6 +63,10 @@ class Outcome:
         numbers: what the notebook shows as its headline.
         page: address of the report relative to the sweep's folder; empty where there is none.
         library: hash of the library that it was made with.
+
+    Example:
+        >>> Outcome(Run("toy", Path("toy.ipynb"), "5e", "a0", {}, {})).status
+        'not run'
     """
 
     run: Run
