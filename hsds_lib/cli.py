@@ -272,7 +272,7 @@ def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"  # set by torchrun
 
 
-for _command in (evaluate, commands.report, commands.slides, commands.site):
+for _command in (evaluate, commands.report, commands.sweep, commands.slides, commands.site):
     app.command()(_command)
 app.add_typer(data_app, name="data")
 

@@ -76,6 +76,8 @@ def test_fuse_folder_skips_a_bad_scene_and_exits_with_1(
         ),
         (["metrics", "--fused", "f", "--pairs", "p", "--out", "."], "--out . is a folder; name the CSV file"),
         (["metrics", "--fused", "f", "--under", "u", "--over", "o", "--workers", "2"], "--workers goes with --pairs"),
+        (["sweep", "gone.json"], "there is no grid file gone.json"),
+        (["sweep", "g.json", "--workers", "2", "--scheduler", "tcp://h:1"], "give either --workers or --scheduler"),
         (["train", "--run", "gone"], "genotype.json does not exist"),
         (["metrics", "--fused", "f.png", "--under", "u.png"], "give --under and --over, or --pairs DIR"),
         (["metrics", "--fused", "f.png", "--under", "u.png", "--over", "o.png"], "u.png does not exist"),
@@ -179,5 +181,6 @@ def test_help_answers_without_importing_torch(words: list[str]) -> None:
         capture_output=True, text=True, env=os.environ | {"COLUMNS": "100"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    expected = ("check", "fuse", "metrics", "search", "train", "report") if not words else ("--pairs", "--workers")
+    commands = ("check", "fuse", "metrics", "search", "train", "report", "sweep")
+    expected = commands if not words else ("--pairs", "--workers")
     assert all(word in done.stdout for word in expected)

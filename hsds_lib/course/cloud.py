@@ -31,8 +31,8 @@ if find_spec("google") and find_spec("google.colab") and not find_spec("hsds_lib
 """
 """What a notebook may begin with, so that Colab says what to do; anywhere else it does nothing. The library cannot ask
 this itself: where the cell matters, there is none."""
-NOT_IN_CLOUD = frozenset({"jupyterlab", "voila"})
-"""Programs in place of which Colab has its own page."""
+NOT_IN_CLOUD = frozenset({"jupyterlab", "voila", "dask", "distributed"})
+"""Programs in place of which Colab has its own page, and what only ``hsds sweep`` needs."""
 
 
 def missing_in_colab(pyproject: Path | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""The commands that turn notebooks into things to read: ``hsds report``, ``hsds slides`` and ``hsds site``."""
+"""The commands that turn notebooks into things to read: ``hsds report``, ``sweep``, ``slides`` and ``site``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hsds_lib.arguments import assignments
+from hsds_lib.arguments import UsageError, assignments
 
 # Imports of nbconvert and others wait until a command needs them, so that --help answers at once.
 
@@ -40,6 +40,40 @@ def report(
         typer.echo(f"{write_pdf(result.html)}")
     typer.echo(f"open {out / 'index.html'}")
     if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+def sweep(
+    grid: Annotated[Path, typer.Argument(metavar="GRID.json", help="notebook and values of its parameters")],
+    workers: Annotated[int | None, typer.Option(min=1, help="processes on this machine; default: as suits it")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="of a Dask scheduler instead, such as tcp://host:8786")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for the results; default: sweeps/GRID")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="do finished runs again")] = False,
+) -> None:
+    """Execute notebooks over a grid of parameters, several at a time, and write a page that compares the runs.
+
+    Given again, the same command does what is missing: runs that failed, were not reached, or whose notebook changed.
+    """
+    from hsds_lib.progress import Stopped
+    from hsds_lib.reports.sweep_grid import load_grid
+
+    if workers is not None and scheduler is not None:
+        raise UsageError("give either --workers or --scheduler; the scheduler has workers of its own")
+    wanted = load_grid(grid)
+    from hsds_lib.reports.sweep import run_sweep
+
+    folder = out or Path("sweeps") / grid.stem
+    try:
+        outcomes = run_sweep(wanted, folder, workers=workers, scheduler=scheduler, restart=restart)
+    except Stopped as stop:
+        typer.echo(str(stop), err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"open {folder / 'index.html'}")
+    failed = sum(outcome.status != "ok" for outcome in outcomes)
+    if failed:
+        typer.echo(f"{failed} of {len(outcomes)} runs failed; the same command tries them again", err=True)
         raise typer.Exit(1)
 
 

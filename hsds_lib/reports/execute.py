@@ -20,6 +20,7 @@ from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
+from hsds_lib.course.headline import headline_numbers
 from hsds_lib.course.kernel import KERNEL_NAME, find_notebooks, first_error, kernel_environment, kernel_manager, tags
 from hsds_lib.reports.data import data_facts
 from hsds_lib.reports.machine import machine_facts
@@ -50,7 +51,9 @@ class ReportResult:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """A notebook, the defaults of its ``parameters`` cell, and the values that are given instead."""
+
     path: Path
     defaults: dict[str, Any]
     given: dict[str, Any]
@@ -87,16 +90,16 @@ def run_reports(
         FileNotFoundError: outside a checkout.
     """
     parameters = dict(parameters or {})
-    jobs = _jobs(_select(notebooks or find_notebooks(), names), parameters)
+    jobs = _jobs(select_notebooks(notebooks or find_notebooks(), names), parameters)
     if timeout == "auto":
-        timeout = None if parameters.get("preset") == "paper" else CELL_TIMEOUT
+        timeout = cell_limit(parameters)
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     pages = {job.path.stem for job in jobs} | {page.stem for page in out.glob("*.html")}
     results = []
     for job in jobs:
         print(f"{job.path.stem} ... ", end="", flush=True)
-        result = _report(job, out, pages=pages, timeout=timeout, figures=figures)
+        result = execute_report(job, out, pages=pages, timeout=timeout, figures=figures)
         results.append(result)
         print(f"{'ok' if result.ok else 'FAILED'}, {duration(result.seconds)}", flush=True)
         if result.error:
@@ -111,7 +114,13 @@ def known_parameters(path: Path) -> dict[str, Any]:
     return {name: _value(found["default"]) for name, found in papermill.inspect_notebook(str(path)).items()}
 
 
-def _select(notebooks: Path, names: Sequence[str] | None) -> list[Path]:
+def cell_limit(parameters: Mapping[str, Any]) -> float | None:
+    """Seconds that a cell may take with these parameters; None for no limit."""
+    return None if parameters.get("preset") == "paper" else CELL_TIMEOUT
+
+
+def select_notebooks(notebooks: Path, names: Sequence[str] | None) -> list[Path]:
+    """Paths of the built notebooks in a folder; those of the given names, or all."""
     known = {path.stem: path for path in sorted(notebooks.resolve().glob("*.ipynb"))}
     if not known:
         raise FileNotFoundError(f"there are no notebooks in {notebooks}; build them with `make notebooks`")
@@ -124,7 +133,7 @@ def _select(notebooks: Path, names: Sequence[str] | None) -> list[Path]:
     return [known[name] for name in dict.fromkeys(wanted)]
 
 
-def _jobs(paths: Iterable[Path], parameters: Mapping[str, Any]) -> list[_Job]:
+def _jobs(paths: Iterable[Path], parameters: Mapping[str, Any]) -> list[Job]:
     found = {path: known_parameters(path) for path in paths}
     known = sorted({name for defaults in found.values() for name in defaults})
     unknown = sorted(set(parameters) - set(known))
@@ -133,12 +142,27 @@ def _jobs(paths: Iterable[Path], parameters: Mapping[str, Any]) -> list[_Job]:
             f"unknown parameter {', '.join(unknown)}; the notebooks asked for know {', '.join(known) or 'none'}"
         )
     return [
-        _Job(path, defaults, {name: value for name, value in parameters.items() if name in defaults})
+        Job(path, defaults, {name: value for name, value in parameters.items() if name in defaults})
         for path, defaults in found.items()
     ]
 
 
-def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None, figures: bool) -> ReportResult:
+def execute_report(
+    job: Job, out: Path, *, pages: set[str], timeout: float | None, figures: bool = False, index: str = "index.html"
+) -> ReportResult:
+    """Execute one notebook and write its page, its record and itself into a folder that exists.
+
+    Args:
+        job: what to execute.
+        out: the folder.
+        pages: names of the notebooks whose pages lie beside this one, to which links may lead.
+        timeout: seconds that one cell may take; None for no limit.
+        figures: save every figure as SVG, PDF and PNG as well.
+        index: where the page finds the overview of all pages.
+
+    Returns:
+        What became of it; a notebook that fails is a result too.
+    """
     name = job.path.stem
     executed = out / f"{name}.ipynb"
     executed.unlink(missing_ok=True)
@@ -159,20 +183,21 @@ def _report(job: _Job, out: Path, *, pages: set[str], timeout: float | None, fig
         "slowest_cells": _slowest(notebook),
         "parameters": job.defaults | job.given,
         "given": job.given,
+        "numbers": headline_numbers(notebook),
         "notebook_sha256": hashlib.sha256(job.path.read_bytes()).hexdigest(),
         "thumbnail_alt": write_thumbnail(notebook, out / f"{name}.jpg"),
         "data": data_facts((job.defaults | job.given).get("data")),
         "provenance": provenance(HSDS_DATA=os.environ.get("HSDS_DATA"), **machine_facts()),
     }
     html = out / f"{name}.html"
-    page = report_page(notebook, page_facts(record, failed_cell=failed_cell), pages=pages)
+    page = report_page(notebook, page_facts(record, failed_cell=failed_cell, index=index), pages=pages)
     with atomic_path(html) as temporary:
         temporary.write_text(page, encoding="utf-8")
     write_json(out / f"{name}.json", record)
     return ReportResult(name, record["title"], html, seconds, error)
 
 
-def _execute(job: _Job, executed: Path, *, timeout: float | None, figures: Path | None) -> Exception | None:
+def _execute(job: Job, executed: Path, *, timeout: float | None, figures: Path | None) -> Exception | None:
     """Run one notebook; what stopped it is returned, so that the report can still be written."""
     # Whatever a cell writes without saying where lies here, and is kept.
     work = executed.with_name(f"{job.path.stem}_files")

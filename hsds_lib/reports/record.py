@@ -24,12 +24,13 @@ VARIES = frozenset({"Executed", "Duration"})
 _THUMBNAIL_WIDTH = 520  # pixels; twice what the index shows
 
 
-def page_facts(record: Mapping[str, Any], *, failed_cell: str | None) -> dict[str, Any]:
+def page_facts(record: Mapping[str, Any], *, failed_cell: str | None, index: str = "index.html") -> dict[str, Any]:
     """What the provenance block of a page shows of a record.
 
     Args:
         record: as written to JSON by ``hsds_lib.reports.execute``.
         failed_cell: id of the cell that failed, if one did.
+        index: address of the overview, seen from the page.
     """
     origin = record["provenance"]
     longest = max(record["cell_seconds"], default=0.0)
@@ -59,7 +60,7 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None) -> dict[st
     }
     kept = {key: record[key] for key in ("name", "title", "status", "error")}
     slowest = [(duration(seconds), line, cell) for seconds, line, cell in record["slowest_cells"]]
-    return {**kept, **marked, "slowest": slowest, "failed_cell": failed_cell}
+    return {**kept, **marked, "slowest": slowest, "failed_cell": failed_cell, "index": index}
 
 
 def write_index(out: Path) -> Path:

@@ -601,6 +601,16 @@ differences = [abs(values["MS-SSIM"] - scores[name]) for name, values in measure
 print("MS-SSIM is the MEF-SSIM under the pictures:", max(differences) < 0.01)
 
 # %% [markdown]
+# A few numbers to compare this run with others. A sweep over seeds or thresholds (`hsds sweep`) puts them side by side.
+
+# %%
+from hsds_lib.course.headline import headline
+
+numbers = {"MEF-SSIM, 3 scales": scores["fused"], "Gamma_H": history[-1]["gamma"]}
+numbers |= {"operations at the end": int(last["active"].sum()), "parameters": size}
+headline(numbers)
+
+# %% [markdown]
 # ## The files
 #
 # Everything found is a file, and a run can be taken up from them: `hsds fuse UNDER OVER -o OUT.png --model RUN`.
@@ -640,7 +650,8 @@ print("the saved model gives the same picture:", torch.allclose(reloaded, result
 from hsds_lib.config import ABLATIONS, ablation
 from hsds_lib.evaluation.paper import table3
 
-conditions = {name: ablation(config, name) for name in ABLATIONS}
+whole = config if config.theta else nb.search  # without pruning, this notebook's search is itself one of the seven
+conditions = {name: ablation(whole, name) for name in ABLATIONS}
 fields = ("contrast", "theta", "top_p")
 found = {name: row["MEF-SSIM"] for name, row in table3().items()}
 rows = [(name, *(getattr(conditions[name], field) for field in fields), found[name]) for name in conditions]

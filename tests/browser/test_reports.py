@@ -36,7 +36,7 @@ def report(watched: Any, tmp_path: Path) -> Any:
     outputs.append(new_output("display_data", data={"text/html": "<details><summary>s</summary><p>in</p></details>"}))
     cells = [new_markdown_cell(f"# T\n\n{FORMULA}"), new_code_cell(LONG, execution_count=1, outputs=outputs)]
     facts = {"name": "t", "title": "T", "status": "ok", "error": None, "failed_cell": None}
-    facts |= {"summary": [], "details": [], "slowest": []}
+    facts |= {"summary": [], "details": [], "slowest": [], "index": "index.html"}
     path = tmp_path / "t.html"
     path.write_text(report_page(new_notebook(cells=cells), facts, pages=[]), encoding="utf-8")
     watched.page.goto(path.as_uri())

@@ -1,4 +1,4 @@
-"""Two toy notebooks, one that runs and one that fails, and the reports made of them once."""
+"""Toy notebooks, one that runs and one that fails, the reports made of them once, and one for sweeps."""
 
 from __future__ import annotations
 
@@ -71,19 +71,63 @@ raise ValueError(f"no such preset as {preset}")
 # %%
 print("this is never said")
 """
+SWEPT = """
+# %% [markdown]
+# # 1 · One for sweeps
+
+# %% tags=["parameters"]
+seed: int = 0
+mode: str = "fine"  # fine | fails | waits | kills | kills once
+place: str = ""  # folder for marks
+
+# %%
+import os
+import signal
+import time
+from pathlib import Path
+
+from IPython.display import display
+
+mark = Path(place) / f"{mode} {seed}"
+again = mark.exists()
+mark.touch()
+print("it went well until here")
+
+# %%
+if mode == "fails" and not (Path(place) / "mended").exists():
+    raise ValueError("not mended yet")
+if mode == "waits":
+    time.sleep(200)
+if mode == "kills" or (mode == "kills once" and not again):
+    os.kill(os.getppid(), signal.SIGKILL)  # the worker
+    time.sleep(200)
+
+# %%
+display({"application/vnd.hsds.numbers+json": {"tenfold": 10 * seed}, "text/plain": "tenfold"}, raw=True)
+"""
 
 
-@pytest.fixture(scope="module")
-def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of notebooks as the builder would name them; what they store does not matter to a report."""
-    folder = tmp_path_factory.mktemp("checkout") / "notebooks"
-    for name, text in {"01_good": GOOD, "02_bad": BAD}.items():
+def build(folder: Path, texts: dict[str, str]) -> Path:
+    """Make a folder of notebooks as the builder would; what they store does not matter to a report."""
+    for name, text in texts.items():
         source = folder / "src" / f"{name}.py"
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(text.lstrip(), encoding="utf-8")
         for path, notebook in versions(source, folder).items():
             nbformat.write(notebook, path)
     return folder
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the notebook ``01_swept``, which does what its parameter ``mode`` says."""
+    return build(tmp_path_factory.mktemp("swept") / "notebooks", {"01_swept": SWEPT})
+
+
+@pytest.fixture(scope="module")
+def notebooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one notebook that runs and one that fails."""
+    return build(tmp_path_factory.mktemp("checkout") / "notebooks", {"01_good": GOOD, "02_bad": BAD})
 
 
 @pytest.fixture(scope="module")
