@@ -128,6 +128,7 @@ class TrainConfig(_Settings):
     only_terms: tuple[str, ...] = ()  # the only ones kept, rescaled as well; none: all
     recalibration_batches: int = Field(16, ge=1)  # training batches that set the running statistics at the end
     # Beyond the paper, off by default: what the model that ships was trained with.
+    start: str = ""  # a run folder or model file whose weights and statistics training goes on from; empty: fresh ones
     jitter: bool = False  # other scales and exposures of the training pairs
     fixed_statistics: float = Field(0.0, ge=0, le=1)  # share of the steps, the last, with the statistics of evaluation
     range_weight: float = Field(0.0, ge=0)  # of the mean distance of luma from [0, 1]; terms then see it clamped

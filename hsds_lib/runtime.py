@@ -182,6 +182,26 @@ def release_memory() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
+def file_hash(path: str | Path) -> str:
+    """Give SHA-256 of the bytes of a file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "empty"
+        >>> path.touch()
+        >>> file_hash(path)[:8]
+        'e3b0c442'
+    """
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def fingerprint(tensors: Iterable[torch.Tensor]) -> str:
     """Give SHA-256 over shapes and values of some tensors, to say which pixels a result was made from.
 

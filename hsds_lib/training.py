@@ -98,7 +98,7 @@ def _descend(job: TrainingJob, log: RunLog) -> None:
     total = config.epochs * job.steps
     with log.running(total, job.run.history, done=job.done):
         for step in range(job.done, total):
-            if step == job.fixed_from:
+            if step == job.fixed_from and not job.brings_statistics:
                 _recalibrate(job)
             for group in job.optimiser.param_groups:
                 group["lr"] = config.lr * _rate(step / total, config.schedule)

@@ -10,13 +10,14 @@ import torch
 
 from hsds_lib.checkpoints import Checkpoint, optimiser_tensors, restore_optimiser
 from hsds_lib.config import TrainConfig
+from hsds_lib.fusing import load_model, model_file
 from hsds_lib.images.pairs import PairBatches, Scene, load_naturals
 from hsds_lib.losses.features import VGG16, load_vgg16
 from hsds_lib.losses.space import LossWeights, training_weights
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.parallel import Group
-from hsds_lib.runtime import fingerprint, provenance, seeded
+from hsds_lib.runtime import file_hash, fingerprint, provenance, seeded
 from hsds_lib.scenes import Endless, referenced_scenes
 
 
@@ -67,6 +68,11 @@ class TrainingJob:
         total = self.config.epochs * self.steps
         return total - round(self.config.fixed_statistics * total)
 
+    @property
+    def brings_statistics(self) -> bool:
+        """Whether the first step already normalises by fixed statistics, those that came with the weights."""
+        return bool(self.config.start) and self.fixed_from == 0
+
     def elapsed(self) -> float:
         """Seconds of computing so far, those of earlier processes included."""
         return round(self.seconds + time.perf_counter() - self._began, 1)
@@ -110,7 +116,8 @@ def prepare(
 
     Raises:
         DataError: the data is missing or cannot be used.
-        ValueError: the settings leave no loss term, or name an unknown one.
+        ValueError: the settings leave no loss term or name an unknown one, or the network to start from is another.
+        ModelError: there is no model to start from.
     """
     train_scenes = referenced_scenes(config.data, "train", seed=config.seed)
     val_scenes = referenced_scenes(config.data, "val", seed=config.seed)
@@ -128,6 +135,7 @@ def prepare(
     vgg = load_vgg16(config.features, seed=config.seed).to(device)
     with seeded(config.seed):
         network = derive(genotype, separate_statistics=config.separate_statistics).to(device)
+    started = _start(network, config.start) if config.start else None
     images = [image for scene in train_scenes for image in (scene.under, scene.over)]
     identity = {
         "config": config.model_dump(mode="json"),
@@ -135,6 +143,7 @@ def prepare(
         "genotype": genotype.model_dump(),
         "data_sha256": fingerprint(images),
         "vgg": vgg.source,
+        "start_sha256": started,
         "processes": group.size,
     }
     return TrainingJob(
@@ -151,6 +160,19 @@ def prepare(
         group=group,
         identity=identity,
     )
+
+
+def _start(network: FusionNet, source: str) -> str:
+    """Take over what another training ended with, and say which file it was in."""
+    other = load_model(source, device="cpu")
+    same = other.mix is not None and network.mix is not None and torch.equal(other.mix, network.mix.cpu())
+    if not same or other.width != network.width or other.separate_statistics != network.separate_statistics:
+        raise ValueError(
+            f"start = '{source}' holds another network; its genotype, width and separate_statistics must be those of "
+            "this training"
+        )
+    network.load_state_dict(other.state_dict())
+    return file_hash(model_file(source))
 
 
 def origin(job: TrainingJob) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from hsds_lib.images.jitter import draw_side
 from hsds_lib.images.pairs import PairBatches, Scene, load_naturals, load_scenes
 from hsds_lib.losses.space import LossWeights, training_weights
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.runtime import read_json
 from hsds_lib.training import train_network
 from hsds_lib.training_job import TrainingJob
 
@@ -41,6 +42,23 @@ def test_statistics_stay_as_they_are_once_they_are_fixed(tmp_path: Path) -> None
     assert not torch.equal(*weights)
 
 
+def test_training_goes_on_from_the_weights_and_statistics_of_another(tmp_path: Path) -> None:
+    train_network(GENOTYPE, WEIGHTS, SHORT, out=tmp_path / "first", device="cpu", show=False)
+    still = SHORT.changed(start=str(tmp_path / "first"), fixed_statistics=1.0, lr=1e-12, epochs=1)
+    train_network(GENOTYPE, WEIGHTS, still, out=tmp_path / "second", device="cpu", show=False)
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
+    assert all(torch.allclose(before[name], after[name], atol=1e-8) for name in before)
+    origin = read_json(tmp_path / "second" / "training_provenance.json")
+    assert origin["start_sha256"] == hashlib.sha256((tmp_path / "first" / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_network_to_start_from_must_be_the_same_one(tmp_path: Path) -> None:
+    train_network(GENOTYPE, WEIGHTS, SHORT.changed(epochs=1), out=tmp_path, device="cpu", show=False)
+    other = Genotype(nodes={node: {"conv_1x1": 1.0} for node in NODES}, width=0.125)
+    with pytest.raises(ValueError, match="holds another network"):
+        train_network(other, WEIGHTS, SHORT.changed(start=str(tmp_path)), device="cpu", show=False)
+
+
 @pytest.mark.parametrize("stop", [2, 4])  # before and after the statistics are fixed
 def test_a_training_with_fixed_statistics_resumes_to_the_same_bits(tmp_path: Path, stop: int) -> None:
     config = SHORT.changed(fixed_statistics=0.5, range_weight=1.0, clip_norm=0.5)
@@ -50,8 +68,8 @@ def test_a_training_with_fixed_statistics_resumes_to_the_same_bits(tmp_path: Pat
         with pytest.raises(KeyboardInterrupt):
             train_network(GENOTYPE, WEIGHTS, config, out=tmp_path / "cut", device="cpu", show=False, checkpoint_every=0)
     train_network(GENOTYPE, WEIGHTS, config, out=tmp_path / "cut", device="cpu", show=False, resume=True)
-    whole, cut = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
-    assert hashlib.sha256(whole).digest() == hashlib.sha256(cut).digest()
+    whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
 def _stopping_after(steps: int) -> Callable[[TrainingJob, int], float]:

@@ -48,9 +48,9 @@ DEVIATIONS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "colour handling not given",
-        "luma is fused; chroma is weighted by its distance from neutral",
-        "as released, without the rounding bias",
-        "images.color.fuse_chroma",
+        "luma is fused; chroma is weighted by its distance from neutral, and made paler where it would leave RGB",
+        "as released, without the rounding bias and without clipping, which changes luma",
+        "images.color.colourise",
     ),
 )
 """What the paper says, what is done here, why, and the place below ``hsds_lib``."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from math import comb
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -194,23 +192,3 @@ def scenes_needed(lead: float, differences: ArrayLike) -> float:
         16.0
     """
     return (2 * spread_of(differences) / lead) ** 2 if lead else float("inf")
-
-
-def recorded_scores(folder: str | Path | None) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Read recorded scores of other methods, if they are at hand.
-
-    Args:
-        folder: one that holds ``peers/scores.csv`` (columns ``method``, ``scene`` and metrics), or None.
-
-    Returns:
-        Method to scene to metric to value; empty without the file. An empty cell is None.
-    """
-    path = Path(folder) / "peers" / "scores.csv" if folder else None
-    if path is None or not path.is_file():
-        return {}
-    scores: dict[str, dict[str, dict[str, float | None]]] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            method, scene = row.pop("method"), row.pop("scene")
-            scores.setdefault(method, {})[scene] = {name: float(cell) if cell else None for name, cell in row.items()}
-    return scores

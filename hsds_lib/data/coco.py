@@ -22,11 +22,10 @@ from hsds_lib.data.http import MirrorError
 from hsds_lib.data.images import DOWNLOADS, Fetched, with_nothing_left, without_network
 from hsds_lib.data.index import INDEX, read_index, write_index
 from hsds_lib.data.meter import Meter
-from hsds_lib.data.pictures import file_hash
 from hsds_lib.data.registry import LARGEST_IMAGE, Entry
 from hsds_lib.data.remote_zip import open_remote
 from hsds_lib.images.folders import DataError
-from hsds_lib.runtime import atomic_path
+from hsds_lib.runtime import atomic_path, file_hash
 
 _MEMBER = re.compile(r"val2017/\d{12}\.jpg")
 _DIRECTORY = 32_000_000  # bytes that reading the archive's directory may take, far more than it does

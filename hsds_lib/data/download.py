@@ -18,10 +18,9 @@ from urllib.parse import urlsplit
 
 from hsds_lib.data.http import MirrorError, Patience, TransientError, request
 from hsds_lib.data.meter import Meter
-from hsds_lib.data.pictures import file_hash
 from hsds_lib.data.registry import RemoteFile
 from hsds_lib.images.folders import DataError
-from hsds_lib.runtime import RunError, write_json
+from hsds_lib.runtime import RunError, file_hash, write_json
 
 if TYPE_CHECKING:
     import requests

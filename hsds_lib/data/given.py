@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hsds_lib.data.archives import Limits, is_archive, unpack
 from hsds_lib.data.download import mismatch
-from hsds_lib.data.pictures import file_hash
 from hsds_lib.data.registry import RemoteFile
 from hsds_lib.images.folders import DataError
+from hsds_lib.runtime import file_hash
 
 
 @dataclass

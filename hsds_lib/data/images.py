@@ -12,10 +12,10 @@ from hsds_lib.data.download import Downloader, FetchError, require_space
 from hsds_lib.data.given import GivenFiles, read_given
 from hsds_lib.data.index import read_index, write_index
 from hsds_lib.data.meter import Meter
-from hsds_lib.data.pictures import decode, file_hash, pixel_hash, store_png
+from hsds_lib.data.pictures import decode, pixel_hash, store_png
 from hsds_lib.data.registry import Entry, StoredImage
 from hsds_lib.images.folders import DataError
-from hsds_lib.runtime import atomic_path
+from hsds_lib.runtime import atomic_path, file_hash
 
 DOWNLOADS = ".downloads"  # in the data folder: what is on its way
 

@@ -15,11 +15,10 @@ from hsds_lib.data.download import require_space
 from hsds_lib.data.given import require_given
 from hsds_lib.data.index import write_index
 from hsds_lib.data.meter import Meter
-from hsds_lib.data.pictures import file_hash
 from hsds_lib.data.sice_pairs import ROLES, Judgement, find_sequences, judge, read_picture
 from hsds_lib.data.sice_report import report_html
 from hsds_lib.images.folders import DataError
-from hsds_lib.runtime import write_json
+from hsds_lib.runtime import file_hash, write_json
 
 PAPER_TRAIN, PAPER_ALL = 452, 565
 

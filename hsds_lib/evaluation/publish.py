@@ -43,7 +43,8 @@ def publish(run: Path, target: Path) -> dict[str, float]:
     target.mkdir(parents=True, exist_ok=True)
     network = load_model(run, device="cpu")
     config = read_json(run / "training_provenance.json")["config"]
-    table = compare(network, load_scenes(config["data"], "val", seed=config["seed"]))
+    data = "real" if config["data"] == "real+embedded" else config["data"]  # judged by what was really taken
+    table = compare(network, load_scenes(data, "val", seed=config["seed"]))
     means = {name: sum(row[name] for row in table.values()) / len(table) for name in METHODS}
     rounded = {scene: {name: round(value, 4) for name, value in row.items()} for scene, row in table.items()}
     mean = {name: round(value, 4) for name, value in means.items()}

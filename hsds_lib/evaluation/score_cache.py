@@ -13,7 +13,7 @@ from pathlib import Path
 from hsds_lib.evaluation.metrics import METRICS
 from hsds_lib.evaluation.scoring import Scores, score_files
 from hsds_lib.images.folders import SceneFiles
-from hsds_lib.runtime import read_json, write_json
+from hsds_lib.runtime import file_hash, read_json, write_json
 
 METRIC_MODULES = (
     *(f"hsds_lib.evaluation.{name}" for name in ("metrics", "picture", "windows", "first_order", "fidelity", "edges")),
@@ -37,26 +37,6 @@ class Job:
     scene: SceneFiles
     fused: Path
     key: str  # of its file in the cache
-
-
-def file_hash(path: str | Path) -> str:
-    """Give SHA-256 of the bytes of a file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "empty"
-        >>> path.touch()
-        >>> file_hash(path)[:8]
-        'e3b0c442'
-    """
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def joined_hash(parts: Iterable[str | None]) -> str:

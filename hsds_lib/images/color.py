@@ -20,6 +20,8 @@ NEUTRAL = 0.5
 _RED_IN_Y, _BLUE_IN_Y = 0.299, 0.114
 _CB_PER_BLUE, _CR_PER_RED = 0.564, 0.713
 
+_LEAST_COLOUR = 1e-6  # below it a pixel counts as gray
+
 
 def split_luma(rgb: Tensor, *, variant: Variant = "paper") -> tuple[Tensor, Tensor]:
     """Split RGB into BT.601 brightness and chroma.
@@ -97,6 +99,32 @@ def fuse_chroma(cbcr_under: Tensor, cbcr_over: Tensor, *, variant: Variant = "pa
     return torch.where(neutral, torch.zeros_like(fused), fused) + NEUTRAL
 
 
+def within_gamut(y: Tensor, cbcr: Tensor) -> Tensor:
+    """Join brightness and chroma into RGB, as pale as it takes to stay in [0, 1]: brightness and hue are kept.
+
+    The chroma of one exposure may not fit the brightness that both gave. Clipping the channels, as the released code
+    does, would change the brightness that the network chose.
+
+    Args:
+        y: ``(B, 1, H, W)``, clamped to [0, 1].
+        cbcr: ``(B, 2, H, W)``, 0.5 for gray.
+
+    Returns:
+        RGB ``(B, 3, H, W)`` in [0, 1].
+
+    Example:
+        >>> blue = split_luma(torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1))[1]
+        >>> pale = within_gamut(torch.full((1, 1, 1, 1), 0.9), blue)
+        >>> pale.flatten(), split_luma(pale)[0].flatten()
+        (tensor([0.8871, 0.8871, 1.0000]), tensor([0.9000]))
+    """
+    y = y.clamp(0, 1)
+    colour = merge_luma(y, cbcr) - y
+    room = torch.where(colour > 0, 1 - y, y)
+    share = (room / colour.abs().clamp_min(_LEAST_COLOUR)).clamp(max=1).amin(dim=1, keepdim=True)
+    return (y + share * colour).clamp(0, 1)
+
+
 def colourise(fused_y: Tensor, under: Tensor, over: Tensor) -> Tensor:
     """Give a fused brightness the fused colour of its two exposures.
 
@@ -106,7 +134,7 @@ def colourise(fused_y: Tensor, under: Tensor, over: Tensor) -> Tensor:
         over: RGB ``(B, 3, H, W)`` in [0, 1].
 
     Returns:
-        RGB ``(B, 3, H, W)``, clamped to [0, 1].
+        RGB ``(B, 3, H, W)`` in [0, 1], paler where the colour would not fit; see :func:`within_gamut`.
 
     Example:
         >>> gray, red = torch.full((1, 3, 1, 1), 0.9), torch.tensor([0.6, 0.2, 0.2]).reshape(1, 3, 1, 1)
@@ -114,4 +142,4 @@ def colourise(fused_y: Tensor, under: Tensor, over: Tensor) -> Tensor:
         tensor([0.7804, 0.3804, 0.3804])
     """
     chroma = fuse_chroma(split_luma(under)[1], split_luma(over)[1])
-    return merge_luma(fused_y, chroma).clamp(0, 1)
+    return within_gamut(fused_y, chroma)

@@ -24,9 +24,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="a folder of fused pictures, <scene>.png or .jpg; repeatable"),
     ] = None,
-    builtin: Annotated[
-        str, typer.Option(metavar="NAMES", help="fused by the library: average,mertens,default")
-    ] = "",
+    builtin: Annotated[str, typer.Option(metavar="NAMES", help="fused by the library: average,mertens,default")] = "",
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=RUN", help="a run folder or .safetensors file to fuse with; repeatable"),

@@ -166,9 +166,7 @@ def scores_by_scene(scores: MethodScores, metric: str, *, order: str) -> tuple[F
 
 @styled
 @as_written
-def interval_plot(
-    differences: Sequence[Difference], order: Sequence[str], *, columns: int = 3
-) -> tuple[Figure, str]:
+def interval_plot(differences: Sequence[Difference], order: Sequence[str], *, columns: int = 3) -> tuple[Figure, str]:
     """Draw the mean difference of every method from the baseline with its interval, a panel for each metric.
 
     Args:

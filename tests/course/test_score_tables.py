@@ -13,7 +13,6 @@ from hsds_lib.course.score_tables import (
     groups,
     mean_ranks,
     mean_table,
-    recorded_scores,
     scenes_needed,
     sign_test,
     values_of,
@@ -96,10 +95,3 @@ def test_a_lead_of_the_needed_scenes_is_two_standard_errors():
     assert 2 * values.std(ddof=1) / np.sqrt(needed) == pytest.approx(0.1)
     assert scenes_needed(0.0, values) == np.inf
     assert np.isnan(scenes_needed(0.1, values[:1]))
-
-
-def test_recorded_scores_are_read_if_they_exist(tmp_path):
-    assert recorded_scores(None) == recorded_scores(tmp_path) == {}
-    (tmp_path / "peers").mkdir()
-    (tmp_path / "peers" / "scores.csv").write_text("method,scene,VIF,CC\none,s,1.5,\none,t,2,0.5\n", encoding="utf-8")
-    assert recorded_scores(tmp_path) == {"one": {"s": {"VIF": 1.5, "CC": None}, "t": {"VIF": 2.0, "CC": 0.5}}}

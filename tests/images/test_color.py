@@ -101,20 +101,32 @@ def test_the_slope_of_the_fused_chroma_is_finite_at_neutral() -> None:
     assert under.grad is not None and bool(torch.isfinite(under.grad).all())
 
 
-def test_colourised_pictures_keep_the_given_brightness_where_nothing_is_clamped() -> None:
-    under, over = 0.4 + 0.2 * random_rgb(2, 3, 8, 8), 0.4 + 0.2 * random_rgb(2, 3, 8, 8, seed=1)
-    y = 0.4 + 0.2 * random_rgb(2, 1, 8, 8, seed=2)
+def test_colourised_pictures_keep_the_given_brightness_even_where_the_colour_does_not_fit() -> None:
+    under, over = random_rgb(2, 3, 8, 8), random_rgb(2, 3, 8, 8, seed=1)
+    y = random_rgb(2, 1, 8, 8, seed=2)
+    merged = merge_luma(y, fuse_chroma(split_luma(under)[1], split_luma(over)[1]))
+    assert ((merged < 0) | (merged > 1)).any(dim=1).float().mean() > 0.2
     assert (split_luma(colourise(y, under, over))[0] - y).abs().max() < 1e-3
 
 
-def test_colourised_pictures_are_clamped_and_merged_ones_are_not() -> None:
+def test_colours_that_do_not_fit_become_paler_and_keep_their_hue() -> None:
     blue = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1)
     bright = torch.full((1, 1, 1, 1), 0.9, requires_grad=True)
-    assert merge_luma(bright, split_luma(blue)[1]).max() > 1.5
-    (slope,) = torch.autograd.grad(merge_luma(bright, split_luma(blue)[1])[:, 2].sum(), bright)
-    assert slope.item() == 1
-    coloured = colourise(bright, blue, blue)
-    assert coloured.max() == 1 and coloured.min() >= 0
+    merged = merge_luma(bright, split_luma(blue)[1])
+    (slope,) = torch.autograd.grad(merged[:, 2].sum(), bright)
+    assert slope.item() == 1 and merged.max() > 1.5
+    coloured = colourise(bright, blue, blue).detach()
+    assert coloured.min() >= 0 and coloured.max().item() == pytest.approx(1)
+    directions = [(image - bright).flatten().detach() for image in (merged, coloured)]
+    assert torch.nn.functional.cosine_similarity(*directions, dim=0).item() == pytest.approx(1, abs=1e-4)
+    assert 0 < directions[1].norm() < directions[0].norm()
+
+
+def test_colours_that_fit_are_left_alone() -> None:
+    under, over = 0.4 + 0.2 * random_rgb(2, 3, 8, 8), 0.4 + 0.2 * random_rgb(2, 3, 8, 8, seed=1)
+    y = 0.4 + 0.2 * random_rgb(2, 1, 8, 8, seed=2)
+    chroma = fuse_chroma(split_luma(under)[1], split_luma(over)[1])
+    assert torch.allclose(colourise(y, under, over), merge_luma(y, chroma), atol=1e-6)
 
 
 def test_every_pixel_is_coloured_by_itself_so_tiles_fit_together() -> None:
