@@ -11,6 +11,9 @@ OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
 PYTHONHASHSEED ?= 0
 export OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS PYTHONHASHSEED
 
+# The tests run in as many processes as there are cores, each taking a file at a time.
+TEST_PROCESSES ?= auto
+
 # Someone else's kernels, plotting backend or packages must not be picked up instead of those in .venv.
 unexport JUPYTER_PATH JUPYTER_PREFER_ENV_PATH MPLBACKEND PYTHONPATH PYTHONHOME
 # Byte code makes every later kernel start some seconds faster.
@@ -44,7 +47,7 @@ test: setup ## linter, notebooks against their sources, then pytest, docstring e
 	$(PY) -m hsds_lib.course.build --check
 	$(PY) -m hsds_lib.course.index --check
 	$(PY) -m hsds_lib.course.guides --check
-	HSDS_WIDGETS=static $(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=240 $(ARGS)
+	HSDS_WIDGETS=static $(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=240 -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 lint: setup ## linter and type checker
 	$(PY) -m ruff check $(ARGS)

@@ -186,13 +186,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--latencies", metavar="FILE", help="write the measured milliseconds there, as JSON")
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say how fast the explorers answered."""
-    if not LATENCIES:
-        return
-    terminalreporter.section("explorers: milliseconds from a key to the changed view, median (moves)")
-    for (place, name), times in sorted(LATENCIES.items()):
-        terminalreporter.write_line(f"{place:12} {name:14} {statistics.median(times):6.0f} ({len(times)})")
-    if file := config.getoption("--latencies", default=None):
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Say at the end how fast the explorers answered."""
+    for (place, name), times in LATENCIES.items():
+        title = "explorers: milliseconds from a key to the changed view, median (moves)"
+        lines = session.config.sections.setdefault(title, [])
+        lines.append(f"{place:12} {name:14} {statistics.median(times):6.0f} ({len(times)})")
+    if LATENCIES and (file := session.config.getoption("--latencies", default=None)):
         rows = [{"place": place, "explorer": name, "ms": times} for (place, name), times in LATENCIES.items()]
         Path(file).write_text(json.dumps(rows), encoding="utf-8")
