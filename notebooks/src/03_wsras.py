@@ -80,7 +80,7 @@ print("operations at the start:", len(NODES) * len(PRIMITIVES), "at the end:", h
 print("operations in the network that ships:", sum(len(kept) for kept in genotype.nodes.values()))
 
 # %% [markdown]
-# So there were two cuts: 69 operations went *during* the search, 66 at its end. Who decided that, by what rule, and
+# So there were two cuts: 60 operations went *during* the search, 75 at its end. Who decided that, by what rule, and
 # does it matter? The paper's answer is *Weighted Structure Refine Architecture Search*, WSRAS: $\theta$ decides the
 # first cut, $P$ the second.
 #
@@ -239,7 +239,7 @@ print("of 11 equal operations the last goes:", tie.tolist() == [[True] * 10 + [F
 # Here are all removals in one node of the recorded search, by its weights after step 20, with $\theta = 0.07$:
 
 # %%
-before = torch.tensor(history[19]["node_mix"], dtype=torch.float64)[NODES.index("y_5")]
+before = torch.tensor(history[19]["node_mix"], dtype=torch.float64)[NODES.index("div")]
 show(*pruning.node_cuts(before, theta=0.07, top_p=top_p))
 
 # %% tags=["verdict"]
@@ -408,7 +408,7 @@ for theta in (0.05, 0.06, 0.07, 0.08):
     print(f"theta {theta}: {again(theta)[-1].sum()} operations left after {len(history)} steps")
 
 # %% tags=["hero"]
-options = {"top_p": top_p, "node": "l_1", "from_epoch": recorded["prune_from_epoch"], "features": label}
+options = {"top_p": top_p, "node": "i_2", "from_epoch": recorded["prune_from_epoch"], "features": label}
 show(*pruning.replay_overview(history, thetas=(0.05, 0.06, 0.07, 0.08), **options))
 
 # %% [markdown]
@@ -416,20 +416,20 @@ show(*pruning.replay_overview(history, thetas=(0.05, 0.06, 0.07, 0.08), **option
 #
 # - **Left above:** most goes soon after pruning begins, with the second epoch (shades tell the epochs apart). A larger
 #   $\theta$ takes more.
-# - **Right above:** nodes differ. All of $i_2$ but two went at $\theta = 0.05$; $x_3$ and $x_4$ lost nothing there.
-# - **Below:** node $l_1$. Its operation 1×3 dips around step 25; $\theta = 0.06$ and above would have cut it there or a
-#   step later. In the recorded search it stayed, and ended as the strongest of its node: a late bloomer. A larger
+# - **Right above:** nodes differ. At $\theta = 0.05$ three operations of $i_2$ are left, and ten of $x_3$ and $x_4$.
+# - **Below:** node $i_2$. Its operation 1×1 dips when pruning begins; $\theta = 0.06$ and above would have cut it in
+#   step 24. In the recorded search it stayed, and ended as the strongest of its node: a late bloomer. A larger
 #   $\theta$ does not cut every operation sooner: one goes per step, and each removal lifts the weights of the others.
 
 # %% tags=["verdict"]
-row, column = NODES.index("l_1"), PRIMITIVES.index("conv_1x3")
-print("strongest operation of l_1:", max(genotype.nodes["l_1"], key=genotype.nodes["l_1"].get))
+row, column = NODES.index("i_2"), PRIMITIVES.index("conv_1x1")
+print("strongest operation of i_2:", max(genotype.nodes["i_2"], key=genotype.nodes["i_2"].get))
 for theta in (0.05, 0.06, 0.07):
     alive = again(theta)[:, row, column]
-    print(f"1x3 in l_1, theta {theta}:", "stays" if alive[-1] else f"cut in step {alive.argmin() + 1}")
+    print(f"1x1 in i_2, theta {theta}:", "stays" if alive[-1] else f"cut in step {alive.argmin() + 1}")
 
 # %% [markdown]
-# $P = 2$ made the second cut. How much of a node's weight do its two strongest hold at the end? If all seven or eleven
+# $P = 2$ made the second cut. How much of a node's weight do its two strongest hold at the end? If all eight or ten
 # are nearly equal, little: then which two are retained is almost a matter of chance.
 
 # %%

@@ -69,4 +69,4 @@ def test_the_shipped_files_belong_together_and_trained_on_no_validation_or_test_
     assert origin["genotype"] == genotype.model_dump()
     used = {name.removeprefix("mefb/") for name in origin["train_scenes"] if name.startswith("mefb/")}
     assert used == set(split["train"]) and not used & {*split["val"], *split["test"]}
-    assert sum(w.numel() for w in network.parameters()) == 55_133
+    assert sum(w.numel() for w in network.parameters()) == 38_013

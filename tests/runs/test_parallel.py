@@ -28,6 +28,8 @@ from hsds_lib.scenes import Endless
 from hsds_lib.search import run as search_run
 from hsds_lib.search.state import search_tensors
 
+pytestmark = pytest.mark.timeout(600)  # on a busy machine
+
 HERE = Path(__file__).parent
 SMALL = runpy.run_path(str(HERE / "killed.py"))
 BATCHES_SEEN = ("running_mean", "running_var")  # each process has its own in a search, which uses none
@@ -43,7 +45,7 @@ def command(folder: Path) -> list[str]:
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two gloo processes have searched and trained."""
     folder = tmp_path_factory.mktemp("torchrun")
-    done = subprocess.run(command(folder), capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command(folder), capture_output=True, text=True, timeout=560, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
@@ -85,7 +87,7 @@ def test_processes_that_are_stopped_go_on_to_the_same_bits(two_processes: Path, 
         stopped.send_signal(signal.SIGTERM)
         assert stopped.wait(timeout=60) != 0
     assert (tmp_path / "search.checkpoint.safetensors").exists() and not (tmp_path / "genotype.json").exists()
-    done = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=560, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     (tensors, told), (whole, told_whole) = rank(tmp_path, 0), rank(two_processes, 0)
     assert all(torch.equal(tensors[name], whole[name]) for name in whole)
