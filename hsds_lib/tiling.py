@@ -66,7 +66,8 @@ def pieces(network: FusionNet | FoldedNet, height: int, width: int, tile: int) -
         >>> network = load_model("default", device="cpu")
         >>> [piece.inner[1] for piece in pieces(network, 20, 1000, tile=400)]
         [slice(0, 334, None), slice(334, 668, None), slice(668, 1000, None)]
-        >>> next(pieces(network, 20, 1000, tile=400)).seen[1].stop - 334 == receptive_radius(network)
+        >>> margin = next(pieces(network, 20, 1000, tile=400)).seen[1].stop - 334
+        >>> margin - receptive_radius(network) in {0, 1}  # an even number of pixels
         True
     """
     if tile < 2:
