@@ -64,7 +64,7 @@ def shown_split(data: str) -> Split:
         >>> shown_split("embedded"), shown_split("mefb")
         ('test', 'val')
     """
-    return "val" if data.startswith("real") or is_called(Path(data), "mefb") else "test"
+    return "val" if data in {"real", "real+embedded"} or is_called(Path(data), "mefb") else "test"
 
 
 def halves(scenes: list[Scene], generator: torch.Generator) -> tuple[list[Scene], list[Scene]]:

@@ -14,9 +14,10 @@ from hsds_lib.config import TrainConfig
 from hsds_lib.images.jitter import draw_side
 from hsds_lib.images.pairs import PairBatches, Scene, load_naturals, load_scenes
 from hsds_lib.losses.space import LossWeights, training_weights
+from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import NODES, Genotype
-from hsds_lib.runtime import read_json
-from hsds_lib.training import train_network
+from hsds_lib.runtime import read_json, seeded
+from hsds_lib.training import _in_range, _train_step, train_network
 from hsds_lib.training_job import TrainingJob
 
 GENOTYPE = Genotype(nodes={node: {"conv_3x3": 1.0} for node in NODES}, width=0.125)
@@ -73,8 +74,6 @@ def test_a_training_with_fixed_statistics_resumes_to_the_same_bits(tmp_path: Pat
 
 
 def _stopping_after(steps: int) -> Callable[[TrainingJob, int], float]:
-    from hsds_lib.training import _train_step
-
     def step(job: TrainingJob, number: int) -> float:
         if number == steps:
             raise KeyboardInterrupt
@@ -83,17 +82,28 @@ def _stopping_after(steps: int) -> Callable[[TrainingJob, int], float]:
     return step
 
 
-def test_a_price_on_leaving_the_range_keeps_luma_inside() -> None:
-    def outside(weight: float) -> float:
-        config = SHORT.changed(range_weight=weight, epochs=1, steps_per_epoch=25, lr=1e-2)
-        network = train_network(GENOTYPE, WEIGHTS, config, device="cpu", show=False).network
-        scenes = load_scenes("embedded", "val", limit=2)
-        batches = PairBatches(scenes, [scenes[0].under], crop=96, batch_size=2, generator=torch.Generator())
-        with torch.no_grad():
-            fused = network(next(iter(batches)).over_under_y)
-        return float((fused - fused.clamp(0, 1)).abs().mean())
+def test_what_leaves_the_range_is_clamped_and_has_a_price_that_pulls_it_back() -> None:
+    fused = torch.tensor([-0.2, 0.5, 1.1]).reshape(1, 1, 1, 3).requires_grad_()
+    inside, price = _in_range(fused, 3.0)
+    assert inside.flatten().tolist() == [0.0, 0.5, 1.0]
+    assert isinstance(price, torch.Tensor) and price.item() == pytest.approx(3 * (0.2 + 0.1) / 3)
+    (slope,) = torch.autograd.grad(price, fused)
+    assert slope.flatten().tolist() == pytest.approx([-1.0, 0.0, 1.0])
+    assert _in_range(fused, 0.0) == (fused, 0.0)
 
-    assert outside(20.0) <= outside(0.0)
+
+def test_the_price_is_part_of_the_training_and_long_gradients_are_shortened() -> None:
+    def weights(**settings: float) -> torch.Tensor:
+        config = SHORT.changed(epochs=1, steps_per_epoch=2, **settings)
+        network = train_network(GENOTYPE, WEIGHTS, config, device="cpu", show=False).network
+        return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+    with seeded(SHORT.seed):
+        start = torch.cat([w.detach().flatten() for w in derive(GENOTYPE).parameters()])
+    plain = weights()
+    assert not torch.equal(weights(range_weight=50.0), plain)
+    # Far below Adam's epsilon a gradient moves nothing.
+    assert (weights(clip_norm=1e-13) - start).abs().max() < 1e-5 < (plain - start).abs().max()
 
 
 def test_jittered_crops_are_cut_turned_and_reduced_alike() -> None:

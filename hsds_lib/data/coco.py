@@ -24,7 +24,7 @@ from hsds_lib.data.index import INDEX, read_index, write_index
 from hsds_lib.data.meter import Meter
 from hsds_lib.data.registry import LARGEST_IMAGE, Entry
 from hsds_lib.data.remote_zip import open_remote
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 from hsds_lib.runtime import atomic_path, file_hash
 
 _MEMBER = re.compile(r"val2017/\d{12}\.jpg")
@@ -60,7 +60,7 @@ def fetch_coco(
         >>> from hsds_lib.data.registry import load_entry
         >>> fetch_coco(load_entry("coco"), Path("data"), images=0)
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: 0 images were asked for; give 1 or more, or leave --images out for all 5000
+        hsds_lib.images.scene_files.DataError: 0 images were asked for; give 1 or more, or ...
     """
     if images is not None and images < 1:
         raise DataError(f"{images} images were asked for; give 1 or more, or leave --images out for all 5000")

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from hsds_lib.data.http import MirrorError, Patience, TransientError, request
 from hsds_lib.data.meter import Meter
 from hsds_lib.data.registry import RemoteFile
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 from hsds_lib.runtime import RunError, file_hash, write_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def require_space(folder: Path, needed: int) -> None:
         >>> require_space(Path("."), 1)
         >>> require_space(Path("."), 10**18)
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: . has ... GB free and 1000000000.0 GB are needed; ...
+        hsds_lib.images.scene_files.DataError: . has ... GB free and 1000000000.0 GB are needed; ...
     """
     place = folder.absolute()
     while not place.exists():

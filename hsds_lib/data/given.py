@@ -9,7 +9,7 @@ from pathlib import Path
 from hsds_lib.data.archives import Limits, is_archive, unpack
 from hsds_lib.data.download import mismatch
 from hsds_lib.data.registry import RemoteFile
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 from hsds_lib.runtime import file_hash
 
 
@@ -83,7 +83,7 @@ def read_given(paths: Sequence[Path], wanted: Collection[str], scratch: Path) ->
     Example:
         >>> read_given([Path("nowhere.zip")], ["a.png"], Path("."))
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: nowhere.zip does not exist; give the file, archive or folder fetched by hand
+        hsds_lib.images.scene_files.DataError: nowhere.zip does not exist; give the file, archive or folder ...
     """
     names, given = {name.lower() for name in wanted}, GivenFiles()
     for number, path in enumerate(paths):
@@ -110,7 +110,7 @@ def require_given(path: Path) -> None:
     Example:
         >>> require_given(Path("gone.zip"))
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: gone.zip does not exist; give the file, archive or folder fetched by hand
+        hsds_lib.images.scene_files.DataError: gone.zip does not exist; give the file, archive or folder fetched by hand
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; give the file, archive or folder fetched by hand")
@@ -132,7 +132,7 @@ def proven(paths: Sequence[Path], file: RemoteFile) -> Path:
     Example:
         >>> proven([], RemoteFile("val2017.zip", (), "0" * 64))
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: 0 files were given; give one with --from, val2017.zip
+        hsds_lib.images.scene_files.DataError: 0 files were given; give one with --from, val2017.zip
     """
     if len(paths) != 1:
         raise DataError(f"{len(paths)} files were given; give one with --from, {file.name}")

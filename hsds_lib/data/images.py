@@ -14,7 +14,7 @@ from hsds_lib.data.index import read_index, write_index
 from hsds_lib.data.meter import Meter
 from hsds_lib.data.pictures import decode, pixel_hash, store_png
 from hsds_lib.data.registry import Entry, StoredImage
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 from hsds_lib.runtime import atomic_path, file_hash
 
 DOWNLOADS = ".downloads"  # in the data folder: what is on its way
@@ -127,7 +127,7 @@ def fetch_images(
         >>> from hsds_lib.data.registry import load_entry
         >>> fetch_images(load_entry("mefb"), Path("data"), split="train")
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: split 'train' is not known; choose development, test or all
+        hsds_lib.images.scene_files.DataError: split 'train' is not known; choose development, test or all
     """
     images = chosen_images(entry, split)
     wanted = [image for image in images if image_state(image, root) != "ok"]

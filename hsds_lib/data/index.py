@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 from hsds_lib.runtime import atomic_path
 
 INDEX = "index.csv"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hsds_lib.data.registry import Entry, data_root, entry_names, load_entry
 from hsds_lib.data.verify import present_folders
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 
 
 def listing(to: Path | None = None) -> str:

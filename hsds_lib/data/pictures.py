@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 from hsds_lib.runtime import atomic_path
 
 _FORMATS = ("PNG", "JPEG", "TIFF")

@@ -132,7 +132,7 @@ def load_entry(name: str) -> Entry:
         80
         >>> load_entry("imagenet")
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: data set 'imagenet' is not registered; choose one of mefb, sice_sample, ...
+        hsds_lib.images.scene_files.DataError: data set 'imagenet' is not registered; choose one of mefb, ...
     """
     facts = _facts()
     if name not in facts:

@@ -17,7 +17,7 @@ from hsds_lib.data.index import write_index
 from hsds_lib.data.meter import Meter
 from hsds_lib.data.sice_pairs import ROLES, Judgement, find_sequences, judge, read_picture
 from hsds_lib.data.sice_report import report_html
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 from hsds_lib.runtime import file_hash, write_json
 
 PAPER_TRAIN, PAPER_ALL = 452, 565
@@ -119,7 +119,7 @@ def prepare_sice(given: Sequence[Path], root: Path, *, seed: int = 0, long_side:
     Example:
         >>> prepare_sice([Path("Dataset_Part1.zip")], Path("data"), long_side=100)
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: the longer side is 100 pixels; give at least 256, or 0 for the files as ...
+        hsds_lib.images.scene_files.DataError: the longer side is 100 pixels; give at least 256, or 0 ...
     """
     target = root / "sice"
     if long_side != 0 and long_side < 256:

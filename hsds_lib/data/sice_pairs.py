@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from hsds_lib.images.folders import DataError
 from hsds_lib.images.io import IMAGE_SUFFIXES
+from hsds_lib.images.scene_files import DataError
 
 ROLES = ("under", "over", "ref")
 FEWEST, MOST = 3, 18  # pictures in a sequence, as published

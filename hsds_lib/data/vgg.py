@@ -55,7 +55,7 @@ def fetch_vgg16(
         >>> from hsds_lib.data.registry import load_entry
         >>> fetch_vgg16(load_entry("vgg16"), to=Path("weights"), given=[Path("gone.pth")])
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: gone.pth does not exist; give the file, archive or folder fetched by hand
+        hsds_lib.images.scene_files.DataError: gone.pth does not exist; give the file, archive or folder fetched by hand
     """
     target, file = converted_file(to), entry.files[0]
     if weights_state(target) == "ok":

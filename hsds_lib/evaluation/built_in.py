@@ -12,8 +12,8 @@ from hsds_lib.evaluation.entries import BenchmarkError, Entry
 from hsds_lib.evaluation.score_cache import code_hash, joined_hash
 from hsds_lib.fusing import fuse_files, load_model, model_file
 from hsds_lib.images.classical import mertens
-from hsds_lib.images.folders import SceneFiles
 from hsds_lib.images.io import check_exposures, read_pair, write_rgb
+from hsds_lib.images.scene_files import SceneFiles
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.runtime import file_hash, pick_device, read_json, write_json
 

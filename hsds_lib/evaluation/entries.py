@@ -12,8 +12,6 @@ from typing import get_args
 
 from hsds_lib.images.folders import (
     NAMED_SETS,
-    DataError,
-    SceneFiles,
     Split,
     all_scenes,
     data_folder,
@@ -22,6 +20,7 @@ from hsds_lib.images.folders import (
     mefb_split,
 )
 from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, find_image, read_rgb
+from hsds_lib.images.scene_files import DataError, SceneFiles
 
 SPLITS = (*get_args(Split), "all")
 _NAMES_SHOWN = 6

@@ -105,7 +105,7 @@ def in_processes(work: Callable[[Item], Result], items: Sequence[Item], *, worke
 
     Args:
         work: a function of a module, or a ``partial`` of one.
-        items: what to work on; they travel to the processes by pickle.
+        items: what to work on; each is copied to its process.
         workers: processes to compute in; 1 computes in this one.
 
     Yields:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, get_args
 
-from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, find_image
+from hsds_lib.images.scene_files import DataError, SceneFiles, scan
 
 Split = Literal["train", "val", "test"]
 NAMED_SETS = ("mefb", "sice_sample", "sice", "natural", "coco")
@@ -22,25 +21,6 @@ MEFB_TEST = "mefb_test"  # MEFB's scenes for final evaluation, where they are ke
 
 # Of the four triples of the SICE sample one is held out, always the same.
 _SICE_SAMPLE_VAL = ("003",)
-
-
-class DataError(ValueError):
-    """Data that is missing or cannot be used; the message says what to set, fetch or change."""
-
-
-@dataclass(frozen=True)
-class SceneFiles:
-    """The image files of one scene.
-
-    Example:
-        >>> SceneFiles("hall", Path("hall/under.png"), Path("hall/over.png"), ref=None).under.name
-        'under.png'
-    """
-
-    name: str
-    under: Path
-    over: Path
-    ref: Path | None
 
 
 def check_split(split: str) -> None:
@@ -56,7 +36,7 @@ def check_split(split: str) -> None:
         >>> check_split("val")
         >>> check_split("validation")
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: split 'validation' is not known; use one of train, val, test
+        hsds_lib.images.scene_files.DataError: split 'validation' is not known; use one of train, val, test
     """
     if split not in get_args(Split):
         raise DataError(f"split '{split}' is not known; use one of {', '.join(get_args(Split))}")
@@ -82,7 +62,7 @@ def data_folder(data: str | Path) -> Path:
         True
         >>> data_folder("mebf")
         Traceback (most recent call last):
-        hsds_lib.images.folders.DataError: data 'mebf' is no folder and none of embedded, real, mefb, ...
+        hsds_lib.images.scene_files.DataError: data 'mebf' is no folder and none of embedded, real, mefb, ...
     """
     if str(data) not in NAMED_SETS:
         folder = Path(data)
@@ -143,7 +123,7 @@ def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles
         return _list_mefb(folder, split)
     if (folder / "train").is_dir() or (folder / "test").is_dir():
         return _list_train_test(folder, split, seed)
-    scenes = _scan(folder)
+    scenes = scan(folder)
     test = _drawn_fifth([scene.name for scene in scenes], seed, least=len(scenes) >= 3)
     rest = [scene.name for scene in scenes if scene.name not in test]
     val = _drawn_fifth(rest, seed, least=len(rest) >= 2)
@@ -174,40 +154,14 @@ def all_scenes(folder: Path) -> list[SceneFiles]:
     """
     if is_called(folder, "mefb"):
         allowed = {*mefb_split()["train"], *mefb_split()["val"]}
-        return _require_some(folder, "train or val", [scene for scene in _scan(folder) if scene.name in allowed])
+        return _require_some(folder, "train or val", [scene for scene in scan(folder) if scene.name in allowed])
     parts = [folder / name for name in ("train", "test") if (folder / name).is_dir()] or [folder]
-    scenes = sorted((scene for part in parts for scene in _scan(part)), key=lambda scene: scene.name)
+    scenes = sorted((scene for part in parts for scene in scan(part)), key=lambda scene: scene.name)
     names = [scene.name for scene in scenes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{folder} has a scene '{twice}' in train and in test; take one split")
     return scenes
-
-
-def list_images(folder: Path) -> list[Path]:
-    """List all images in a folder and its sub-folders.
-
-    Args:
-        folder: where to look.
-
-    Returns:
-        At least one path, sorted; a file is an image by its suffix.
-
-    Raises:
-        DataError: there is none.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("b.png", "a.JPG", "notes.txt"):
-        ...         (Path(folder) / name).touch()
-        ...     [path.name for path in list_images(Path(folder))]
-        ['a.JPG', 'b.png']
-    """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not found:
-        raise DataError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return found
 
 
 def mefb_split() -> dict[Split, list[str]]:
@@ -245,9 +199,9 @@ def is_called(folder: Path, name: str) -> bool:
 def _list_mefb(folder: Path, split: Split) -> list[SceneFiles]:
     names = mefb_split()
     apart = folder.with_name(MEFB_TEST)
-    scenes = _scan(folder)
+    scenes = scan(folder)
     if split == "test" and is_called(folder, "mefb") and apart.is_dir():
-        scenes += _scan(apart)
+        scenes += scan(apart)
     unknown = sorted({scene.name for scene in scenes} - set().union(*names.values()))
     if unknown:
         raise DataError(f"{folder} holds '{unknown[0]}', which is no scene of MEFB's split file; move it elsewhere")
@@ -263,7 +217,7 @@ def _list_train_test(folder: Path, split: Split, seed: int) -> list[SceneFiles]:
         raise DataError(
             f"{folder} has no folder '{part.name}', so there is no {split} split; use another split or data"
         )
-    scenes = _scan(part)
+    scenes = scan(part)
     if split != "test":
         names = [scene.name for scene in scenes]
         sample = is_called(folder, "sice_sample")
@@ -282,41 +236,3 @@ def _drawn_fifth(names: list[str], seed: int, *, least: bool) -> set[str]:
     # Ordered by a hash of the name: independent of the other names and of Python's own hash seed.
     drawn = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     return set(drawn[: max(round(len(names) / 5), int(least))])
-
-
-def _scan(folder: Path) -> list[SceneFiles]:
-    by_role = (folder / "under").is_dir() and (folder / "over").is_dir()
-    scenes = _scan_roles(folder) if by_role else _scan_scenes(folder)
-    if not scenes:
-        raise DataError(
-            f"{folder} holds no scenes; expected <scene>/{{under,over[,ref]}}.* or {{under,over[,ref]}}/NNN.*"
-        )
-    return scenes
-
-
-def _scan_scenes(folder: Path) -> list[SceneFiles]:
-    scenes = []
-    for scene in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        scenes.append(_complete(scene.name, scene, {role: _find(scene, role) for role in ("under", "over", "ref")}))
-    return scenes
-
-
-def _scan_roles(folder: Path) -> list[SceneFiles]:
-    stems = {path.stem for role in ("under", "over") for path in list_images(folder / role)}
-    roles = ("under", "over", "ref")
-    return [_complete(stem, folder, {role: _find(folder / role, stem) for role in roles}) for stem in sorted(stems)]
-
-
-def _find(folder: Path, stem: str) -> Path | None:
-    try:
-        return find_image(folder, stem)
-    except ImageError as error:
-        raise DataError(str(error)) from error
-
-
-def _complete(name: str, place: Path, found: dict[str, Path | None]) -> SceneFiles:
-    under, over = found["under"], found["over"]
-    if under is None or over is None:
-        missing = "under" if under is None else "over"
-        raise DataError(f"scene '{name}' in {place} has no '{missing}' image; add it or remove the scene")
-    return SceneFiles(name, under, over, found["ref"])

@@ -14,18 +14,10 @@ from torch import Tensor
 
 from hsds_lib.images.color import fuse_chroma, split_luma
 from hsds_lib.images.exposure import Camera, embedded_photographs, simulate_triple
-from hsds_lib.images.folders import (
-    DATA_VARIABLE,
-    DataError,
-    SceneFiles,
-    Split,
-    check_split,
-    data_folder,
-    list_images,
-    list_scenes,
-)
+from hsds_lib.images.folders import DATA_VARIABLE, Split, check_split, data_folder, list_scenes
 from hsds_lib.images.io import ImageError, read_pair, read_rgb
 from hsds_lib.images.jitter import draw_side, expose_anew, resized
+from hsds_lib.images.scene_files import DataError, SceneFiles, list_images
 
 __all__ = ["Batch", "DataError", "PairBatches", "Scene", "Split", "load_naturals", "load_scenes"]
 

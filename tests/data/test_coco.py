@@ -17,7 +17,7 @@ from hsds_lib.data.download import FetchError
 from hsds_lib.data.index import read_index
 from hsds_lib.data.registry import Entry, RemoteFile, load_entry
 from hsds_lib.data.verify import verify
-from hsds_lib.images.folders import DataError, list_images
+from hsds_lib.images.scene_files import DataError, list_images
 
 COUNT, ZIP = 12, "/zips/val2017.zip"
 IMAGES = {

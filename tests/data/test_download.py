@@ -12,7 +12,7 @@ import pytest
 
 from hsds_lib.data import download
 from hsds_lib.data.download import FetchError, require_space
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 
 CONTENT = np.random.default_rng(0).bytes(300_001)
 HALF = len(CONTENT) // 2

@@ -14,7 +14,7 @@ import torch
 from hsds_lib.data.registry import Entry, load_entry
 from hsds_lib.data.verify import verify
 from hsds_lib.data.vgg import converted_file, fetch_vgg16, weights_state
-from hsds_lib.images.folders import DataError
+from hsds_lib.images.scene_files import DataError
 from hsds_lib.losses import features
 from hsds_lib.losses.features import LAYERS, VGG16, WeightsError, load_vgg16
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hsds_lib.evaluation.compare import METHODS, compare, picture_score
-from hsds_lib.fusing import MODELS, load_model
+from hsds_lib.evaluation.metrics import all_metrics, to_pixels
+from hsds_lib.fusing import MODELS, fuse, load_model
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.io import read_pair
 from hsds_lib.images.pairs import load_scenes
@@ -56,6 +57,20 @@ def test_the_shipped_scores_are_those_of_the_shipped_model(data_root: Path) -> N
     for method in METHODS:
         scores = [row[method] for row in shipped["scenes"].values()]
         assert means[method] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
+
+
+def test_the_shipped_table_is_that_of_the_shipped_model(data_root: Path) -> None:
+    with (MODELS / "default" / "validation.csv").open(newline="", encoding="utf-8") as stream:
+        rows = {(row["method"], row["scene"]): row for row in csv.DictReader(stream)}
+    scene = next(scene for scene in load_scenes("mefb", "val") if scene.name == "BelgiumHouse")
+    pictures = {
+        "default": fuse(load_model("default", device="cpu"), scene.under, scene.over),
+        "mertens": mertens(scene.under, scene.over),
+    }
+    for method, picture in pictures.items():
+        found = all_metrics(*(to_pixels(image) for image in (scene.under, scene.over, picture)))
+        for name in ("MEF-SSIM", "MS-SSIM", "VIF_double", "Qabf"):
+            assert found[name] == pytest.approx(float(rows[method, scene.name][name]), abs=1e-3), (method, name)
 
 
 def test_the_shipped_files_belong_together_and_trained_on_no_validation_or_test_scene() -> None:
