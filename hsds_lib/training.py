@@ -85,6 +85,8 @@ def train_network(
             job.restore(found)
         _descend(job, log)
         job.run.network.eval()
+        # The layout of a model that was read from a file, so that both give the same bits.
+        job.run.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if log.writes:
             save_model(job.run.network, log.folder / "model.safetensors")
             write_json(log.folder / "training_provenance.json", origin(job))

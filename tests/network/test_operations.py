@@ -78,3 +78,20 @@ def test_softmax_gives_removed_operations_exactly_zero_weight_and_gradient() -> 
     torch.testing.assert_close(mix.sum(), torch.tensor(1.0))
     mix[0, 0].backward()
     assert alpha.grad is not None and alpha.grad[0, 2] == 0 and alpha.grad[0, 0] != 0
+
+
+@pytest.mark.parametrize("size", [(12, 16), (11, 16)])
+@pytest.mark.parametrize("primitive", ["dil_3x3", "dil_5x5", "dil_7x7"])
+def test_channels_last_gives_the_same_values_and_gradients(primitive: str, size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(3)
+    operation = Operation(primitive, 4, 6).double().eval()
+    values = torch.randn(2, 4, *size, dtype=torch.float64, generator=generator)
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = values.clone(memory_format=layout).requires_grad_()
+        operation.zero_grad()
+        operation(x).square().sum().backward()
+        assert x.grad is not None and operation.conv.weight.grad is not None
+        results.append((operation(x), x.grad, operation.conv.weight.grad.clone()))
+    for plain, last in zip(*results, strict=True):
+        torch.testing.assert_close(last, plain, rtol=1e-12, atol=1e-12)
