@@ -151,7 +151,7 @@ from hsds_lib.network.genotype import Genotype
 from hsds_lib.search.run import run_search
 
 facts, stored = read_recording(runs or FOLDER / "ablations.zip")
-small = study.SEARCH.changed(seed=seed, data=data) if preset == "tiny" else whole
+small = study.STUDIES["tiny"].search.changed(seed=seed, data=data) if preset == "tiny" else whole
 mine = run_search(ablation(small, condition), device=nb.device, show=False)
 
 # %% tags=["verdict"]
@@ -185,7 +185,7 @@ first = {name: Genotype(nodes=study_runs[name, seeds[0]]["genotype"], width=smal
 show(*maps.genotype_maps(first, features=facts["features"]))
 
 # %% tags=["verdict"]
-searched = study.SEARCH
+searched = study.STUDIES["tiny"].search
 for name in ABLATIONS:
     found = [study_runs[name, number] for number in seeds]
     rule = ablation(searched, name)

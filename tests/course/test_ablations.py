@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hsds_lib.config import ABLATIONS, ablation
 from hsds_lib.course.ablation_pictures import best_of_curve, loss_mixes, printed_gaps, seed_dots
 from hsds_lib.course.recording import FOLDER, read_recording
-from hsds_lib.course.recordings.ablations import METRICS, SEARCH, SEEDS, record
+from hsds_lib.course.recordings import ablations
+from hsds_lib.course.recordings.ablations import SEEDS, STUDIES, record
 from hsds_lib.course.recordings.thresholds import macs
 from hsds_lib.evaluation.paper import table3
+from hsds_lib.fusing import load_model
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import Genotype
 
-FACTS, PICTURES = read_recording(FOLDER / "ablations.zip")
+TINY = STUDIES["tiny"]
+SEARCH = TINY.search
+FACTS, PICTURES = read_recording(FOLDER / TINY.file)
 RUNS = FACTS["runs"]
 
 
@@ -43,20 +49,38 @@ def test_parameters_and_macs_are_those_of_the_genotype(run):
 
 def test_scores_are_of_the_same_scenes_and_metrics_in_all_runs():
     assert {tuple(run["scores"]) for run in RUNS} == {tuple(RUNS[0]["scores"])}
-    assert all(tuple(scores) == METRICS for run in RUNS for scores in run["scores"].values())
+    assert all(tuple(scores) == TINY.metrics for run in RUNS for scores in run["scores"].values())
     assert all(0 < scores["MS-SSIM"] < 1 for run in RUNS for scores in run["scores"].values())
 
 
-@pytest.mark.slow  # two tiny searches and trainings
-def test_a_study_repeats_itself(tmp_path):
-    from hsds_lib.course.recordings.ablations import TRAINING
+def quick():
+    search = SEARCH.changed(epochs=1, steps_per_epoch=1, crop=24, width=0.0625)
+    return replace(TINY, search=search, training=TINY.training.changed(steps_per_epoch=1, recalibration_batches=1))
 
-    quick = SEARCH.changed(epochs=1, steps_per_epoch=1, crop=24, width=0.0625)
-    short = TRAINING.changed(steps_per_epoch=1, recalibration_batches=1)
-    for name in ("a.zip", "b.zip"):
-        record(tmp_path / name, seeds=(0,), conditions=("DARTS",), search=quick, training=short)
+
+@pytest.mark.slow  # two tiny searches and trainings, one of them in a process of its own
+def test_a_study_repeats_itself_whatever_the_number_of_processes(tmp_path):
+    for name, processes in (("a.zip", 1), ("b.zip", 2)):
+        record(tmp_path / name, quick(), seeds=(0,), conditions=("DARTS",), processes=processes)
     (first, seen), (second, again) = (read_recording(tmp_path / name) for name in ("a.zip", "b.zip"))
     assert first["runs"] == second["runs"] and seen == again
+    assert [len(run["search_log"]["gamma"]) for run in first["runs"]] == [1]
+
+
+def test_a_study_goes_on_where_it_stopped_and_begins_anew_for_other_settings(tmp_path, monkeypatch):
+    study, key, calls = quick(), ("DARTS", 0), []
+
+    def run(search, training, out):
+        calls.append((search.theta, training.lr))
+        return {"operations": 15}, load_model("default", device="cpu")
+
+    monkeypatch.setattr(ablations, "run", run)
+    facts = ablations.finish(study, tmp_path, key)
+    assert ablations.finish(study, tmp_path, key) == facts and len(calls) == 1
+    other = replace(study, training=study.training.changed(lr=0.125))
+    assert ablations.finish(other, tmp_path, key) == facts and calls[1] == (0.0, 0.125)
+    (ablations.run_folder(tmp_path, *key) / "run.json").unlink()  # as if it had been interrupted
+    assert ablations.finish(other, tmp_path, key) == facts and len(calls) == 3
 
 
 def test_printed_gaps_name_what_is_better_than_the_whole_method():

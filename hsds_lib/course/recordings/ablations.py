@@ -1,4 +1,4 @@
-"""Run the conditions of Table 3 at a tiny scale, with seeds: ``python -m hsds_lib.course.recordings.ablations``.
+"""Run the conditions of Table 3 with seeds: ``python -m hsds_lib.course.recordings.ablations [tiny | photographs]``.
 
 What these runs can show is the mechanism of each condition and how far seeds scatter. They cannot reproduce Table 3.
 """
@@ -6,9 +6,18 @@ What these runs can show is the mechanism of each condition and how far seeds sc
 from __future__ import annotations
 
 import argparse
+import json
+import shutil
+import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from hsds_lib.config import ABLATIONS, PRESETS, SearchConfig, TrainConfig, ablation
 from hsds_lib.course.explorers.media import encode
@@ -18,82 +27,181 @@ from hsds_lib.evaluation.metrics import all_metrics, to_pixels
 from hsds_lib.fusing import fuse
 from hsds_lib.images.pairs import Scene, load_scenes
 from hsds_lib.losses.features import load_vgg16
+from hsds_lib.network.folded import fold
 from hsds_lib.network.fusion_net import FusionNet
-from hsds_lib.runtime import provenance
+from hsds_lib.runtime import atomic_path, provenance, read_json, write_json
 from hsds_lib.search.run import run_search
 from hsds_lib.training import train_network
 
 SEEDS = (0, 1, 2)
-SEARCH = PRESETS["tiny"].search.changed(epochs=5, steps_per_epoch=6)
-TRAINING = PRESETS["tiny"].train.changed(
-    epochs=1, steps_per_epoch=100, skip_terms=("perceptual_ref", "perceptual_under", "perceptual_over")
-)
-METRICS = ("SD", "VIF", "CC", "TMQI", "MS-SSIM", "MEF-SSIM", "SD_double", "VIF_double", "TMQI_255", "Qabf")
+_PERCEPTUAL = ("perceptual_ref", "perceptual_under", "perceptual_over")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A search and a training for every condition and seed, and what they are judged by.
+
+    Attributes:
+        file: what the recording is called.
+        search: settings; condition and seed are set in them.
+        training: settings; the seed is set in them.
+        shown: of the first of these embedded scenes the pictures are kept; the training must not see it.
+        metrics: the paper's in the paper's arithmetic, and the correct ones.
+
+    Example:
+        >>> STUDIES["photographs"].search.data
+        'real'
+    """
+
+    file: str
+    search: SearchConfig
+    training: TrainConfig
+    shown: Literal["val", "test"]
+    metrics: tuple[str, ...]
+
+
+STUDIES = {
+    "tiny": Study(
+        file="ablations.zip",
+        search=PRESETS["tiny"].search.changed(epochs=5, steps_per_epoch=6),
+        training=PRESETS["tiny"].train.changed(epochs=1, steps_per_epoch=100, skip_terms=_PERCEPTUAL),
+        shown="val",
+        metrics=(
+            *("SD", "VIF", "CC", "TMQI", "MS-SSIM", "MEF-SSIM", "SD_double", "VIF_double", "TMQI_255", "Qabf"),
+        ),
+    ),
+    # The search of the preset "lesson" with 48 of its 120 steps, and the training of the models that ship, shorter.
+    "photographs": Study(
+        file="ablations_photographs.zip",
+        search=PRESETS["lesson"].search.changed(data="real", epochs=4, steps_per_epoch=12),
+        training=PRESETS["lesson"].train.changed(
+            data="real", epochs=2, steps_per_epoch=100, batch_size=2, lr=4e-3, skip_terms=_PERCEPTUAL,
+            jitter=True, fixed_statistics=0.5, range_weight=1.0, clip_norm=1.0,
+        ),
+        shown="test",
+        metrics=("SD", "VIF", "MS-SSIM", "MEF-SSIM", "EN", "Qabf", "SD_double", "VIF_double", "TMQI_255_N"),
+    ),
+}  # fmt: skip
 
 
 def record(
     path: Path,
+    study: Study,
     *,
     seeds: Sequence[int] = SEEDS,
     conditions: Sequence[str] = tuple(ABLATIONS),
-    search: SearchConfig = SEARCH,
-    training: TrainConfig = TRAINING,
+    work: Path | None = None,
+    processes: int = 1,
 ) -> None:
     """Search, train and score every condition with every seed, and write what notebook 8 shows.
 
     Args:
         path: the zip file to write.
+        study: the settings.
         seeds: of search, training and data order; the validation scenes are the same for all.
         conditions: names in ``ABLATIONS``.
-        search: settings of the search; condition and seed are set in it.
-        training: settings of the training; the seed is set in it.
+        work: folder for the runs; those that are finished there are not run again. By default they are not kept.
+        processes: runs at a time; each computes with one thread if there are several.
     """
-    scenes = load_scenes("embedded", "val", seed=0)
-    runs: list[dict[str, Any]] = []
-    pictures: dict[str, bytes] = {}
-    for condition in conditions:
-        for seed in seeds:
-            facts, network = run(condition, search.changed(seed=seed), training.changed(seed=seed))
-            name = f"{len(runs):04d}.webp"
-            pictures[name] = encode(fuse(network, scenes[0].under, scenes[0].over), quality=82)
-            scores = {scene.name: score(network, scene) for scene in scenes}
-            runs.append({"condition": condition, "seed": seed, "picture": name, **facts, "scores": scores})
-            print(f"{condition}, seed {seed}: {scores[scenes[0].name]['MS-SSIM']:.3f}", flush=True)
-    label = load_vgg16(search.features, seed=0).label
-    origin = provenance(search=search.model_dump(), training=training.model_dump(), features=label)
-    facts = {"scene": scenes[0].name, "features": label, "runs": runs, "provenance": origin}
-    write_recording(path, facts, pictures)
+    wanted = [(condition, seed) for condition in conditions for seed in seeds]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = work or Path(temporary)
+        task = partial(finish, study, folder)
+        if processes == 1:
+            runs = [task(each) for each in wanted]
+        else:
+            fresh = get_context("spawn")
+            with ProcessPoolExecutor(processes, fresh, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                runs = list(pool.map(task, wanted))
+        files = [run_folder(folder, *key) / "picture.webp" for key in wanted]
+        images = {f"{number:04d}.webp": file.read_bytes() for number, file in enumerate(files)}
+    runs = [{**run, "picture": name} for run, name in zip(runs, images, strict=True)]
+    label = load_vgg16(study.search.features, seed=0).label
+    origin = provenance(search=study.search.model_dump(), training=study.training.model_dump(), features=label)
+    facts = {"scene": _shown(study).name, "features": label, "runs": runs, "provenance": origin}
+    write_recording(path, facts, images)
 
 
-def run(condition: str, search: SearchConfig, training: TrainConfig) -> tuple[dict[str, Any], FusionNet]:
-    """One search under a condition of Table 3 and one training: what was found, and the trained network."""
-    done = run_search(ablation(search, condition), device="cpu", show=False)
-    network = train_network(done.genotype, done.loss_weights, training, device="cpu", show=False).network
+def run_folder(work: Path, condition: str, seed: int) -> Path:
+    """Say where a run lies.
+
+    Example:
+        >>> run_folder(Path("runs"), "w/o Gamma_H", 2).as_posix()
+        'runs/w-o-Gamma_H-2'
+    """
+    return work / f"{condition.replace('/', '-').replace(' ', '-')}-{seed}"
+
+
+def finish(study: Study, work: Path, key: tuple[str, int]) -> dict[str, Any]:
+    """Do one run unless it is there already, made with the same settings: its facts."""
+    condition, seed = key
+    folder = run_folder(work, condition, seed)
+    search = ablation(study.search.changed(seed=seed), condition)
+    training = study.training.changed(seed=seed)
+    settings = json.loads(json.dumps({"search": search.model_dump(), "training": training.model_dump()}))
+    done = folder / "run.json"
+    if done.is_file():
+        facts: dict[str, Any] = read_json(done)
+        if facts.pop("settings") == settings:
+            return facts
+    shutil.rmtree(folder, ignore_errors=True)  # interrupted, or of other settings
+    found, network = run(search, training, folder)
+    shown = _shown(study)
+    with atomic_path(folder / "picture.webp") as temporary:
+        temporary.write_bytes(encode(fuse(network, shown.under, shown.over), quality=82))
+    scores = {scene.name: score(network, scene, study.metrics) for scene in load_scenes(search.data, "val", seed=0)}
+    facts = {"condition": condition, "seed": seed, **found, "scores": scores}
+    write_json(done, {"settings": settings, **facts})
+    mean = sum(each["MS-SSIM"] for each in scores.values()) / len(scores)
+    print(f"{condition}, seed {seed}: mean MS-SSIM {mean:.3f}", flush=True)
+    return facts
+
+
+def run(search: SearchConfig, training: TrainConfig, out: Path) -> tuple[dict[str, Any], FusionNet]:
+    """One search and one training: what was found and on which way, and the trained network."""
+    done = run_search(search, out, device="cpu", show=False)
+    trained = train_network(done.genotype, done.loss_weights, training, out=out, device="cpu", show=False)
+    steps = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     facts = {
         "genotype": {node: {n: round(w, 6) for n, w in kept.items()} for node, kept in done.genotype.nodes.items()},
         "loss_mix": {name: round(weight, 6) for name, weight in done.loss_weights.mix.items()},
         "operations_left": int(done.search.active.sum()),
         "operations": sum(len(kept) for kept in done.genotype.nodes.values()),
-        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "parameters": sum(weight.numel() for weight in trained.network.parameters()),
         "macs": macs(done.genotype),
+        "search_log": {name: [_short(step[name]) for step in steps] for name in ("gamma", "val_loss", "n_active")},
+        "training_log": [{name: _short(row[name]) for name in ("loss", "val_mef_ssim")} for row in trained.history],
     }
-    return facts, network
+    return facts, trained.network
 
 
-def score(network: FusionNet, scene: Scene) -> dict[str, float]:
-    """The metrics of one scene, the paper's in the paper's arithmetic and the correct ones."""
-    fused = fuse(network, scene.under, scene.over)
-    assert scene.ref is not None
-    under, over, result, ref = (to_pixels(image) for image in (scene.under, scene.over, fused, scene.ref))
-    found = all_metrics(under, over, result, ref=ref)
-    return {name: round(found[name] or 0.0, 5) for name in METRICS}
+def score(network: FusionNet, scene: Scene, metrics: Sequence[str]) -> dict[str, float]:
+    """The metrics of one scene."""
+    fused = fuse(fold(network), scene.under, scene.over)
+    under, over, result = (to_pixels(image) for image in (scene.under, scene.over, fused))
+    found = all_metrics(under, over, result, ref=None if scene.ref is None else to_pixels(scene.ref))
+    return {name: round(found[name] or 0.0, 5) for name in metrics}
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
+
+
+def _shown(study: Study) -> Scene:
+    return load_scenes("embedded", study.shown, seed=0)[0]
 
 
 def main() -> None:
-    """Record and write the file that ships."""
-    parser = argparse.ArgumentParser(description="Run the seven conditions of Table 3 at a tiny scale.")
-    parser.add_argument("--out", type=Path, default=FOLDER / "ablations.zip")
-    record(parser.parse_args().out)
+    """Record and write a file that ships."""
+    parser = argparse.ArgumentParser(description="Run the seven conditions of Table 3 with three seeds.")
+    parser.add_argument("study", nargs="?", choices=list(STUDIES), default="tiny")
+    parser.add_argument("--out", type=Path, help="the zip file to write; by default the one that ships")
+    parser.add_argument("--work", type=Path, help="folder that keeps the runs, so that the study can go on later")
+    parser.add_argument("--processes", type=int, default=1)
+    options = parser.parse_args()
+    study = STUDIES[options.study]
+    out = options.out or FOLDER / study.file
+    record(out, study, work=options.work, processes=options.processes)
 
 
 if __name__ == "__main__":
