@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def take_turns(parts: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def take_turns(parts: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """Wall seconds of each part, once per round after one round to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     for turn in range(rounds + 1):

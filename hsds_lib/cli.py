@@ -71,7 +71,7 @@ def fuse(
     pairs: Annotated[
         Path | None, typer.Option(help="a folder of scenes: DIR/<scene>/under.* and over.*", metavar="DIR")
     ] = None,
-    model: Annotated[str, typer.Option(help="'default', a run folder or a .safetensors file")] = "default",
+    model: Annotated[str, typer.Option(help="default, paper, a run folder or a file")] = "default",
     device: Device = "auto",
 ) -> None:
     """Fuse two exposures of one scene into one picture of the same size, or a whole folder of scenes."""

@@ -127,7 +127,7 @@ class TrainConfig(_Settings):
     skip_terms: tuple[str, ...] = ()  # loss terms left out; the weights of the others are rescaled
     only_terms: tuple[str, ...] = ()  # the only ones kept, rescaled as well; none: all
     recalibration_batches: int = Field(16, ge=1)  # training batches that set the running statistics at the end
-    # Beyond the paper, off by default: what the model that ships was trained with.
+    # Beyond the paper, off by default: what the models that ship were trained with.
     start: str = ""  # a run folder or model file whose weights and statistics training goes on from; empty: fresh ones
     jitter: bool = False  # other scales and exposures of the training pairs
     fixed_statistics: float = Field(0.0, ge=0, le=1)  # share of the steps, the last, with the statistics of evaluation

@@ -20,10 +20,16 @@ from hsds_lib.tiling import DEFAULT_TILE, fuse_luma, fuse_piece, pieces
 
 MODELS = Path(__file__).parent / "models"
 """The models that ship; each is a folder with weights, genotype, loss weights and card."""
+SHIPPED = {
+    "default": "searched and trained with losses of the pair; what `hsds fuse` uses",
+    "paper": "searched and trained with the losses of the paper alone",
+}
+"""Their names, and what each of them is; sizes, data and scores are in their cards."""
 
 __all__ = [
     "DEFAULT_TILE",
     "MODELS",
+    "SHIPPED",
     "ModelError",
     "SceneReport",
     "fuse",
@@ -44,7 +50,7 @@ def load_model(source: str | Path = "default", *, device: str = "auto") -> Fusio
     """Load a trained network.
 
     Args:
-        source: ``default`` (the model that ships), a run folder, or a ``.safetensors`` file.
+        source: one of ``SHIPPED``, a run folder, or a ``.safetensors`` file.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Returns:
@@ -85,7 +91,7 @@ def model_file(source: str | Path) -> Path:
     """Find the weights of a trained network.
 
     Args:
-        source: ``default`` (the model that ships), a run folder, or a ``.safetensors`` file.
+        source: one of ``SHIPPED``, a run folder, or a ``.safetensors`` file.
 
     Returns:
         An existing file.
@@ -97,7 +103,7 @@ def model_file(source: str | Path) -> Path:
         >>> model_file("default").name
         'model.safetensors'
     """
-    path = MODELS / "default" if str(source) == "default" else Path(source)
+    path = MODELS / source if str(source) in SHIPPED else Path(source)
     if path.is_dir():
         path = path / "model.safetensors"
     if not path.is_file():

@@ -17,7 +17,7 @@ from hsds_lib.losses.space import LossWeights, training_weights
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.parallel import Group
-from hsds_lib.runtime import file_hash, fingerprint, provenance, seeded
+from hsds_lib.runtime import file_hash, fingerprint, provenance, read_json, seeded
 from hsds_lib.scenes import Endless, referenced_scenes
 
 
@@ -51,6 +51,7 @@ class TrainingJob:
     val_scenes: list[Scene]
     group: Group
     identity: dict[str, Any]
+    before: dict[str, Any] | None = None  # where the weights that it started from come from
     losses: list[float] = field(default_factory=list)  # of this epoch
     seconds: float = 0.0  # before this process
 
@@ -161,6 +162,7 @@ def prepare(
         val_scenes=val_scenes,
         group=group,
         identity=identity,
+        before=_origin_of(config.start) if config.start else None,
     )
 
 
@@ -177,6 +179,12 @@ def _start(network: FusionNet, source: str) -> str:
     return file_hash(model_file(source))
 
 
+def _origin_of(source: str) -> dict[str, Any] | None:
+    """What is written beside a model about its training; None for a file that lies alone."""
+    beside = model_file(source).parent / "training_provenance.json"
+    return read_json(beside) if beside.is_file() else None
+
+
 def origin(job: TrainingJob) -> dict[str, Any]:
     """Say where a trained network comes from.
 
@@ -184,7 +192,7 @@ def origin(job: TrainingJob) -> dict[str, Any]:
         job: a training, finished or not.
 
     Returns:
-        Settings, data, versions and history, ready for JSON.
+        Settings, data, versions and history, ready for JSON; ``before`` has the same of the training it went on from.
     """
     return provenance(
         kind="training",
@@ -194,4 +202,5 @@ def origin(job: TrainingJob) -> dict[str, Any]:
         references={scene.name: scene.ref_origin for scene in job.train_scenes},
         seconds=job.elapsed(),
         history=job.run.history,
+        before=job.before,
     )

@@ -20,6 +20,13 @@ def test_search_step_reports_ratios_seconds_and_bytes() -> None:
     assert result["peak_bytes"]["step"] > 0
 
 
+def test_training_step_reports_the_ratio_of_the_layouts() -> None:
+    command = [sys.executable, str(BENCHMARKS / "training_step.py"), "--size", "16", "--rounds", "1", "--json"]
+    result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    seconds = result["seconds"]
+    assert result["usual_over_channels_last"] == seconds["usual"] / seconds["channels_last"] > 0
+
+
 def test_inference_reports_ratios_seconds_and_bytes() -> None:
     small = ["--size", "32", "--rounds", "1", "--megapixels", "0.01", "--genotype", "none", "--json"]
     command = [sys.executable, str(BENCHMARKS / "inference.py"), *small]

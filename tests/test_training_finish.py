@@ -51,6 +51,7 @@ def test_training_goes_on_from_the_weights_and_statistics_of_another(tmp_path: P
     assert all(torch.allclose(before[name], after[name], atol=1e-8) for name in before)
     origin = read_json(tmp_path / "second" / "training_provenance.json")
     assert origin["start_sha256"] == hashlib.sha256((tmp_path / "first" / "model.safetensors").read_bytes()).hexdigest()
+    assert origin["before"]["config"]["lr"] == SHORT.lr and origin["before"]["before"] is None
 
 
 def test_a_network_to_start_from_must_be_the_same_one(tmp_path: Path) -> None:

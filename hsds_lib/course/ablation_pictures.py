@@ -8,7 +8,22 @@ import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from hsds_lib.course.style import BLUE, GRAY, INK, ORANGE, PALE, VERMILION, feature_note, headline, new_figure, styled
+from hsds_lib.course.style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    PURPLE,
+    VERMILION,
+    feature_note,
+    headline,
+    new_figure,
+    styled,
+)
+
+_LINES = (BLUE, ORANGE, GREEN, VERMILION, PURPLE)
 
 Values = Mapping[str, Sequence[float]]
 
@@ -76,6 +91,33 @@ def seed_dots(
     alt = (
         f"{metric} by condition and seed. Means lie up to {apart:.3f} apart, seeds of one condition up to {spread:.3f}."
     )
+    return figure, alt + feature_note(figure, features)
+
+
+@styled
+def pruning_courses(courses: Mapping[tuple[str, int], Sequence[int]], *, features: str = "") -> tuple[Figure, str]:
+    """Draw how many operations are alive after each step, of the runs that prune.
+
+    Args:
+        courses: condition and seed to the number after each step; the first number is that of all operations.
+        features: ``VGG16.label``.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    pruned = {key: found for key, found in courses.items() if found[-1] < found[0]}
+    figure = new_figure(3.4)
+    axes = figure.subplots()
+    colours = dict(zip(dict.fromkeys(condition for condition, _ in pruned), _LINES, strict=False))
+    for (condition, _), found in pruned.items():
+        known = condition in axes.get_legend_handles_labels()[1]
+        label = None if known else condition
+        axes.plot(range(1, len(found) + 1), found, color=colours[condition], lw=1.6, alpha=0.85, label=label)
+    axes.set(xlabel="step of the search", ylabel="operations alive")
+    axes.legend(title="a line per seed")
+    headline(figure, "Pruning, run by run")
+    ends = [int(found[-1]) for found in pruned.values()]
+    alt = f"Operations alive in {len(pruned)} runs that prune; they end with {min(ends)} to {max(ends)}."
     return figure, alt + feature_note(figure, features)
 
 

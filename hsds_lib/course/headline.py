@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hsds_lib.course.tables import Table
@@ -18,32 +18,34 @@ NUMBERS = "application/vnd.hsds.numbers+json"
 
 @dataclass(frozen=True, repr=False)
 class Headline(Table):
-    """A table of two columns that is stored as data as well.
+    """A table whose numbers are stored as data as well.
 
     Attributes:
-        header: names of the two columns.
-        rows: name and value of each number.
-        title: as for ``Table``.
+        header: as for ``Table``, as are rows and title.
+        numbers: what is stored, by name.
 
     Example:
-        >>> Headline(("number", "value"), [("MEF-SSIM", 0.957)])
+        >>> Headline(("number", "value"), [("MEF-SSIM", 0.957)], numbers={"MEF-SSIM": 0.957})
         number    value
         MEF-SSIM  0.9570
     """
+
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {
             "text/plain": repr(self),
             "text/html": self._repr_html_(),
-            NUMBERS: {name: value for name, value in self.rows},
+            NUMBERS: dict(self.numbers),
         }
 
 
-def headline(numbers: Mapping[str, float]) -> Headline:
+def headline(numbers: Mapping[str, float], table: Table | None = None) -> Headline:
     """Show numbers as the last line of a cell, and keep them for the report's JSON and for sweeps.
 
     Args:
         numbers: finite values by name; a name is the head of a column in the summary of a sweep.
+        table: shown in place of the numbers, where they belong to more.
 
     Returns:
         A table to show.
@@ -60,7 +62,9 @@ def headline(numbers: Mapping[str, float]) -> Headline:
     bad = [name for name, value in numbers.items() if not math.isfinite(value)]
     if bad:
         raise ValueError(f"the number '{bad[0]}' is {numbers[bad[0]]}; a headline takes finite numbers only")
-    return Headline(("number", "value"), list(numbers.items()))
+    if table is None:
+        table = Table(("number", "value"), list(numbers.items()))
+    return Headline(table.header, table.rows, table.title, numbers)
 
 
 def headline_numbers(notebook: NotebookNode) -> dict[str, float]:

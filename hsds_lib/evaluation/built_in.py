@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hsds_lib.evaluation.entries import BenchmarkError, Entry
 from hsds_lib.evaluation.score_cache import code_hash, joined_hash
-from hsds_lib.fusing import fuse_files, load_model, model_file
+from hsds_lib.fusing import SHIPPED, fuse_files, load_model, model_file
 from hsds_lib.images.classical import mertens
 from hsds_lib.images.io import check_exposures, read_pair, write_rgb
 from hsds_lib.images.scene_files import SceneFiles
@@ -33,7 +33,7 @@ class BuiltIn:
 
     Attributes:
         name: what it is called in the tables.
-        model: a run folder, a ``.safetensors`` file or ``default``; None for a classical method.
+        model: a run folder, a ``.safetensors`` file or one of ``SHIPPED``; None for a classical method.
 
     Example:
         >>> BuiltIn("ours", model="runs/first").name
@@ -70,8 +70,8 @@ def rounded_average(under: Tensor, over: Tensor) -> Tensor:
 
 CLASSICAL: dict[str, Fuse] = {"average": rounded_average, "mertens": mertens}
 """Fusions that need no training."""
-NAMES = (*CLASSICAL, "default")
-"""What may be asked for by name; ``default`` is the model that ships."""
+NAMES = (*CLASSICAL, *SHIPPED)
+"""What may be asked for by name: the classical fusions and the models that ship."""
 
 
 def built_ins(names: Iterable[str], models: Iterable[tuple[str, str]] = ()) -> list[BuiltIn]:
@@ -94,7 +94,7 @@ def built_ins(names: Iterable[str], models: Iterable[tuple[str, str]] = ()) -> l
         >>> built_ins(["Mertens"])
         Traceback (most recent call last):
         hsds_lib.evaluation.entries.BenchmarkError: --builtin 'Mertens' is unknown; choose among average,
-        mertens, default
+        mertens, default, paper
     """
     found = []
     for name in names:

@@ -1,6 +1,6 @@
-"""Turn a run into the model that ships: its files, its scores on the validation scenes, and an example.
+"""Turn a run into a model that ships: its files, its scores on the validation scenes, and an example.
 
-``python -m hsds_lib.evaluation.publish RUN`` writes ``hsds_lib/models/default``; the card is written by hand.
+``python -m hsds_lib.evaluation.publish RUN [NAME]`` writes ``hsds_lib/models/NAME``; the card is written by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from hsds_lib.evaluation.compare import METHODS, compare
-from hsds_lib.fusing import MODELS, fuse, load_model
+from hsds_lib.fusing import MODELS, SHIPPED, fuse, load_model
 from hsds_lib.images.io import write_rgb
 from hsds_lib.images.pairs import load_scenes
 from hsds_lib.runtime import read_json, write_json
@@ -32,7 +32,7 @@ def publish(run: Path, target: Path) -> dict[str, float]:
 
     Args:
         run: folder with the files of a search and of a training.
-        target: folder of the model that ships.
+        target: folder of the model.
 
     Returns:
         Mean MEF-SSIM of each method over the validation scenes.
@@ -70,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Publish a run and print the means."""
     parser = argparse.ArgumentParser(description=publish.__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--target", type=Path, default=MODELS / "default")
+    parser.add_argument("name", nargs="?", choices=list(SHIPPED), default="default")
     options = parser.parse_args(arguments)
-    print(publish(options.run, options.target))
+    print(publish(options.run, MODELS / options.name))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hsds_lib.evaluation.entries import Selection
 
 # Imports of torch and matplotlib wait until the command runs, so that --help answers at once.
+BUILT_IN = "average,mertens,default,paper"  # evaluation.built_in.NAMES
 
 
 def evaluate(
@@ -24,7 +25,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="a folder of fused pictures, <scene>.png or .jpg; repeatable"),
     ] = None,
-    builtin: Annotated[str, typer.Option(metavar="NAMES", help="fused by the library: average,mertens,default")] = "",
+    builtin: Annotated[str, typer.Option(metavar="NAMES", help=f"fused by the library: {BUILT_IN}")] = "",
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=RUN", help="a run folder or .safetensors file to fuse with; repeatable"),

@@ -19,6 +19,7 @@ from hsds_lib.evaluation.peers import peers
 from hsds_lib.evaluation.ranking import RANKED
 from hsds_lib.evaluation.results import ranked_differences, tables, write_results
 from hsds_lib.evaluation.score_cache import metric_version
+from hsds_lib.fusing import SHIPPED
 from hsds_lib.images.folders import is_called, mefb_split
 from hsds_lib.reports.evaluation_gallery import gallery, most_different
 from hsds_lib.reports.evaluation_plots import interval_plot, scores_by_method, scores_by_scene
@@ -149,8 +150,8 @@ def _remarks(outcome: Outcome) -> Iterator[str]:
     mefb = plan.recorded or any(is_called(scene.under.parent.parent, "mefb") for scene in plan.selection.scenes)
     if mefb and seen and any(method.model is not None for method in plan.built_in):
         yield (
-            f"{len(seen)} of these scenes are in the training split of MEFB: the model that ships, and whatever was "
-            "trained on mefb, has seen them. Use the split val for a fair comparison."
+            f"{len(seen)} of these scenes are in the training split of MEFB: the models that ship, and whatever was "
+            "trained on mefb, have seen them. Use the split val for a fair comparison."
         )
     if plan.recorded:
         yield (
@@ -158,8 +159,9 @@ def _remarks(outcome: Outcome) -> Iterator[str]:
             "scores come with the library, their pictures do not. The recorded Mertens was given RGB where OpenCV "
             "expects BGR, which moves its scores by 1e-3 to 1e-2."
         )
-    if any(method.model == "default" for method in plan.built_in):
-        yield "default is the model that ships with this library."
+    ships = [method.model for method in plan.built_in if method.model in SHIPPED]
+    if ships:
+        yield f"Models that come with this library: {'; '.join(f'{name}, {SHIPPED[name]}' for name in ships)}."
 
 
 def _gallery_note(outcome: Outcome) -> str:

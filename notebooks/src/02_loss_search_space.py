@@ -635,6 +635,8 @@ print("a thousand times a loss leads to the same picture:", apart(loud, quiet) <
 # ## What we measured
 
 # %%
+from hsds_lib.course.headline import headline
+
 opposed = min((cosine_of(a, b), f"{a}, {b}") for a in TERM_NAMES for b in TERM_NAMES)
 rows = [
     ("losses that fell, each for itself", sum(descent.fall > 0 for descent in wish.values())),
@@ -644,7 +646,8 @@ rows = [
     ("mixed loss in the centre of the triangle", loss["made"]),
     ("mixed loss of the blend of its corners", loss["blend"]),
 ]
-Table((f"on scene {shot.name}, {side} × {side} pixels", "value"), rows)
+numbers = {"smallest cosine of two losses": opposed[0], "hardest pull": max(norms.values()), "centre": loss["made"]}
+headline(numbers, Table((f"on scene {shot.name}, {side} × {side} pixels", "value"), rows))
 
 # %% [markdown]
 # ## Recap

@@ -886,11 +886,14 @@ Table(("setting", "in block 2", "preset paper"), rows)
 # notebook one of two photographs: enough to see that something works, not for a ranking.
 
 # %%
+from hsds_lib.course.headline import headline
+
 rows = []
 for column in next(iter(marks.values())):
     values = [row[column] for row in marks.values()]
     rows.append((column, sum(values) / len(values), sum(winner == column for _, winner in best)))
-Table(("picture", "mean MEF-SSIM", f"best of {len(marks)} scenes"), rows)
+table = Table(("picture", "mean MEF-SSIM", f"best of {len(marks)} scenes"), rows)
+headline({f"mean MEF-SSIM, {name}": mean for name, mean, _ in rows}, table)
 
 # %% [markdown]
 # ## Recap

@@ -835,6 +835,8 @@ explore(compare.explorer(results | {"stretched": loud, "ref": shot.ref}))
 # ## What we measured
 
 # %%
+from hsds_lib.course.headline import headline
+
 fooled = {name: sum(found[k][name] > 0.01 for found in rewards.values() for k in found) for name in eight}
 places = {form: mean_ranks([values_of(scores, name, form) for name in methods]) for form in eight}
 rows = [
@@ -843,7 +845,10 @@ rows = [
 ]
 ranked = [f"mean rank, {name}" for name in methods]
 total = sum(len(found) for found in rewards.values())
-Table(("metric", *ranked, f"spoiled pictures, of {total}, it prefers", "mean τ with the others"), rows)
+numbers = {head: float(np.mean([row[1 + k] for row in rows])) for k, head in enumerate(ranked)}
+headline(
+    numbers, Table(("metric", *ranked, f"spoiled pictures, of {total}, it prefers", "mean τ with the others"), rows)
+)
 
 # %% [markdown]
 # ## Recap

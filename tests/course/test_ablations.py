@@ -7,32 +7,43 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hsds_lib.config import ABLATIONS, ablation
-from hsds_lib.course.ablation_pictures import best_of_curve, loss_mixes, printed_gaps, seed_dots
+from hsds_lib.config import ABLATIONS, SearchConfig, TrainConfig, ablation
+from hsds_lib.course.ablation_pictures import best_of_curve, loss_mixes, printed_gaps, pruning_courses, seed_dots
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.recordings import ablations
 from hsds_lib.course.recordings.ablations import SEEDS, STUDIES, record
 from hsds_lib.course.recordings.thresholds import macs
 from hsds_lib.evaluation.paper import table3
 from hsds_lib.fusing import load_model
+from hsds_lib.images.folders import mefb_split
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import Genotype
 
 TINY = STUDIES["tiny"]
 SEARCH = TINY.search
-FACTS, PICTURES = read_recording(FOLDER / TINY.file)
-RUNS = FACTS["runs"]
+RECORDINGS = {name: read_recording(FOLDER / study.file) for name, study in STUDIES.items()}
+RUNS = RECORDINGS["tiny"][0]["runs"]
+ALL = [
+    pytest.param(STUDIES[name], run, id=f"{name}-{run['condition']}-{run['seed']}")
+    for name, (facts, _) in RECORDINGS.items()
+    for run in facts["runs"]
+]
 
 
-def test_every_condition_was_run_with_every_seed():
-    assert [(run["condition"], run["seed"]) for run in RUNS] == [(c, s) for c in ABLATIONS for s in SEEDS]
-    assert len(PICTURES) == len(RUNS)
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_condition_was_run_with_every_seed(name):
+    facts, pictures = RECORDINGS[name]
+    assert [(run["condition"], run["seed"]) for run in facts["runs"]] == [(c, s) for c in ABLATIONS for s in SEEDS]
+    assert len(pictures) == len(facts["runs"])
+    origin = facts["provenance"]
+    assert SearchConfig.model_validate(origin["search"]) == STUDIES[name].search
+    assert TrainConfig.model_validate(origin["training"]) == STUDIES[name].training
 
 
 @pytest.mark.paper("Table 3")
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['condition']}-{run['seed']}")
-def test_a_run_is_what_the_settings_of_its_condition_say(run):
-    rule = ablation(SEARCH, run["condition"])
+@pytest.mark.parametrize(("study", "run"), ALL)
+def test_a_run_is_what_the_settings_of_its_condition_say(study, run):
+    rule = ablation(study.search, run["condition"])
     assert {len(kept) for kept in run["genotype"].values()} == {rule.top_p}
     assert (run["operations_left"] < 165) == (rule.theta > 0)
     weights = np.array(list(run["loss_mix"].values()))
@@ -47,10 +58,41 @@ def test_parameters_and_macs_are_those_of_the_genotype(run):
     assert run["macs"] == macs(genotype)
 
 
-def test_scores_are_of_the_same_scenes_and_metrics_in_all_runs():
-    assert {tuple(run["scores"]) for run in RUNS} == {tuple(RUNS[0]["scores"])}
-    assert all(tuple(scores) == TINY.metrics for run in RUNS for scores in run["scores"].values())
-    assert all(0 < scores["MS-SSIM"] < 1 for run in RUNS for scores in run["scores"].values())
+@pytest.mark.parametrize("name", STUDIES)
+def test_scores_are_of_the_same_scenes_and_metrics_in_all_runs(name):
+    runs = RECORDINGS[name][0]["runs"]
+    assert {tuple(run["scores"]) for run in runs} == {tuple(runs[0]["scores"])}
+    assert all(tuple(scores) == STUDIES[name].metrics for run in runs for scores in run["scores"].values())
+    assert all(0 < scores["MS-SSIM"] < 1 for run in runs for scores in run["scores"].values())
+
+
+def test_the_study_on_photographs_brings_its_logs_and_is_judged_by_validation_scenes():
+    study, runs = STUDIES["photographs"], RECORDINGS["photographs"][0]["runs"]
+    for run in runs:
+        log = run["search_log"]
+        assert {len(course) for course in log.values()} == {study.search.epochs * study.search.steps_per_epoch}
+        assert (
+            log["n_active"][-1] >= run["operations_left"] and sorted(log["n_active"], reverse=True) == log["n_active"]
+        )
+        assert len(run["training_log"]) == study.training.epochs
+    split = mefb_split()
+    assert {name.removeprefix("mefb/") for name in runs[0]["scores"] if name.startswith("mefb/")} == set(split["val"])
+
+
+def test_conditions_that_differ_after_the_search_alone_found_the_same_losses():
+    runs = {(run["condition"], run["seed"]): run for run in RECORDINGS["photographs"][0]["runs"]}
+    for seed in SEEDS:  # P counts after the search only
+        for one, other in (("only WR", "DARTS"), ("ours", "only PR")):
+            assert runs[one, seed]["loss_mix"] == runs[other, seed]["loss_mix"]
+            assert runs[one, seed]["search_log"] == runs[other, seed]["search_log"]
+
+
+def test_pruning_courses_draw_the_runs_that_prune():
+    courses = {("ours", 0): [165, 100, 40], ("ours", 1): [165, 90, 50], ("DARTS", 0): [165, 165, 165]}
+    figure, alt = pruning_courses(courses)
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[165, 100, 40], [165, 90, 50]]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["ours"]
+    assert "2 runs that prune; they end with 40 to 50" in alt
 
 
 def quick():

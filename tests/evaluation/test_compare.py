@@ -10,10 +10,11 @@ import torch
 
 from hsds_lib.evaluation.compare import METHODS, compare, picture_score
 from hsds_lib.evaluation.metrics import all_metrics, to_pixels
-from hsds_lib.fusing import MODELS, fuse, load_model
+from hsds_lib.fusing import MODELS, SHIPPED, fuse, load_model
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.io import read_pair
 from hsds_lib.images.pairs import load_scenes
+from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.runtime import read_json
 
@@ -46,11 +47,12 @@ def test_compare_scores_every_method_on_every_scene() -> None:
         assert len(set(row.values())) == 3
 
 
-def test_the_shipped_scores_are_those_of_the_shipped_model(data_root: Path) -> None:
-    shipped = read_json(MODELS / "default" / "validation.json")
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_shipped_scores_are_those_of_the_shipped_model(model: str, data_root: Path) -> None:
+    shipped = read_json(MODELS / model / "validation.json")
     scenes = [scene for scene in load_scenes("mefb", "val") if scene.name in {"Museum1", "Church"}]
     assert len(scenes) == 2
-    for name, row in compare(load_model("default", device="cpu"), scenes).items():
+    for name, row in compare(load_model(model, device="cpu"), scenes).items():
         # 8-bit rounding can tip either way on another machine.
         assert row == pytest.approx(shipped["scenes"][f"mefb/{name}"], abs=5e-4)
     means = shipped["mean"]
@@ -59,23 +61,22 @@ def test_the_shipped_scores_are_those_of_the_shipped_model(data_root: Path) -> N
         assert means[method] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
 
 
-def test_the_shipped_table_is_that_of_the_shipped_model(data_root: Path) -> None:
-    with (MODELS / "default" / "validation.csv").open(newline="", encoding="utf-8") as stream:
+def test_the_shipped_table_is_that_of_the_shipped_models(data_root: Path) -> None:
+    with (MODELS / "validation.csv").open(newline="", encoding="utf-8") as stream:
         rows = {(row["method"], row["scene"]): row for row in csv.DictReader(stream)}
     scene = next(scene for scene in load_scenes("mefb", "val") if scene.name == "BelgiumHouse")
-    pictures = {
-        "default": fuse(load_model("default", device="cpu"), scene.under, scene.over),
-        "mertens": mertens(scene.under, scene.over),
-    }
+    pictures = {name: fuse(load_model(name, device="cpu"), scene.under, scene.over) for name in SHIPPED}
+    pictures["mertens"] = mertens(scene.under, scene.over)
     for method, picture in pictures.items():
         found = all_metrics(*(to_pixels(image) for image in (scene.under, scene.over, picture)))
         for name in ("MEF-SSIM", "MS-SSIM", "VIF_double", "Qabf"):
             assert found[name] == pytest.approx(float(rows[method, scene.name][name]), abs=1e-3), (method, name)
 
 
-def test_the_shipped_files_belong_together_and_trained_on_no_validation_or_test_scene() -> None:
-    folder = MODELS / "default"
-    network, genotype = load_model("default", device="cpu"), Genotype.load(folder / "genotype.json")
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_shipped_files_belong_together_and_trained_on_no_validation_or_test_scene(model: str) -> None:
+    folder = MODELS / model
+    network, genotype = load_model(model, device="cpu"), Genotype.load(folder / "genotype.json")
     held = {name: set(network.node(name).operations) for name in NODES}
     assert held == {name: set(retained) for name, retained in genotype.nodes.items()}
     torch.testing.assert_close(network.mix, genotype.mix().float())
@@ -84,4 +85,9 @@ def test_the_shipped_files_belong_together_and_trained_on_no_validation_or_test_
     assert origin["genotype"] == genotype.model_dump()
     used = {name.removeprefix("mefb/") for name in origin["train_scenes"] if name.startswith("mefb/")}
     assert used == set(split["train"]) and not used & {*split["val"], *split["test"]}
-    assert sum(w.numel() for w in network.parameters()) == 38_013
+    assert f"{sum(w.numel() for w in network.parameters()):,} parameters" in (folder / "card.md").read_text("utf-8")
+
+
+def test_the_paper_model_knows_the_losses_of_the_paper_only() -> None:
+    weights = read_json(MODELS / "paper" / "training_provenance.json")["loss_weights"]
+    assert set(weights) < set(TERM_NAMES) and len(weights) == 16  # without the three perceptual ones
