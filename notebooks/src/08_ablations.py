@@ -382,8 +382,8 @@ print(f"agreement of the two studies on the order of the conditions (Kendall's t
 print("apart from 0:", [row[0] for row in real_paired if row[3] == "yes"] or "none")
 
 # %% [markdown]
-# What happened on the way? The operations that are still alive, step by step: conditions that prune, seed by seed. `ours`
-# and `only PR` differ after the search alone, so their lines lie on each other.
+# What happened on the way? The operations that are still alive, step by step: conditions that prune, seed by seed.
+# `ours` and `only PR` differ after the search alone, so their lines lie on each other.
 
 # %%
 courses = {key: run["search_log"]["n_active"] for key, run in real_runs.items()}
@@ -483,6 +483,7 @@ def enlarged(image):  # a part, as large as the whole
     return torch.nn.functional.interpolate(image[None, :, rows, columns], image.shape[1:])[0]
 
 
+# %%
 for title, names in figures.items():
     large = {name: picture(real_runs[name, study.SEEDS[0]], prints) for name in names}
     parts = {f"{name}, enlarged": enlarged(image) for name, image in large.items()}
