@@ -790,8 +790,6 @@ print("its kernels have fewer weights on average:", bool(kernels["budget"] < ker
 # ## What we measured
 
 # %%
-from hsds_lib.course.headline import headline
-
 kept = int((genotype.mix() > 0).sum())
 together = {theta: int((played[theta][-1] & real[theta][-1]).sum()) for theta in pruned}
 rows = [
@@ -804,6 +802,10 @@ rows = [
     *((f"gap at P = 1 and 2, {name}, gray levels", f"{g[0]:.1f}, {g[1]:.1f}") for name, g in gaps.items()),
     *((f"{n}: MACs per pixel, expected and derived", f"{course[n][-1]:,.0f}, {bill[n]:,.0f}") for n in both),
 ]
+
+# %%
+from hsds_lib.course.headline import headline
+
 numbers = {"operations retained": kept, "smallest share of the strongest": float(share.min())}
 numbers |= {f"left, θ = {t:g}": int(h[-1]["n_active"]) for t, h in pruned.items()}
 headline(numbers, Table(("what", "value"), rows))
