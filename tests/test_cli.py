@@ -184,3 +184,10 @@ def test_help_answers_without_importing_torch(words: list[str]) -> None:
     commands = ("check", "fuse", "metrics", "search", "train", "report", "sweep")
     expected = commands if not words else ("--pairs", "--workers")
     assert all(word in done.stdout for word in expected)
+
+
+def test_the_help_of_evaluate_names_all_that_is_built_in() -> None:
+    from hsds_lib.evaluation.built_in import NAMES
+    from hsds_lib.reports.evaluate import BUILT_IN
+
+    assert BUILT_IN.split(",") == list(NAMES)
