@@ -33,9 +33,10 @@ def data_facts(data: Any) -> dict[str, Any] | None:
     try:
         # Names within each set, so that the hash is the same wherever the pictures lie.
         files = [entry for name in folders for entry in _pictures(data_folder(name))]
-        return {"data": data, **_hashed(files)}
+        facts = {"data": data, **_hashed(files)}
     except (DataError, OSError):
         return None
+    return _with_embedded(facts) if data == "real+embedded" else facts
 
 
 def data_line(facts: dict[str, Any] | None) -> str:
@@ -54,6 +55,13 @@ def _embedded() -> dict[str, Any]:
     size = sum(photo.numel() for photo in photographs.values())
     hashed = fingerprint(photographs.values())
     return {"files": len(photographs), "bytes": size, "sha256": hashed, "by": "photographs, before exposure"}
+
+
+def _with_embedded(facts: dict[str, Any]) -> dict[str, Any]:
+    embedded = _embedded()
+    both = hashlib.sha256(f"{facts['sha256']}\n{embedded['sha256']}".encode()).hexdigest()
+    total = {name: facts[name] + embedded[name] for name in ("files", "bytes")}
+    return {**facts, **total, "sha256": both, "by": f"{facts['by']}, and embedded {embedded['by']}"}
 
 
 def _pictures(folder: Path) -> list[tuple[str, Path]]:

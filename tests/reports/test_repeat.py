@@ -8,9 +8,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from bs4 import BeautifulSoup
 
 from hsds_lib.course.source import versions
+from hsds_lib.images.io import write_rgb
 from hsds_lib.reports.data import data_facts, data_line
 from hsds_lib.reports.execute import run_reports
 from hsds_lib.reports.repeat import comparable_notebook, comparable_page, comparable_record
@@ -156,6 +158,20 @@ def test_a_folder_has_the_same_hash_wherever_it_lies(tmp_path: Path) -> None:
     (tmp_path / "there" / "scene").rename(tmp_path / "there" / "another")
     renamed = data_facts(str(tmp_path / "there"))
     assert renamed is not None and renamed["sha256"] != hashes[0]
+
+
+def test_data_of_two_kinds_are_hashed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSDS_DATA", str(tmp_path))
+    for name in ("mefb", "sice_sample"):
+        write_rgb(tmp_path / name / "hall" / "under.png", torch.zeros(3, 4, 4))
+    parts = [data_facts(name) for name in ("real", "embedded", "real+embedded")]
+    real, embedded, both = (part for part in parts if part is not None)
+    assert both["files"] == real["files"] + embedded["files"] > real["files"] == 2
+    assert both["bytes"] == real["bytes"] + embedded["bytes"]
+    assert len({part["sha256"] for part in (real, embedded, both)}) == 3
+    write_rgb(tmp_path / "mefb" / "hall" / "under.png", torch.ones(3, 4, 4))
+    again = data_facts("real+embedded")
+    assert again is not None and again["sha256"] != both["sha256"]
 
 
 def test_without_data_there_is_no_hash(tmp_path: Path) -> None:
