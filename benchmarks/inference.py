@@ -1,7 +1,7 @@
 """Time and memory of fusing: the folded network against the unfolded one, chroma, and a photograph of 24 megapixels.
 
 python benchmarks/inference.py [--size 512] [--width 1.0] [--threads 1] [--rounds 5] [--megapixels 24]
-                               [--genotype FILE] [--json]
+                               [--json]
 
 Networks are timed in one process, in turns, because other load on the machine hits all alike; the ratios are medians
 over the rounds. The large pair is two JPEG files that ``fuse_files`` turns into a third with the model that ships, in a
@@ -28,7 +28,7 @@ from PIL import Image
 from torch import nn
 from turns import take_turns
 
-from hsds_lib.fusing import fuse_files, load_model
+from hsds_lib.fusing import MODELS, fuse_files, load_model
 from hsds_lib.images.color import fuse_chroma
 from hsds_lib.network.folded import fold
 from hsds_lib.network.fusion_net import FusionNet, derive, receptive_radius
@@ -37,13 +37,9 @@ from hsds_lib.runtime import seeded
 from hsds_lib.tiling import DEFAULT_TILE
 
 
-def released(path: str, width: float) -> FusionNet | None:
-    """The released genotype with fresh weights, which take as long as trained ones; None without its record."""
-    if not Path(path).is_file():
-        return None
-    recorded = json.loads(Path(path).read_text(encoding="utf-8"))
-    rows = recorded["attention"] + recorded["retinex"]
-    nodes = {row["node"]: {entry["op"]: entry["renormalised"] for entry in row["retained"]} for row in rows}
+def released(width: float) -> FusionNet:
+    """The released genotype with fresh weights, which take as long as trained ones."""
+    nodes = Genotype.load(MODELS / "released" / "genotype.json").nodes
     with seeded(0):
         return derive(Genotype(nodes=nodes, width=width)).eval()
 
@@ -93,32 +89,25 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     pair = torch.rand(1, 2, options.size, options.size, generator=generator)
     under, over = torch.rand(2, 1, 2, options.size, options.size, generator=generator)
-    networks = {"shipped": load_model("default", device="cpu"), "released": released(options.genotype, options.width)}
+    networks = {"shipped": load_model("default", device="cpu"), "released": released(options.width)}
 
     def run(network: nn.Module) -> Callable[[], Any]:
         return lambda: network(pair)
 
     parts: dict[str, Callable[[], Any]] = {"chroma": lambda: fuse_chroma(under, over)}
     for name, network in networks.items():
-        if network is not None:
-            parts |= {f"{name}_unfolded": run(network), f"{name}_folded": run(fold(network))}
+        parts |= {f"{name}_unfolded": run(network), f"{name}_folded": run(fold(network))}
     with torch.no_grad():
         seconds = take_turns(parts, options.rounds)
-    ratios = {
-        name: None
-        if network is None
-        else statistics.median(
-            a / b for a, b in zip(seconds[f"{name}_unfolded"], seconds[f"{name}_folded"], strict=True)
-        )
-        for name, network in networks.items()
-    }
+    rounds = {name: zip(seconds[f"{name}_unfolded"], seconds[f"{name}_folded"], strict=True) for name in networks}
+    ratios = {name: statistics.median(a / b for a, b in pairs) for name, pairs in rounds.items()}
     return {
         "unfolded_over_folded": ratios,
         "chroma_seconds_per_megapixel": statistics.median(seconds["chroma"]) / (options.size**2 / 1e6),
         "large": large(options),
         "seconds": {name: statistics.median(found) for name, found in seconds.items()},
-        "receptive_radius": {name: network and receptive_radius(network) for name, network in networks.items()},
-        "settings": {k: v for k, v in vars(options).items() if k not in ("json", "large", "genotype")},
+        "receptive_radius": {name: receptive_radius(network) for name, network in networks.items()},
+        "settings": {k: v for k, v in vars(options).items() if k not in ("json", "large")},
         "torch": torch.__version__,
         "load": os.getloadavg()[0],
     }
@@ -132,8 +121,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--megapixels", type=float, default=24)
-    recorded = Path(os.environ.get("HSDS_FIXTURES", "none")) / "parity" / "released_genotype.json"
-    parser.add_argument("--genotype", default=str(recorded), help="record of the released genotype")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--large", metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -146,7 +133,7 @@ def main() -> None:
         print(json.dumps(result, indent=2))
         return
     for name, ratio in result["unfolded_over_folded"].items():
-        print(f"{'unfolded over folded, ' + name:40} {ratio if ratio is None else round(ratio, 2)}")
+        print(f"{'unfolded over folded, ' + name:40} {ratio:8.2f}")
     print(f"{'chroma, a megapixel':40} {result['chroma_seconds_per_megapixel']:8.3f} s")
     for name, value in result["seconds"].items():
         print(f"{name:40} {value:8.3f} s")

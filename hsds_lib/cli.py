@@ -71,7 +71,7 @@ def fuse(
     pairs: Annotated[
         Path | None, typer.Option(help="a folder of scenes: DIR/<scene>/under.* and over.*", metavar="DIR")
     ] = None,
-    model: Annotated[str, typer.Option(help="default, paper, a run folder or a file")] = "default",
+    model: Annotated[str, typer.Option(help="default, paper, released, a run folder or a file")] = "default",
     device: Device = "auto",
 ) -> None:
     """Fuse two exposures of one scene into one picture of the same size, or a whole folder of scenes."""
@@ -224,9 +224,9 @@ def search(
 
 @app.command()
 def train(
-    run: Annotated[Path, typer.Option(help="a run folder that `hsds search` wrote", metavar="RUN")],
+    run: Annotated[Path, typer.Option(help="what `hsds search` wrote, or a folder with its two files", metavar="RUN")],
     preset: Annotated[str, typer.Option(help="tiny, lesson or paper")] = "lesson",
-    data: Annotated[str | None, typer.Option(help="default: the data of the search")] = None,
+    data: Annotated[str | None, typer.Option(help="default: what the search took, else the preset's")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     epochs: Annotated[int | None, typer.Option()] = None,
     settings: Settings = None,
@@ -235,6 +235,7 @@ def train(
 ) -> None:
     """Train the network that a search found, with the loss it found; writes model.safetensors into RUN.
 
+    RUN needs genotype.json and loss_weights.json only, so that a structure or a loss of another origin can be trained.
     A training that was stopped or killed goes on from its last checkpoint when the same command is given again; under
     torchrun the batches are divided among the processes.
     """
@@ -244,7 +245,8 @@ def train(
     from hsds_lib.runtime import read_json
 
     genotype, weights = Genotype.load(run / "genotype.json"), LossWeights.load(run / "loss_weights.json")
-    searched = read_json(run / "provenance.json")["config"]["data"]
+    origin = run / "provenance.json"
+    searched = read_json(origin)["config"]["data"] if origin.is_file() else None
     given = merged(settings, data=data, seed=seed, epochs=epochs)
     config = find_preset(preset).train.changed(**({"data": searched} | given))
     from hsds_lib.training import train_network

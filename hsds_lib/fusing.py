@@ -23,6 +23,7 @@ MODELS = Path(__file__).parent / "models"
 SHIPPED = {
     "default": "searched and trained with losses of the pair; what `hsds fuse` uses",
     "paper": "searched and trained with the losses of the paper alone",
+    "released": "the structure that the paper's authors published, trained like the default",
 }
 """Their names, and what each of them is; sizes, data and scores are in their cards."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from hsds_lib.cli import main
+from hsds_lib.config import preset
+from hsds_lib.fusing import MODELS
 from hsds_lib.images.io import read_rgb, write_rgb
 from hsds_lib.images.pairs import load_scenes
 
@@ -163,6 +166,20 @@ def test_search_then_train_then_fuse_through_files_alone(scenes: Path, tmp_path:
     words = ["fuse", scene / "under.png", scene / "over.jpg", "-o", tmp_path / "out.png", "--model", run]
     assert hsds(*words) == 0 and (tmp_path / "out.png").is_file()
     assert json.loads((run / "training_provenance.json").read_text())["config"]["data"] == "embedded"
+
+
+def test_train_takes_a_genotype_that_no_search_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    words = ["train", "--run", run, "--preset", "tiny", "--epochs", "1", "--set", "steps_per_epoch=1"]
+    words += ["--set", "recalibration_batches=1", "--set", 'only_terms=["mse_ref"]']
+    assert hsds(*words) == 2 and "genotype.json" in capsys.readouterr().err
+    for name in ("genotype.json", "loss_weights.json"):
+        shutil.copyfile(MODELS / "released" / name, run / name)
+    assert hsds(*words) == 0 and (run / "model.safetensors").is_file()
+    origin = json.loads((run / "training_provenance.json").read_text())
+    assert origin["config"]["data"] == preset("tiny").train.data
+    assert origin["genotype"] == json.loads((MODELS / "released" / "genotype.json").read_text())
 
 
 def test_check_reports_every_line_ok(capsys: pytest.CaptureFixture[str]) -> None:

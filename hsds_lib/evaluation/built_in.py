@@ -94,7 +94,7 @@ def built_ins(names: Iterable[str], models: Iterable[tuple[str, str]] = ()) -> l
         >>> built_ins(["Mertens"])
         Traceback (most recent call last):
         hsds_lib.evaluation.entries.BenchmarkError: --builtin 'Mertens' is unknown; choose among average,
-        mertens, default, paper
+        mertens, default, paper, released
     """
     found = []
     for name in names:

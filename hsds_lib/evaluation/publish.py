@@ -20,9 +20,10 @@ from hsds_lib.images.pairs import load_scenes
 from hsds_lib.runtime import read_json, write_json
 
 FILES = (
-    *("model.safetensors", "genotype.json", "loss_weights.json", "history.jsonl", "provenance.json"),
+    *("model.safetensors", "genotype.json", "loss_weights.json"),
     *("training.jsonl", "training_provenance.json"),
 )
+SEARCH_FILES = ("history.jsonl", "provenance.json")  # not there where the genotype is another's
 EXAMPLE_SCENE = "astronaut-2"  # of the embedded test scenes, which no training sees and which may be shown
 EXAMPLE_SIDE = 400  # pixels
 
@@ -31,7 +32,7 @@ def publish(run: Path, target: Path) -> dict[str, float]:
     """Copy a finished run and measure it on the validation scenes of the data it was trained on.
 
     Args:
-        run: folder with the files of a search and of a training.
+        run: folder with the files of a training, and of the search before it if there was one.
         target: folder of the model.
 
     Returns:
@@ -48,8 +49,8 @@ def publish(run: Path, target: Path) -> dict[str, float]:
     means = {name: sum(row[name] for row in table.values()) / len(table) for name in METHODS}
     rounded = {scene: {name: round(value, 4) for name, value in row.items()} for scene, row in table.items()}
     mean = {name: round(value, 4) for name, value in means.items()}
-    for name in FILES:
-        if run.resolve() != target.resolve():
+    for name in (*FILES, *SEARCH_FILES):
+        if run.resolve() != target.resolve() and (run / name).is_file():
             shutil.copyfile(run / name, target / name)
     write_json(target / "validation.json", {"metric": "MEF-SSIM, three scales", "mean": mean, "scenes": rounded})
     _write_example(network, target / "example.png")

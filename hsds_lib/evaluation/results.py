@@ -35,6 +35,36 @@ def write_method_scores(path: str | Path, scores: MethodScores) -> None:
     _write_csv(path, ["method", "scene"], rows)
 
 
+def read_method_scores(path: str | Path) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Read what :func:`write_method_scores` wrote, such as ``scores.csv`` of an evaluation.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Method to scene to metric to value; None where there was no value.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is another table.
+
+    Example:
+        >>> from hsds_lib.fusing import MODELS
+        >>> round(read_method_scores(MODELS / "validation.csv")["mertens"]["Cave"]["Qabf"], 3)
+        0.877
+    """
+    with Path(path).open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        if list(reader.fieldnames or ())[:2] != ["method", "scene"]:
+            raise ValueError(f"{path} is not a table of scores; give the scores.csv of an evaluation")
+        found: dict[str, dict[str, dict[str, float | None]]] = {}
+        for row in reader:
+            method, scene = row.pop("method"), row.pop("scene")
+            values = {name: float(value) if value else None for name, value in row.items()}
+            found.setdefault(method, {})[scene] = values
+    return found
+
+
 def write_means(path: str | Path, outcome: Outcome) -> None:
     """Write one row of means per method as CSV, atomically and with all digits.
 

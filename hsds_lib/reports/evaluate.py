@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hsds_lib.evaluation.entries import Selection
 
 # Imports of torch and matplotlib wait until the command runs, so that --help answers at once.
-BUILT_IN = "average,mertens,default,paper"  # evaluation.built_in.NAMES
+BUILT_IN = "average,mertens,default,paper,released"  # evaluation.built_in.NAMES
 
 
 def evaluate(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
 from hsds_lib.evaluation.bootstrap import Difference
+from hsds_lib.evaluation.metrics import METRICS
 from hsds_lib.evaluation.ranking import RANKED, common_means, places, rank_table, ranked_metrics
+from hsds_lib.evaluation.results import read_method_scores, write_method_scores
 from hsds_lib.evaluation.tables import Cell, ScoreTable, differences_table, marks, means_table, ranks_table
 
 ODD = r"50%_of $A & <b>B</b> | {c}~^#\d*"
@@ -25,6 +28,16 @@ def test_best_and_second_best_are_marked_in_all_three_forms() -> None:
     assert [tag.text for tag in soup.find_all(["strong", "u"])] == ["7.9000", "7.5000"]
     assert "Best in bold, second best underlined." in page and "second best in italics" in markdown
     assert "EN ↑" in markdown and r"EN $\uparrow$" in latex
+
+
+def test_scores_survive_their_file(tmp_path: Path) -> None:
+    none = dict.fromkeys(METRICS)
+    scores = {ODD: {"s": none | {"SD": 0.1 + 0.2, "CC": None}, "t": none | {"SD": 1e-17}}, "b": {"s": none}}
+    write_method_scores(tmp_path / "scores.csv", scores)
+    assert read_method_scores(tmp_path / "scores.csv") == scores
+    (tmp_path / "means.csv").write_text("method,scenes,SD\na,2,7.0\n")
+    with pytest.raises(ValueError, match="not a table of scores"):
+        read_method_scores(tmp_path / "means.csv")
 
 
 def test_marks_go_by_all_digits_and_not_by_the_printed_ones() -> None:

@@ -88,6 +88,13 @@ def test_the_shipped_files_belong_together_and_trained_on_no_validation_or_test_
     assert f"{sum(w.numel() for w in network.parameters()):,} parameters" in (folder / "card.md").read_text("utf-8")
 
 
+def test_the_released_model_has_the_structure_that_the_authors_released(fixtures_root: Path) -> None:
+    released = read_json(fixtures_root / "parity" / "released_genotype.json")
+    rows = released["attention"] + released["retinex"]
+    nodes = {row["node"]: {entry["op"]: entry["renormalised"] for entry in row["retained"]} for row in rows}
+    assert Genotype.load(MODELS / "released" / "genotype.json").nodes == nodes
+
+
 def test_the_paper_model_knows_the_losses_of_the_paper_only() -> None:
     weights = read_json(MODELS / "paper" / "training_provenance.json")["loss_weights"]
     assert set(weights) < set(TERM_NAMES) and len(weights) == 16  # without the three perceptual ones

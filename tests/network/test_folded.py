@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 
-from hsds_lib.fusing import load_model
+from hsds_lib.fusing import MODELS, load_model
 from hsds_lib.network.folded import FoldedConv, FoldedNode, fold
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
@@ -50,12 +47,9 @@ def every_operation(*, separate_statistics: bool = False) -> FusionNet:
     return network
 
 
-def released(root: Path) -> FusionNet:
+def released() -> FusionNet:
     """The released genotype at width 1, with random weights and statistics."""
-    recorded = json.loads((root / "parity" / "released_genotype.json").read_text())
-    rows = recorded["attention"] + recorded["retinex"]
-    nodes = {row["node"]: {entry["op"]: entry["renormalised"] for entry in row["retained"]} for row in rows}
-    network = derive(Genotype(nodes=nodes)).eval()
+    network = derive(Genotype(nodes=Genotype.load(MODELS / "released" / "genotype.json").nodes)).eval()
     randomise(network)
     return network
 
@@ -82,8 +76,8 @@ def test_folding_changes_no_picture(
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
-def test_the_released_genotype_folds(fixtures_root: Path, dtype: torch.dtype, tolerance: float) -> None:
-    assert_same(released(fixtures_root), (23, 30), dtype, tolerance)
+def test_the_released_genotype_folds(dtype: torch.dtype, tolerance: float) -> None:
+    assert_same(released(), (23, 30), dtype, tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
