@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +78,14 @@ def load_model(source: str | Path = "default", *, device: str = "auto") -> Fusio
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ModelError(f"{path} is not a readable safetensors file ({error}); copy or train it again") from None
-    if "genotype" not in metadata:
+    if "network" not in metadata:
         raise ModelError(f"{path} does not say which genotype it belongs to; use a file that `hsds train` wrote")
-    separate = metadata.get("separate_statistics") == "true"
     try:
-        network = derive(Genotype.model_validate_json(metadata["genotype"]), separate_statistics=separate)
+        described = json.loads(metadata["network"])
+        genotype = Genotype.model_validate(described["genotype"])
+        network = derive(genotype, separate_statistics=described["separate_statistics"])
         network.load_state_dict(tensors)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelError(f"{path} holds weights and a genotype that do not fit; copy or train it again") from error
     return network.to(pick_device(device)).eval()
 

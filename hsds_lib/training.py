@@ -180,7 +180,7 @@ def save_model(network: FusionNet, path: str | Path) -> None:
 
     Args:
         network: a derived network.
-        path: the file to write, atomically; ``load_model`` reads it.
+        path: the file to write, atomically; ``load_model`` reads it. Equal networks give equal files.
 
     Raises:
         ValueError: for a supernet, which has no genotype.
@@ -198,9 +198,7 @@ def save_model(network: FusionNet, path: str | Path) -> None:
         raise ValueError("a supernet has no genotype of its own; derive a network first")
     genotype = Genotype.from_mix(network.mix.double().cpu(), width=network.width)
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    metadata = {
-        "genotype": genotype.model_dump_json(),
-        "separate_statistics": json.dumps(network.separate_statistics),
-    }
+    described = {"genotype": genotype.model_dump(), "separate_statistics": network.separate_statistics}
+    metadata = {"network": json.dumps(described)}  # safetensors writes several entries in random order
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)

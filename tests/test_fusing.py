@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -150,8 +151,9 @@ def test_missing_and_damaged_models_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not say which genotype"):
         load_model(tmp_path / "other.safetensors")
     genotype = Genotype(nodes={node: {"conv_1x1": 1.0} for node in NODES}, width=0.125)
-    for text in (genotype.model_dump_json(), "{}"):
-        save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors", metadata={"genotype": text})
+    fitting = json.dumps({"genotype": genotype.model_dump(), "separate_statistics": True})
+    for text in (fitting, "{}", "[]", '{"genotype": {}, "separate_statistics": true}', "no JSON"):
+        save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors", metadata={"network": text})
         with pytest.raises(ModelError, match="do not fit; copy or train it again"):
             load_model(tmp_path / "other.safetensors")
 
@@ -160,6 +162,12 @@ def test_model_survives_its_file(network: FusionNet, tmp_path: Path) -> None:
     save_model(network, tmp_path / "model.safetensors")
     pair = torch.rand(1, 2, 17, 19)
     assert torch.equal(load_model(tmp_path, device="cpu")(pair), network(pair))
+
+
+def test_equal_networks_give_equal_files(network: FusionNet, tmp_path: Path) -> None:
+    for index in range(12):
+        save_model(network, tmp_path / f"{index}.safetensors")
+    assert len({(tmp_path / f"{index}.safetensors").read_bytes() for index in range(12)}) == 1
 
 
 def test_the_model_that_ships_is_trained_and_is_neither_mertens_nor_an_average() -> None:
