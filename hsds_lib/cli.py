@@ -187,7 +187,7 @@ def search(
     theta: Annotated[float | None, typer.Option(help="pruning threshold; 0 prunes nothing")] = None,
     top_p: Annotated[int | None, typer.Option(help="operations retained per node")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
-    epochs: Annotated[int | None, typer.Option()] = None,
+    epochs: Annotated[int | None, typer.Option(help="number of epochs")] = None,
     ablation: Annotated[str | None, typer.Option(help="a condition of Table 3, such as 'only WR' or DARTS")] = None,
     settings: Settings = None,
     restart: Restart = False,
@@ -224,11 +224,16 @@ def search(
 
 @app.command()
 def train(
-    run: Annotated[Path, typer.Option(help="what `hsds search` wrote, or a folder with its two files", metavar="RUN")],
+    run: Annotated[
+        Path,
+        typer.Option(
+            help="what `hsds search` wrote, or a folder with genotype.json and loss_weights.json", metavar="RUN"
+        ),
+    ],
     preset: Annotated[str, typer.Option(help="tiny, lesson or paper")] = "lesson",
     data: Annotated[str | None, typer.Option(help="default: what the search took, else the preset's")] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-    epochs: Annotated[int | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
+    epochs: Annotated[int | None, typer.Option(help="number of epochs")] = None,
     settings: Settings = None,
     restart: Restart = False,
     device: Device = "auto",

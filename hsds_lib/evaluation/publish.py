@@ -1,6 +1,7 @@
 """Turn a run into a model that ships: its files, its scores on the validation scenes, and an example.
 
-``python -m hsds_lib.evaluation.publish RUN [NAME]`` writes ``hsds_lib/models/NAME``; the card is written by hand.
+``python -m hsds_lib.evaluation.publish RUN [NAME]`` writes ``hsds_lib/models/NAME``; the card and
+``validation.csv`` are not touched.
 """
 
 from __future__ import annotations
@@ -44,14 +45,18 @@ def publish(run: Path, target: Path) -> dict[str, float]:
     target.mkdir(parents=True, exist_ok=True)
     network = load_model(run, device="cpu")
     config = read_json(run / "training_provenance.json")["config"]
-    data = "real" if config["data"] == "real+embedded" else config["data"]  # judged by what was really taken
+    data = "real" if config["data"] == "real+embedded" else config["data"]  # scored on real photographs only
     table = compare(network, load_scenes(data, "val", seed=config["seed"]))
     means = {name: sum(row[name] for row in table.values()) / len(table) for name in METHODS}
     rounded = {scene: {name: round(value, 4) for name, value in row.items()} for scene, row in table.items()}
     mean = {name: round(value, 4) for name, value in means.items()}
     for name in (*FILES, *SEARCH_FILES):
-        if run.resolve() != target.resolve() and (run / name).is_file():
+        if run.resolve() == target.resolve():
+            break
+        if (run / name).is_file():
             shutil.copyfile(run / name, target / name)
+        else:  # of a search that the model before had
+            (target / name).unlink(missing_ok=True)
     write_json(target / "validation.json", {"metric": "MEF-SSIM, three scales", "mean": mean, "scenes": rounded})
     _write_example(network, target / "example.png")
     return means
@@ -69,8 +74,11 @@ def _write_example(network: torch.nn.Module, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Publish a run and print the means."""
-    parser = argparse.ArgumentParser(description=publish.__doc__)
-    parser.add_argument("run", type=Path)
+    parser = argparse.ArgumentParser(
+        description="Make a finished run the model NAME that ships: replaces the files in hsds_lib/models/NAME, but "
+        "for its card, and scores it on the validation scenes."
+    )
+    parser.add_argument("run", type=Path, help="a folder that `hsds train` filled")
     parser.add_argument("name", nargs="?", choices=list(SHIPPED), default="default")
     options = parser.parse_args(arguments)
     print(publish(options.run, MODELS / options.name))

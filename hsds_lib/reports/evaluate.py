@@ -31,11 +31,11 @@ def evaluate(
         typer.Option(metavar="NAME=RUN", help="a run folder or .safetensors file to fuse with; repeatable"),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="train, val, test or all [default: val of named data, all of a folder]")
+        str | None, typer.Option(help="train, val, test or all; default: val of named data, all of a folder")
     ] = None,
     scenes: Annotated[Path | None, typer.Option(metavar="FILE", help="only these scenes, a name a line")] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="differences are from this method [default: mertens, or the first]")
+        str | None, typer.Option(help="differences are from this method; default: mertens, or the first")
     ] = None,
     peers: Annotated[bool, typer.Option("--peers", help="recorded scores of other methods beside (MEFB only)")] = False,
     gallery: Annotated[list[str] | None, typer.Option(metavar="SCENE", help="a scene to show; repeatable")] = None,

@@ -21,7 +21,7 @@ METRICS = {
     **{"VIF (correct)": "VIF_double", "SD (correct)": "SD_double"},
 }
 METHODS = {
-    **{"Mertens (OpenCV)": "mertens", "average": "average", "the same commands with `--seed 1`": "seed 1"},
+    **{"Mertens (OpenCV)": "mertens", "average": "average", "the same commands, each with `--seed 1`": "seed 1"},
     **{f"`{name}`": name for name in SHIPPED},
 }
 README = Path(__file__).parents[2] / "README.md"
