@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -78,16 +79,23 @@ def load_model(source: str | Path = "default", *, device: str = "auto") -> Fusio
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ModelError(f"{path} is not a readable safetensors file ({error}); copy or train it again") from None
-    if "network" not in metadata:
+    if not {"network", "genotype"} & set(metadata):
         raise ModelError(f"{path} does not say which genotype it belongs to; use a file that `hsds train` wrote")
     try:
-        described = json.loads(metadata["network"])
+        described = _described(metadata)
         genotype = Genotype.model_validate(described["genotype"])
         network = derive(genotype, separate_statistics=described["separate_statistics"])
         network.load_state_dict(tensors)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelError(f"{path} holds weights and a genotype that do not fit; copy or train it again") from error
     return network.to(pick_device(device)).eval()
+
+
+def _described(metadata: dict[str, str]) -> dict[str, Any]:
+    """Genotype and kind of statistics: one entry now, one for each in files of an earlier version."""
+    if "network" in metadata:
+        return json.loads(metadata["network"])
+    return {name: json.loads(metadata[name]) for name in ("genotype", "separate_statistics")}
 
 
 def model_file(source: str | Path) -> Path:

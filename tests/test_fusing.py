@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from hsds_lib.fusing import ModelError, fuse, fuse_files, fuse_folder, fuse_luma, load_model
@@ -162,6 +163,16 @@ def test_model_survives_its_file(network: FusionNet, tmp_path: Path) -> None:
     save_model(network, tmp_path / "model.safetensors")
     pair = torch.rand(1, 2, 17, 19)
     assert torch.equal(load_model(tmp_path, device="cpu")(pair), network(pair))
+
+
+def test_a_model_file_of_the_earlier_form_is_read(network: FusionNet, tmp_path: Path) -> None:
+    save_model(network, tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        described = json.loads(file.metadata()["network"])
+    entries = {name: json.dumps(value) for name, value in described.items()}
+    save_file(network.state_dict(), tmp_path / "earlier.safetensors", metadata=entries)
+    pair = torch.rand(1, 2, 17, 19)
+    assert torch.equal(load_model(tmp_path / "earlier.safetensors", device="cpu")(pair), network(pair))
 
 
 def test_equal_networks_give_equal_files(network: FusionNet, tmp_path: Path) -> None:

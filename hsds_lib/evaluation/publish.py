@@ -50,16 +50,19 @@ def publish(run: Path, target: Path) -> dict[str, float]:
     means = {name: sum(row[name] for row in table.values()) / len(table) for name in METHODS}
     rounded = {scene: {name: round(value, 4) for name, value in row.items()} for scene, row in table.items()}
     mean = {name: round(value, 4) for name, value in means.items()}
-    for name in (*FILES, *SEARCH_FILES):
-        if run.resolve() == target.resolve():
-            break
-        if (run / name).is_file():
-            shutil.copyfile(run / name, target / name)
-        else:  # of a search that the model before had
-            (target / name).unlink(missing_ok=True)
+    if run.resolve() != target.resolve():
+        _replace(run, target)
     write_json(target / "validation.json", {"metric": "MEF-SSIM, three scales", "mean": mean, "scenes": rounded})
     _write_example(network, target / "example.png")
     return means
+
+
+def _replace(run: Path, target: Path) -> None:
+    for name in (*FILES, *SEARCH_FILES):
+        if (run / name).is_file():
+            shutil.copyfile(run / name, target / name)
+        else:  # of the search behind the model that was here
+            (target / name).unlink(missing_ok=True)
 
 
 def _write_example(network: torch.nn.Module, path: Path) -> None:

@@ -15,6 +15,7 @@ from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.io import read_pair
 from hsds_lib.images.pairs import load_scenes
 from hsds_lib.losses.terms import TERM_NAMES
+from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.runtime import read_json
 
@@ -74,10 +75,11 @@ def test_the_shipped_table_is_that_of_the_shipped_models(data_root: Path) -> Non
             assert found[name] == pytest.approx(float(rows[method, scene.name][name]), abs=1e-3), (method, name)
 
 
-@pytest.mark.parametrize("model", SHIPPED)
+@pytest.mark.parametrize("model", [*SHIPPED, "default/seed_1"])
 def test_the_shipped_files_belong_together_and_trained_on_no_validation_or_test_scene(model: str) -> None:
     folder = MODELS / model
-    network, genotype = load_model(model, device="cpu"), Genotype.load(folder / "genotype.json")
+    card = next(path for path in (folder / "card.md", folder.parent / "card.md") if path.is_file())
+    network, genotype = load_model(folder, device="cpu"), Genotype.load(folder / "genotype.json")
     held = {name: set(network.node(name).operations) for name in NODES}
     assert held == {name: set(retained) for name, retained in genotype.nodes.items()}
     torch.testing.assert_close(network.mix, genotype.mix().float())
@@ -86,7 +88,7 @@ def test_the_shipped_files_belong_together_and_trained_on_no_validation_or_test_
     assert origin["genotype"] == genotype.model_dump()
     used = {name.removeprefix("mefb/") for name in origin["train_scenes"] if name.startswith("mefb/")}
     assert used == set(split["train"]) and not used & {*split["val"], *split["test"]}
-    assert f"{sum(w.numel() for w in network.parameters()):,} parameters" in (folder / "card.md").read_text("utf-8")
+    assert f"{sum(w.numel() for w in network.parameters()):,} parameters" in card.read_text("utf-8")
 
 
 def test_the_released_model_has_the_structure_that_the_authors_released(fixtures_root: Path) -> None:
@@ -94,6 +96,8 @@ def test_the_released_model_has_the_structure_that_the_authors_released(fixtures
     rows = released["attention"] + released["retinex"]
     nodes = {row["node"]: {entry["op"]: entry["renormalised"] for entry in row["retained"]} for row in rows}
     assert Genotype.load(MODELS / "released" / "genotype.json").nodes == nodes
+    cost = released["cost"]["fixed_retained_over_0.1"]["conv_macs_per_input_pixel"]
+    assert genotype_macs(Genotype(nodes=nodes)) == cost
 
 
 def test_the_paper_model_knows_the_losses_of_the_paper_only() -> None:

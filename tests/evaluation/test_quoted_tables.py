@@ -43,6 +43,10 @@ def table(text: str, after: str = "") -> tuple[list[str], dict[str, list[str]]]:
     return [cell.strip() for cell in head.strip("|").split("|")][1:], rows
 
 
+def written_like(cell: str, value: float) -> str:
+    return f"{value:.{len(cell.partition('.')[2])}f}"
+
+
 def mean(scores: Scores, method: str, metric: str) -> float:
     return fmean(float(row[metric] or 0) for row in scores[method].values())
 
@@ -56,8 +60,7 @@ def test_the_table_of_a_card_holds_the_means_that_ship(model: str) -> None:
     assert {"this model", "Mertens (OpenCV)", "average"} <= set(quoted)
     for name, cells in quoted.items():
         for column, cell in zip(columns, cells, strict=True):
-            digits = len(cell.partition(".")[2])
-            assert cell == f"{mean(scores, methods[name], METRICS[column]):.{digits}f}", (name, column)
+            assert cell == written_like(cell, mean(scores, methods[name], METRICS[column])), (name, column)
 
 
 def test_intervals_and_wins_in_the_card_of_the_default_are_those_of_the_scores() -> None:
@@ -70,11 +73,23 @@ def test_intervals_and_wins_in_the_card_of_the_default_are_those_of_the_scores()
     ):
         one = found[METRICS[column]]
         for limit, cell in zip((one.low, one.high), interval.split(" to "), strict=True):
-            assert float(cell) == pytest.approx(limit, abs=0.51 * 10 ** -len(cell.partition(".")[2]))
-        assert int(won) == sum(
-            float(row[METRICS[column]] or 0) > float(scores["mertens"][scene][METRICS[column]] or 0)
-            for scene, row in scores["default"].items()
-        )
+            assert cell == written_like(cell, limit), column
+        assert int(won) == one.won, column
+
+
+@pytest.mark.parametrize(
+    ("card", "method", "baseline"), [("default", "seed 1", "mertens"), ("released", "released", "default")]
+)
+def test_intervals_in_the_prose_of_a_card_are_those_of_the_scores(card: str, method: str, baseline: str) -> None:
+    scores = read_method_scores(MODELS / "validation.csv")
+    text = " ".join((MODELS / card / "card.md").read_text("utf-8").split())
+    quoted = re.findall(r"(MEF-SSIM|MS-SSIM|VIF|Qabf) \(?(-?\d\.\d+) to (-?\d\.\d+)", text)
+    assert {name for name, *_ in quoted} == {"MEF-SSIM", "MS-SSIM", "VIF", "Qabf"}
+    differences = paired_differences(scores, baseline, list(METRICS.values()))
+    found = {one.metric: one for one in differences if one.method == method}
+    for name, low, high in quoted:
+        one = found[METRICS.get(name, "VIF_double")]
+        assert (low, high) == (written_like(low, one.low), written_like(high, one.high)), name
 
 
 def test_the_table_of_the_readme_holds_means_and_ranks_beside_the_recorded_peers() -> None:
@@ -92,7 +107,7 @@ def test_the_table_of_the_readme_holds_means_and_ranks_beside_the_recorded_peers
     for name, cells in rows.items():
         for column, cell in zip(columns, cells, strict=True):
             value = ranks[name]["mean rank"] if column == "mean rank" else means[name][METRICS[column]]
-            assert cell == f"{value:.{len(cell.partition('.')[2])}f}", (name, column)
+            assert cell == written_like(cell, value), (name, column)
 
 
 def test_the_table_of_all_models_in_the_readme_holds_the_means_that_ship() -> None:
@@ -102,10 +117,7 @@ def test_the_table_of_all_models_in_the_readme_holds_the_means_that_ship() -> No
     assert {methods[name] for name in rows} == {*SHIPPED, "seed 1", "mertens"}
     for name, cells in rows.items():
         for column, cell in list(zip(columns, cells, strict=True))[2:]:
-            assert cell == f"{mean(scores, methods[name], METRICS[column]):.{len(cell.partition('.')[2])}f}", (
-                name,
-                column,
-            )
+            assert cell == written_like(cell, mean(scores, methods[name], METRICS[column])), (name, column)
 
 
 def test_the_readme_quotes_the_recorded_study_of_ablations() -> None:
