@@ -37,16 +37,16 @@ report: setup ## execute the notebooks into reports/*.html
 	$(PY) -m hsds_lib report $(ARGS)
 
 apps: setup ## the explorers as a page of apps, by Voila, in the browser
-	$(PY) -m hsds_lib.course.apps $(ARGS)
+	$(PY) -m hsds_lib.reports.apps $(ARGS)
 
 site: setup ## the executed notebooks as a website in site/, searchable offline (after `make report`)
 	$(PY) -m hsds_lib site $(ARGS)
 
 test: setup ## linter, notebooks against their sources, then pytest, docstring examples and nbval in one run
 	$(PY) -m ruff check
-	$(PY) -m hsds_lib.course.build --check
-	$(PY) -m hsds_lib.course.index --check
-	$(PY) -m hsds_lib.course.guides --check
+	$(PY) -m notebooks.tools.build --check
+	$(PY) -m notebooks.tools.index --check
+	$(PY) -m notebooks.tools.guides --check
 	HSDS_WIDGETS=static $(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=240 -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 lint: setup ## linter and type checker
@@ -54,9 +54,9 @@ lint: setup ## linter and type checker
 	$(PY) -m mypy
 
 notebooks: setup ## build notebooks/*.ipynb from notebooks/src/*.py, the index of the paper, and tables in the guides
-	$(PY) -m hsds_lib.course.build $(ARGS)
-	$(PY) -m hsds_lib.course.index
-	$(PY) -m hsds_lib.course.guides
+	$(PY) -m notebooks.tools.build $(ARGS)
+	$(PY) -m notebooks.tools.index
+	$(PY) -m notebooks.tools.guides
 
 lock: ## rewrite requirements.lock and constraints.txt from pyproject.toml (ARGS=--upgrade for newer versions)
 	@bash bootstrap.sh lock $(ARGS)

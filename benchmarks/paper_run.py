@@ -24,17 +24,17 @@ from roofline import floor_of, measure_machine
 
 from hsds_lib.arguments import assignments
 from hsds_lib.config import Preset, preset
+from hsds_lib.images.batches import Batch, load_naturals
+from hsds_lib.images.datasets import DataError
 from hsds_lib.images.exposure import Camera, embedded_photographs, simulate_triple
-from hsds_lib.images.folders import DataError
 from hsds_lib.images.io import write_rgb
-from hsds_lib.images.pairs import Batch, load_naturals
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.space import LossWeights
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.runtime import pick_device, read_json, write_json
 from hsds_lib.search.dual import DualSearch
 from hsds_lib.search.run import run_search
-from hsds_lib.training import train_network
+from hsds_lib.training.train import train_network
 
 
 def make_data(folder: Path, *, scenes: int, size: int, seed: int = 0) -> Path:

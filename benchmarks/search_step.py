@@ -23,10 +23,9 @@ import torch
 from turns import take_turns
 
 from hsds_lib.config import SearchConfig
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.contrast import gamma_h
-from hsds_lib.losses.feature_tangents import feature_tangents
-from hsds_lib.losses.features import Trace, load_vgg16
+from hsds_lib.losses.features import Trace, feature_tangents, load_vgg16
 from hsds_lib.losses.space import weighted_loss
 from hsds_lib.losses.terms import PERCEPTUAL_LAYERS, encode_fused, prepare_targets, term_vector
 from hsds_lib.network.genotype import NODES

@@ -15,7 +15,7 @@ import statistics
 import torch
 from turns import take_turns
 
-from hsds_lib.fusing import load_model
+from hsds_lib.fusing.fuse import load_model
 from hsds_lib.network.fusion_net import FusionNet
 
 

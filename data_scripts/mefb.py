@@ -1,6 +1,6 @@
 """MEFB: 40 pairs for training and validation into ``mefb/``; with ``--split test`` 60 for final evaluation, apart."""
 
-from hsds_lib.data.commands import run_script
+from data_scripts.commands import run_script
 
 if __name__ == "__main__":
     run_script("fetch", "mefb")

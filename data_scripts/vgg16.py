@@ -1,6 +1,6 @@
 """ImageNet weights of VGG-16 for perceptual losses and contrast, into the cache of this user, as safetensors."""
 
-from hsds_lib.data.commands import run_script
+from data_scripts.commands import run_script
 
 if __name__ == "__main__":
     run_script("fetch", "vgg16")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hsds_lib.fusing import MODELS
-from hsds_lib.images.folders import DATA_VARIABLE
-from hsds_lib.images.pairs import DataError, load_scenes
+from hsds_lib.fusing.fuse import MODELS
+from hsds_lib.images.batches import DataError, load_scenes
+from hsds_lib.images.datasets import DATA_VARIABLE
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.runtime import pick_device
 

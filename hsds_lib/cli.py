@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from data_scripts.commands import data_app
 from hsds_lib import __version__
 from hsds_lib.arguments import UsageError, merged
-from hsds_lib.data.commands import data_app
-from hsds_lib.progress import Stopped
 from hsds_lib.reports import commands
 from hsds_lib.reports.evaluate import evaluate
+from hsds_lib.runs.progress import Stopped
 from hsds_lib.runtime import RunError
 
 # Imports of torch wait until a command needs them, so that --help answers at once.
@@ -75,7 +75,7 @@ def fuse(
     device: Device = "auto",
 ) -> None:
     """Fuse two exposures of one scene into one picture of the same size, or a whole folder of scenes."""
-    from hsds_lib.fusing import fuse_files, load_model
+    from hsds_lib.fusing.fuse import fuse_files, load_model
 
     if (pairs is None) == (under is None and over is None) or (under is None) != (over is None):
         raise UsageError("give either UNDER and OVER, or --pairs DIR; see `hsds fuse --help`")
@@ -93,7 +93,7 @@ def fuse(
 def _fuse_pairs(network: Any, pairs: Path, out: Path) -> None:
     from tqdm import tqdm
 
-    from hsds_lib.fusing import fuse_folder, scene_folders
+    from hsds_lib.fusing.fuse import fuse_folder, scene_folders
 
     count, bad = len(scene_folders(pairs)), 0
     reports = tqdm(fuse_folder(network, pairs, out), total=count, unit="scene", disable=not sys.stderr.isatty())
@@ -160,7 +160,7 @@ def _score_pairs(pairs: Path, fused: Path, out: Path, workers: int) -> tuple[dic
     from tqdm import tqdm
 
     from hsds_lib.evaluation.scoring import mean_scores, score_folder, write_scores
-    from hsds_lib.fusing import scene_folders
+    from hsds_lib.fusing.fuse import scene_folders
 
     count, table = len(scene_folders(pairs)), {}
     results = score_folder(pairs, fused, workers=workers)
@@ -254,7 +254,7 @@ def train(
     searched = read_json(origin)["config"]["data"] if origin.is_file() else None
     given = merged(settings, data=data, seed=seed, epochs=epochs)
     config = find_preset(preset).train.changed(**({"data": searched} | given))
-    from hsds_lib.training import train_network
+    from hsds_lib.training.train import train_network
 
     with _said_when_stopped():
         result = train_network(genotype, weights, config, out=run, device=device, resume=not restart)

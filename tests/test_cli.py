@@ -14,9 +14,9 @@ import pytest
 
 from hsds_lib.cli import main
 from hsds_lib.config import preset
-from hsds_lib.fusing import MODELS
+from hsds_lib.fusing.fuse import MODELS
+from hsds_lib.images.batches import load_scenes
 from hsds_lib.images.io import read_rgb, write_rgb
-from hsds_lib.images.pairs import load_scenes
 
 
 def hsds(*words: str | Path) -> int:

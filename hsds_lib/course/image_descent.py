@@ -64,7 +64,7 @@ def descend(
         ValueError: without a positive weight, for a negative one, for an unknown term, or without steps.
 
     Example:
-        >>> from hsds_lib.images.pairs import Batch
+        >>> from hsds_lib.images.batches import Batch
         >>> from hsds_lib.losses.terms import prepare_targets
         >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
         >>> targets = prepare_targets(batch, None, contrast=False, names=["mse_over"])
@@ -108,7 +108,7 @@ def term_gradients(
         ``(len(names), B, 1, H, W)`` in the order of ``names``; each points to where its term grows fastest.
 
     Example:
-        >>> from hsds_lib.images.pairs import Batch
+        >>> from hsds_lib.images.batches import Batch
         >>> from hsds_lib.losses.terms import prepare_targets
         >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
         >>> targets = prepare_targets(batch, None, contrast=False, names=["l1_under", "l1_over"])

@@ -1,7 +1,7 @@
 """Figures of a search: its losses, its loss weights, its terms, and the training that follows.
 
 Every function takes what :class:`hsds_lib.search.dual.DualSearch` records and returns ``(figure, alt)``, the
-figure and its alternative text, ready for ``show(*...)`` of :mod:`hsds_lib.course.figures`.
+figure and its alternative text, ready for ``show(*...)`` of :mod:`hsds_lib.course.show`.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def training_curves(
     """Draw training loss and validation MEF-SSIM over the epochs of a training.
 
     Args:
-        history: the records that :func:`hsds_lib.training.train_network` returns.
+        history: the records that :func:`hsds_lib.training.train.train_network` returns.
         baselines: other fusions' mean MEF-SSIM on the same crops, drawn as lines.
         features: ``VGG16.label``.
 

@@ -1,12 +1,15 @@
-"""Small tables and folded notes that a notebook shows."""
+"""The few numbers that a notebook wants to be compared by, where a sweep over many runs finds them again."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 @dataclass(frozen=True)
 class Table:
@@ -54,3 +57,79 @@ def _text(cell: Any) -> str:
 def _cell(cell: Any) -> str:
     side = "right" if isinstance(cell, int | float) and not isinstance(cell, bool) else "left"
     return f'<td style="text-align:{side}">{html.escape(_text(cell))}</td>'
+
+
+NUMBERS = "application/vnd.hsds.numbers+json"
+"""MIME type under which the numbers are stored in an executed notebook."""
+
+
+@dataclass(frozen=True, repr=False)
+class Headline(Table):
+    """A table whose numbers are stored as data as well.
+
+    Attributes:
+        header: as for ``Table``, as are rows and title.
+        numbers: what is stored, by name.
+
+    Example:
+        >>> Headline(("number", "value"), [("MEF-SSIM", 0.957)], numbers={"MEF-SSIM": 0.957})
+        number    value
+        MEF-SSIM  0.9570
+    """
+
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {
+            "text/plain": repr(self),
+            "text/html": self._repr_html_(),
+            NUMBERS: dict(self.numbers),
+        }
+
+
+def headline(numbers: Mapping[str, float], table: Table | None = None) -> Headline:
+    """Show numbers as the last line of a cell, and keep them for the report's JSON and for sweeps.
+
+    Args:
+        numbers: finite values by name; a name is the head of a column in the summary of a sweep.
+        table: shown in place of the numbers, where they belong to more.
+
+    Returns:
+        A table to show.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON cannot hold.
+
+    Example:
+        >>> headline({"operations left": 31, "MEF-SSIM": 0.957})
+        number           value
+        operations left  31
+        MEF-SSIM         0.9570
+    """
+    bad = [name for name, value in numbers.items() if not math.isfinite(value)]
+    if bad:
+        raise ValueError(f"the number '{bad[0]}' is {numbers[bad[0]]}; a headline takes finite numbers only")
+    if table is None:
+        table = Table(("number", "value"), list(numbers.items()))
+    return Headline(table.header, table.rows, table.title, numbers)
+
+
+def headline_numbers(notebook: NotebookNode) -> dict[str, float]:
+    """Find the numbers of all headlines in an executed notebook; of a name that comes twice, the last.
+
+    Args:
+        notebook: with its outputs.
+
+    Returns:
+        Values by name, in the order of the notebook.
+
+    Example:
+        >>> from nbformat.v4 import new_code_cell, new_notebook, new_output
+        >>> shown = headline({"MEF-SSIM": 0.957})._repr_mimebundle_()
+        >>> cell = new_code_cell(outputs=[new_output("execute_result", data=shown)])
+        >>> headline_numbers(new_notebook(cells=[cell]))
+        {'MEF-SSIM': 0.957}
+    """
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    found = [output.data[NUMBERS] for output in outputs if NUMBERS in output.get("data", {})]
+    return {name: value for numbers in found for name, value in numbers.items()}

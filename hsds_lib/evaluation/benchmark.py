@@ -12,13 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hsds_lib.evaluation.bootstrap import DRAWS, Difference, paired_differences
 from hsds_lib.evaluation.built_in import BuiltIn, entry_of, fuse_scenes
 from hsds_lib.evaluation.entries import BenchmarkError, Entry, Selection, require_different, require_fair
 from hsds_lib.evaluation.peers import beside, is_recorded, recorded_scenes
-from hsds_lib.evaluation.ranking import Means, MethodScores, common_means, rank_table, ranked_metrics
 from hsds_lib.evaluation.score_cache import Job, score_job, score_key
 from hsds_lib.evaluation.scoring import Scores, in_processes
+from hsds_lib.evaluation.statistics import (
+    DRAWS,
+    Difference,
+    Means,
+    MethodScores,
+    common_means,
+    paired_differences,
+    rank_table,
+    ranked_metrics,
+)
 from hsds_lib.images.io import read_pair
 from hsds_lib.runtime import atomic_path, file_hash
 

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from hsds_lib.evaluation.entries import BenchmarkError, Entry
 from hsds_lib.evaluation.score_cache import code_hash, joined_hash
-from hsds_lib.fusing import SHIPPED, fuse_files, load_model, model_file
+from hsds_lib.fusing.fuse import SHIPPED, fuse_files, load_model, model_file
 from hsds_lib.images.classical import mertens
+from hsds_lib.images.datasets import SceneFiles
 from hsds_lib.images.io import check_exposures, read_pair, write_rgb
-from hsds_lib.images.scene_files import SceneFiles
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.runtime import file_hash, pick_device, read_json, write_json
 
 _MODULES = (
-    *("hsds_lib.evaluation.built_in", "hsds_lib.fusing", "hsds_lib.tiling", "hsds_lib.network.folded"),
+    *("hsds_lib.evaluation.built_in", "hsds_lib.fusing.fuse", "hsds_lib.fusing.tiling", "hsds_lib.network.folded"),
     *("hsds_lib.network.fusion_net", "hsds_lib.network.operations", "hsds_lib.network.genotype"),
     *("hsds_lib.images.io", "hsds_lib.images.color", "hsds_lib.images.classical"),
 )

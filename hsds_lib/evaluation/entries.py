@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from hsds_lib.images.folders import (
+from hsds_lib.images.datasets import (
     NAMED_SETS,
+    DataError,
+    SceneFiles,
     Split,
     all_scenes,
     data_folder,
@@ -20,7 +22,6 @@ from hsds_lib.images.folders import (
     mefb_split,
 )
 from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, find_image, read_rgb
-from hsds_lib.images.scene_files import DataError, SceneFiles
 
 SPLITS = (*get_args(Split), "all")
 _NAMES_SHOWN = 6
@@ -110,7 +111,7 @@ def select_scenes(pairs: str, *, split: str | None = None, only: Sequence[str] |
     """Find the scenes to evaluate on.
 
     Args:
-        pairs: a folder in one of the layouts of :func:`hsds_lib.images.folders.list_scenes`, the name of a data set in
+        pairs: a folder in one of the layouts of :func:`hsds_lib.images.datasets.list_scenes`, the name of a data set in
             ``HSDS_DATA`` (such as ``mefb``), or ``real`` for MEFB and the SICE sample together.
         split: ``train``, ``val``, ``test`` or ``all``. Default: ``val`` of a data set with a name, ``all`` of a folder.
             MEFB's 60 test scenes are not in ``all``.

@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsds_lib.evaluation.picture import Arithmetic, Image, Picture, UndefinedMetricError, check_option, pictures
-from hsds_lib.evaluation.windows import Moments, gaussian, window_means
+from hsds_lib.evaluation.picture import (
+    Arithmetic,
+    Image,
+    Moments,
+    Picture,
+    UndefinedMetricError,
+    check_option,
+    gaussian,
+    pictures,
+    window_means,
+)
 
 WINDOWS = (17, 9, 5, 3)  # pixels, finest scale first; sigma is a fifth of each
 MINIMUM_SIDE = 41  # pixels; the coarsest scale has one 3 x 3 window then

@@ -17,7 +17,7 @@ from pathlib import Path
 from torch import Tensor
 
 from hsds_lib.evaluation.paper import OURS, Dataset, table2
-from hsds_lib.evaluation.ranking import common_means
+from hsds_lib.evaluation.statistics import common_means
 from hsds_lib.evaluation.tables import NO_VALUE, Cell, ScoreTable
 from hsds_lib.runtime import fingerprint
 

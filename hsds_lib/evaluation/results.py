@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hsds_lib.evaluation.benchmark import Outcome
-from hsds_lib.evaluation.bootstrap import Difference, write_differences
 from hsds_lib.evaluation.metrics import METRICS, PAPER_METRICS
 from hsds_lib.evaluation.peers import peers_table
-from hsds_lib.evaluation.ranking import RANKED, MethodScores
+from hsds_lib.evaluation.statistics import RANKED, Difference, MethodScores, write_differences
 from hsds_lib.evaluation.tables import ScoreTable, differences_table, means_table, ranks_table
 from hsds_lib.runtime import atomic_path
 
@@ -49,7 +48,7 @@ def read_method_scores(path: str | Path) -> dict[str, dict[str, dict[str, float 
         ValueError: if it is another table.
 
     Example:
-        >>> from hsds_lib.fusing import MODELS
+        >>> from hsds_lib.fusing.fuse import MODELS
         >>> round(read_method_scores(MODELS / "validation.csv")["mertens"]["Cave"]["Qabf"], 3)
         0.877
     """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hsds_lib.evaluation.metrics import METRICS
 from hsds_lib.evaluation.scoring import Scores, score_files
-from hsds_lib.images.scene_files import SceneFiles
+from hsds_lib.images.datasets import SceneFiles
 from hsds_lib.runtime import file_hash, read_json, write_json
 
 METRIC_MODULES = (

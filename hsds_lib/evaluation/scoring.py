@@ -16,7 +16,7 @@ import torch
 
 from hsds_lib.evaluation.metrics import CORRECT_FORM, METRICS, PAPER_METRICS, all_metrics
 from hsds_lib.evaluation.picture import to_pixels
-from hsds_lib.fusing import scene_folders
+from hsds_lib.fusing.fuse import scene_folders
 from hsds_lib.images.io import ImageError, find_image, read_rgb
 from hsds_lib.runtime import RunError, atomic_path
 

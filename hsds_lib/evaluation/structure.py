@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from skimage.metrics import structural_similarity
 
-from hsds_lib.evaluation.picture import Image, Picture, check_option, pictures
-from hsds_lib.evaluation.windows import Moments, gaussian, halve
+from hsds_lib.evaluation.picture import Image, Moments, Picture, check_option, gaussian, halve, pictures
 from hsds_lib.losses.mef_ssim import SIGMA, WINDOW, combine_scales, mef_ssim_pair
 
 WANG_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first

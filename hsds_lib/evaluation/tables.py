@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hsds_lib.evaluation.bootstrap import Difference
+from hsds_lib.evaluation.statistics import Difference
 
 Mark = Literal["", "best", "second"]
 NO_VALUE = "-"
@@ -202,7 +202,7 @@ def means_table(
         metrics: the columns.
         title: of the table.
         note: how to read it.
-        ranks: what :func:`hsds_lib.evaluation.ranking.rank_table` gives.
+        ranks: what :func:`hsds_lib.evaluation.statistics.rank_table` gives.
 
     Returns:
         The table; higher is better in every metric, so each heading has an arrow up, and ranks one down.
@@ -225,7 +225,7 @@ def ranks_table(ranks: Mapping[str, Mapping[str, float]], *, title: str, note: s
     """Lay out the places of the methods in every metric, and their mean.
 
     Args:
-        ranks: what :func:`hsds_lib.evaluation.ranking.rank_table` gives.
+        ranks: what :func:`hsds_lib.evaluation.statistics.rank_table` gives.
         title: of the table.
         note: how to read it.
 

@@ -7,8 +7,17 @@ import math
 import numpy as np
 from scipy.special import ndtr
 
-from hsds_lib.evaluation.picture import DataRange, Image, Picture, UndefinedMetricError, check_option, pictures
-from hsds_lib.evaluation.windows import Moments, gaussian, halve
+from hsds_lib.evaluation.picture import (
+    DataRange,
+    Image,
+    Moments,
+    Picture,
+    UndefinedMetricError,
+    check_option,
+    gaussian,
+    halve,
+    pictures,
+)
 
 LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722])  # of R, G and B as they are stored
 SCALE_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])  # finest first

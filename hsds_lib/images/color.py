@@ -11,7 +11,7 @@ from kornia.color import rgb_to_ycbcr
 from torch import Tensor
 
 from hsds_lib.config import Variant, is_released
-from hsds_lib.images import released
+from hsds_lib.released import color as released
 
 # The value of Cb and Cr of a gray pixel. (In 8-bit files it would be 128/255; here nothing is quantised.)
 NEUTRAL = 0.5

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hsds_lib.runtime import RunError, atomic_path, fingerprint
 
@@ -34,7 +35,7 @@ Features = dict[str, Tensor]
 
 @dataclass
 class Trace:
-    """What a pass through VGG-16 leaves behind for :func:`hsds_lib.losses.feature_tangents.feature_tangents`.
+    """What a pass through VGG-16 leaves behind for :func:`hsds_lib.losses.features.feature_tangents`.
 
     Attributes:
         activations: output of every convolution after its ReLU, without a graph, in order.
@@ -305,3 +306,38 @@ def _check_request(image: Tensor, wanted: set[str]) -> None:
             f"VGG-16 got an image of {image.shape[2]} x {image.shape[3]} pixels, "
             f"but {max(wanted, key=LAYERS.index)} needs at least {minimum} on each side; give a larger crop"
         )
+
+
+def feature_tangents(vgg: VGG16, trace: Trace, moved: Tensor, layers: Sequence[str]) -> Features:
+    """Tell how features move when the image does.
+
+    Args:
+        vgg: the feature network.
+        trace: of the pass that encoded the image.
+        moved: tangent of the image, luminance ``(B, 1, H, W)``.
+        layers: which features, all of them recorded in the trace.
+
+    Returns:
+        One tangent per layer, in the shape of the feature.
+
+    Example:
+        >>> from hsds_lib.losses.features import load_vgg16
+        >>> vgg, trace = load_vgg16("random").double(), Trace()
+        >>> image = torch.rand(1, 1, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> features = vgg(image, ["relu2_1"], trace=trace)
+        >>> moved = feature_tangents(vgg, trace, torch.full_like(image, 1e-6), ["relu2_1"])["relu2_1"]
+        >>> change = vgg(image + 1e-6, ["relu2_1"])["relu2_1"] - features["relu2_1"]
+        >>> bool((change - moved).norm() < 1e-3 * change.norm())
+        True
+    """
+    tangents: Features = {}
+    x = moved.expand(-1, 3, -1, -1) / vgg.std
+    for name, activation in trace.activations.items():
+        if name in trace.pooled:
+            chosen = trace.pooled[name]
+            x = x.flatten(2).gather(2, chosen.flatten(2)).view(chosen.shape)
+        x = functional.conv2d(x, vgg.weights[name], padding=1)
+        x = torch.ops.aten.threshold_backward(x, activation, 0)
+        if name in layers:
+            tangents[name] = x
+    return tangents

@@ -6,19 +6,67 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from kornia.filters import spatial_gradient
 from kornia.metrics import ssim
 from torch import Tensor
 
 from hsds_lib.config import Variant, is_released
+from hsds_lib.images.batches import Batch
 from hsds_lib.images.color import merge_luma, split_luma
-from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.contrast import CONTRAST_LAYERS
 from hsds_lib.losses.features import VGG16, Features, Trace
 from hsds_lib.losses.mef_ssim import WINDOW, contrast_structure
 from hsds_lib.losses.pair_terms import PAIR_TERMS, PairTargets, pair_values
-from hsds_lib.losses.pixelwise import abs_sobel, colour_angle
-from hsds_lib.losses.released.features import PerceptualVGG
-from hsds_lib.losses.released.terms import released_terms
+from hsds_lib.released.terms import PerceptualVGG, released_terms
+
+_ANGLE_FLOOR = 1e-6
+
+
+def abs_sobel(image: Tensor) -> Tensor:
+    """Give ``|d/dx| + |d/dy|`` by Sobel filters, edges repeated: the gradient of Table 1 row 3.
+
+    The kernels are kornia's normalised ones: a horizontal ramp of slope s per pixel gives s.
+
+    Args:
+        image: ``(B, C, H, W)``.
+
+    Returns:
+        Same shape, in units of the image per pixel.
+
+    Example:
+        >>> ramp = 0.1 * torch.arange(6.0).expand(1, 1, 6, 6)
+        >>> round(abs_sobel(ramp)[0, 0, 3, 3].item(), 4)
+        0.1
+    """
+    return spatial_gradient(image, mode="sobel", normalized=True).abs().sum(dim=2)
+
+
+def colour_angle(first_rgb: Tensor, second_rgb: Tensor) -> Tensor:
+    """Give the angle between two colours at each pixel, by the two-argument arctangent: Table 1 row 6.
+
+    The slope is finite everywhere: black has the angle 0 to every colour, and parallel colours the slope 0.
+
+    Args:
+        first_rgb: ``(B, 3, H, W)``, values may lie outside [0, 1].
+        second_rgb: same shape.
+
+    Returns:
+        ``(B, H, W)`` in radians, 0 to pi.
+
+    Example:
+        >>> red, green = torch.eye(3)[:2].reshape(2, 1, 3, 1, 1)
+        >>> round(colour_angle(red, green).item(), 3), colour_angle(red, 0.2 * red).item()
+        (1.571, 0.0)
+    """
+    sine_square = torch.linalg.cross(first_rgb, second_rgb, dim=1).square().sum(dim=1)
+    # Smoothed by the floor, and exactly 0 where the colours are parallel.
+    sine = torch.sqrt(sine_square + _ANGLE_FLOOR**2) - _ANGLE_FLOOR
+    cosine = (first_rgb * second_rgb).sum(dim=1) + _ANGLE_FLOOR
+    # Colours of opposite direction can cancel the floor; the angle has no slope at that one point.
+    defined = sine.square() + cosine.square() > 0.25 * _ANGLE_FLOOR**2
+    one, zero = torch.ones_like(cosine), torch.zeros_like(cosine)
+    return torch.atan2(torch.where(defined, sine, zero), torch.where(defined, cosine, one))
+
 
 IMAGES = ("ref", "under", "over")  # the candidate set of R in Table 1
 TERM_NAMES: tuple[str, ...] = (
@@ -306,3 +354,32 @@ def _check_names(names: Sequence[str]) -> None:
     if unknown or not names:
         choice = ", ".join(sorted(known))
         raise ValueError(f"the loss terms {unknown} are not known; choose one or more of {choice}")
+
+
+def term_gradient_norms(fused: Tensor, targets: Targets, vgg: VGG16, names: tuple[str, ...]) -> dict[str, float]:
+    """Norm of the gradient of every loss term with respect to the fused image: which terms are alive.
+
+    Args:
+        fused: fused luma, ``(B, 1, H, W)``.
+        targets: what the terms compare with.
+        vgg: the feature network.
+        names: the terms, in order.
+
+    Returns:
+        Norm by name, in units of the term per unit of luma.
+
+    Example:
+        >>> from hsds_lib.images.batches import Batch
+        >>> from hsds_lib.losses.features import load_vgg16
+        >>> from hsds_lib.losses.terms import prepare_targets
+        >>> vgg, rng = load_vgg16("random"), torch.Generator().manual_seed(0)
+        >>> batch = Batch(*(torch.rand(1, 3, 24, 24, generator=rng) for _ in range(4)))
+        >>> targets = prepare_targets(batch, vgg, contrast=False)
+        >>> norms = term_gradient_norms(targets.under_y, targets, vgg, ("l1_ref", "l1_under"))
+        >>> norms["l1_ref"] > 0, norms["l1_under"]  # the slope of |x| at 0 is taken as 0
+        (True, 0.0)
+    """
+    fused = fused.detach().requires_grad_()
+    terms = term_vector(fused, targets, vgg, names=names)
+    norms = (torch.autograd.grad(term, fused, retain_graph=True)[0].norm() for term in terms)
+    return {name: float(norm) for name, norm in zip(names, norms, strict=True)}

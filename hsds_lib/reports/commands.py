@@ -56,8 +56,8 @@ def sweep(
 
     Given again, the same command does what is missing: runs that failed, were not reached, or whose notebook changed.
     """
-    from hsds_lib.progress import Stopped
     from hsds_lib.reports.sweep_grid import load_grid
+    from hsds_lib.runs.progress import Stopped
 
     if workers is not None and scheduler is not None:
         raise UsageError("give either --workers or --scheduler; the scheduler has workers of its own")

@@ -15,9 +15,9 @@ from hsds_lib.course.style import INK, SKY, VERMILION, headline, styled
 from hsds_lib.evaluation.benchmark import Outcome
 from hsds_lib.evaluation.crops import Crop, choose_crops
 from hsds_lib.evaluation.picture import to_pixels
-from hsds_lib.evaluation.ranking import MethodScores
+from hsds_lib.evaluation.statistics import MethodScores
+from hsds_lib.images.datasets import SceneFiles
 from hsds_lib.images.io import read_rgb
-from hsds_lib.images.scene_files import SceneFiles
 from hsds_lib.reports.evaluation_plots import as_written
 
 SHOWN_METRICS = ("MS-SSIM", "MEF-SSIM")

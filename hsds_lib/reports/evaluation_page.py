@@ -12,15 +12,15 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hsds_lib.course.figures import save_figure
+from hsds_lib.course.show import save_figure
 from hsds_lib.evaluation.benchmark import Outcome
 from hsds_lib.evaluation.crops import Crop
 from hsds_lib.evaluation.peers import peers
-from hsds_lib.evaluation.ranking import RANKED
 from hsds_lib.evaluation.results import ranked_differences, tables, write_results
 from hsds_lib.evaluation.score_cache import metric_version
-from hsds_lib.fusing import SHIPPED
-from hsds_lib.images.folders import is_called, mefb_split
+from hsds_lib.evaluation.statistics import RANKED
+from hsds_lib.fusing.fuse import SHIPPED
+from hsds_lib.images.datasets import is_called, mefb_split
 from hsds_lib.reports.evaluation_gallery import gallery, most_different
 from hsds_lib.reports.evaluation_plots import interval_plot, scores_by_method, scores_by_scene
 from hsds_lib.reports.page import render

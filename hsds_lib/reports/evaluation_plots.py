@@ -26,8 +26,7 @@ from hsds_lib.course.style import (
     new_figure,
     styled,
 )
-from hsds_lib.evaluation.bootstrap import Difference
-from hsds_lib.evaluation.ranking import MethodScores
+from hsds_lib.evaluation.statistics import Difference, MethodScores
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

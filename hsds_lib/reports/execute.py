@@ -20,13 +20,26 @@ from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-from hsds_lib.course.headline import headline_numbers
-from hsds_lib.course.kernel import KERNEL_NAME, find_notebooks, first_error, kernel_environment, kernel_manager, tags
-from hsds_lib.reports.data import data_facts
-from hsds_lib.reports.machine import machine_facts
+from hsds_lib.course.tables import headline_numbers
+from hsds_lib.reports.notebook import (
+    KERNEL_NAME,
+    find_notebooks,
+    first_error,
+    join_streams,
+    kernel_environment,
+    kernel_manager,
+    tags,
+)
 from hsds_lib.reports.page import report_page
-from hsds_lib.reports.record import FORMAT, duration, page_facts, write_index, write_thumbnail
-from hsds_lib.reports.streams import join_streams
+from hsds_lib.reports.record import (
+    FORMAT,
+    data_facts,
+    duration,
+    machine_facts,
+    page_facts,
+    write_index,
+    write_thumbnail,
+)
 from hsds_lib.runtime import atomic_path, provenance, write_json
 
 CELL_TIMEOUT = 600.0

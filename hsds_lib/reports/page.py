@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
@@ -12,13 +14,109 @@ from urllib.parse import urlsplit
 
 from bs4 import BeautifulSoup
 from jinja2 import Environment, PackageLoader, pass_context
+from math_core import LatexError, LatexToMathML
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
 from traitlets import default
 
-from hsds_lib.reports.code import code_html, code_style
-from hsds_lib.reports.formulas import formula_style, latex_output, to_html
+COLOURS = "xcode"
+_TAG = re.compile(r"<[^>]+>")
+
+
+class _Lines(HtmlFormatter[str]):
+    """Each line is an element that knows its indentation."""
+
+    def _format_lines(self, tokensource: Any) -> Iterator[tuple[int, str]]:
+        for kind, line in super()._format_lines(tokensource):
+            words = _TAG.sub("", line)
+            indent = len(words) - len(words.lstrip(" "))
+            known = f' style="--indent:{indent}ch"' if indent and words.strip() else ""
+            yield kind, f'<span class="line"{known}>{line}</span>'
+
+
+def code_html(source: str) -> str:
+    r"""Python code of a cell, magics included, as HTML with the classes of ``code_style``.
+
+    Example:
+        >>> "--indent:4ch" in code_html("if a:\n    b()")
+        True
+    """
+    return highlight(source, get_lexer_by_name("ipython3", stripnl=False), _Lines(cssclass="highlight"))
+
+
+def code_style() -> str:
+    """The colours as a style sheet."""
+    return HtmlFormatter(style=COLOURS).get_style_defs(".highlight")
+
+
+_NUMBERED = re.compile(r"\\(begin|end)\{(equation|align|gather)\}")
+_SIZED_BASE = re.compile(r"(<m(?:sub|sup|subsup)>)(<mo [^>]*minsize[^>]*>[^<]*</mo>)")
+_DELIMITERS = (("$$", "$$"), (r"\[", r"\]"), ("$", "$"), (r"\(", r"\)"))
+
+
+class FormulaError(ValueError):
+    """A formula that cannot be drawn; the message holds the TeX and the reason."""
+
+
+@cache
+def _converter() -> LatexToMathML:
+    # The TeX stays inside as an annotation: it can be copied, and search finds it.
+    return LatexToMathML(annotation=True, fancy_error=False)
+
+
+def to_mathml(tex: str, *, display: bool) -> str:
+    r"""Convert one formula.
+
+    Args:
+        tex: the formula without delimiters; ``\tag{3}`` numbers a displayed one, and nothing else does.
+        display: on a line of its own, or within text.
+
+    Returns:
+        A ``<math>`` element.
+
+    Raises:
+        FormulaError: on a command that is unknown or incomplete.
+    """
+    tex = tex.strip()
+    if r"\tag" not in tex:
+        # Counters would start anew in every cell, so formulas without a tag get no number.
+        tex = _NUMBERED.sub(r"\\\1{\2*}", tex)
+    elif not _NUMBERED.match(tex):
+        tex = rf"\begin{{equation}}{tex}\end{{equation}}"
+    try:
+        drawn = _converter().convert_with_local_state(tex, displaystyle=display)
+    except LatexError as error:
+        raise FormulaError(f"{tex}: {' '.join(str(error).split())}") from None
+    # Browsers enlarge a bracket (\Bigr) in a row, and not right below a script.
+    return _SIZED_BASE.sub(r"\1<mrow>\2</mrow>", drawn)
+
+
+def to_html(tex: str, *, display: bool) -> str:
+    """Convert one formula; one that cannot be drawn is shown as its TeX, marked with the class ``tex``."""
+    try:
+        return to_mathml(tex, display=display)
+    except FormulaError as error:
+        tag = "pre" if display else "code"
+        return f'<{tag} class="tex" title="{html.escape(str(error))}">{html.escape(tex.strip())}</{tag}>'
+
+
+def latex_output(text: str) -> str:
+    """Convert a ``text/latex`` output, whose formula stands between delimiters, or is an environment."""
+    text = text.strip()
+    for begin, end in _DELIMITERS:
+        if text.startswith(begin) and text.endswith(end) and len(text) >= len(begin) + len(end):
+            return to_html(text[len(begin) : -len(end)], display=begin in ("$$", r"\["))
+    return to_html(text, display=True)
+
+
+def formula_style() -> str:
+    """The style sheet of formulas, for every page that has some."""
+    return (files("hsds_lib.reports") / "templates" / "formulas.css").read_text(encoding="utf-8")
+
 
 _LOADING = ("@import", "url(http", 'url("http', "url('http", "url(//", "import(", "fetch(")
 

@@ -11,15 +11,33 @@ import tempfile
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from bs4 import BeautifulSoup
+from docutils import nodes
 from nbformat import NotebookNode
 
-from hsds_lib.course.kernel import find_notebooks, tags
-from hsds_lib.course.outputs import alt_text, pictures
-from hsds_lib.reports.formulas import formula_style
+from hsds_lib.reports.notebook import alt_text, find_notebooks, pictures, tags
+from hsds_lib.reports.page import formula_style, to_html
 from hsds_lib.runtime import RunError
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register the renderer ``hsds`` for ``html_math_renderer``."""
+    app.add_html_math_renderer("hsds", (_inline, None), (_block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _inline(translator: Any, node: nodes.Element) -> None:
+    translator.body.append(to_html(node.astext(), display=False))
+    raise nodes.SkipNode
+
+
+def _block(translator: Any, node: nodes.Element) -> None:
+    translator.body.append(f'<div class="math">{to_html(node.astext(), display=True)}</div>')
+    raise nodes.SkipNode
+
 
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _PICTURES = (".png", ".jpg", ".svg", ".webp")
@@ -103,7 +121,7 @@ def _config() -> dict[str, object]:
         "launch_buttons": {"notebook_interface": "classic"},
         "html": {"use_issues_button": False, "use_repository_button": False, "favicon": "", "extra_footer": ""},
         "sphinx": {
-            "extra_extensions": ["hsds_lib.reports.site_formulas"],
+            "extra_extensions": ["hsds_lib.reports.site"],
             "config": {
                 "html_math_renderer": "hsds",
                 "nb_ipywidgets_js": {},  # otherwise two scripts from a CDN on every page

@@ -20,8 +20,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from hsds_lib.course.kernel import tags
-from hsds_lib.course.source import SLIDE_TAGS
+from hsds_lib.reports.notebook import SLIDE_TAGS, tags
 from hsds_lib.reports.page import markdown_html
 
 ROOM = 13.0

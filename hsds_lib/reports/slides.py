@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 
-from hsds_lib.course.source import SLIDE_TAGS
+from hsds_lib.reports.notebook import SLIDE_TAGS
 from hsds_lib.reports.page import render
 from hsds_lib.reports.slide_rules import Slide, arrange
 from hsds_lib.runtime import RunError, atomic_path

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from hsds_lib.course.kernel import find_notebooks
-from hsds_lib.progress import Stopped, StopRequest, stop_requests
+from hsds_lib.reports.notebook import find_notebooks
 from hsds_lib.reports.record import duration
 from hsds_lib.reports.sweep_cluster import default_workers, local_workers, remote_workers
 from hsds_lib.reports.sweep_grid import Grid, Run, combinations, plan
 from hsds_lib.reports.sweep_run import Outcome, carry_out, clear_away, find_outcome, forget, make_order, record_failure
 from hsds_lib.reports.sweep_share import SweepError, library_hash, share_folder
 from hsds_lib.reports.sweep_summary import described, varying, write_summary
+from hsds_lib.runs.progress import Stopped, StopRequest, stop_requests
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -23,8 +23,8 @@ from pydantic import (
     ValidationError,
 )
 
-from hsds_lib.course.kernel import tags
 from hsds_lib.reports.execute import known_parameters, select_notebooks
+from hsds_lib.reports.notebook import tags
 
 OUT = "out"
 """The notebook parameter that a sweep sets itself, so that no two runs write into one folder."""
@@ -185,7 +185,7 @@ def plan(grid: Grid, notebooks: Path) -> list[Run]:
         ValueError: a notebook or a parameter is unknown, or the grid sets ``out``.
 
     Example:
-        >>> from hsds_lib.course.kernel import find_notebooks
+        >>> from hsds_lib.reports.notebook import find_notebooks
         >>> runs = plan(Grid(notebook="03_wsras", parameters={"seed": [0, 0, 1]}), find_notebooks())
         >>> [run.given for run in runs]
         [{'seed': 0}, {'seed': 1}]
@@ -217,7 +217,7 @@ def source_hash(path: Path) -> str:
         16 hexadecimal digits.
 
     Example:
-        >>> from hsds_lib.course.kernel import find_notebooks
+        >>> from hsds_lib.reports.notebook import find_notebooks
         >>> len(source_hash(find_notebooks() / "03_wsras.ipynb"))
         16
     """

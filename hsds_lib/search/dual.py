@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from hsds_lib.config import SearchConfig
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.contrast import gamma_h, gamma_n, gamma_r
-from hsds_lib.losses.feature_tangents import feature_tangents
-from hsds_lib.losses.features import VGG16, Trace
+from hsds_lib.losses.features import VGG16, Trace, feature_tangents
 from hsds_lib.losses.space import SPACES, LossWeights, initial_beta, mixture, weighted_loss
 from hsds_lib.losses.terms import PERCEPTUAL_LAYERS, Targets, encode_fused, prepare_targets, term_vector
 from hsds_lib.network.budget import check_budget, expected_macs, over_budget
@@ -23,7 +22,7 @@ from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, batch_statistics, softmax_active
 from hsds_lib.network.tape import Tape, recording, replaying
-from hsds_lib.parallel import Group
+from hsds_lib.runs.parallel import Group
 from hsds_lib.runtime import RunError, release_memory, seeded
 from hsds_lib.search.hypergradient import Weights, alpha_correction, beta_gradient, preconditioner
 from hsds_lib.search.wsras import prune_step, retain

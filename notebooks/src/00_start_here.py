@@ -44,8 +44,8 @@ from pathlib import Path
 import torch
 
 from hsds_lib.course import pictures
-from hsds_lib.course.figures import show
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="00_start_here", data=data, seed=seed, device=device)
@@ -76,8 +76,8 @@ print("everything this course needs is here:", not missing)
 # exposure holds both; what is pure black or pure white is gone from that picture for good.
 
 # %%
-from hsds_lib.images.pairs import load_scenes
-from hsds_lib.scenes import shown_split
+from hsds_lib.images.batches import load_scenes
+from hsds_lib.runs.scenes import shown_split
 
 shot = load_scenes(data, shown_split(data), seed=seed)[scene]
 show(*pictures.exposure_loss(shot.under, shot.over))
@@ -135,7 +135,7 @@ check("0.1", my_share)
 # In code:
 
 # %%
-from hsds_lib.fusing import fuse, load_model
+from hsds_lib.fusing.fuse import fuse, load_model
 from hsds_lib.images.color import colourise, split_luma
 
 network = load_model(model, device=nb.device)
@@ -145,7 +145,7 @@ with torch.no_grad():
 by_hand = colourise(fused_y, shot.under[None], shot.over[None])[0]
 
 # %% [markdown]
-# `hsds_lib.fusing.fuse` does the same, and cuts large pictures into tiles. Proof that it is the same, that tiles
+# `hsds_lib.fusing.fuse.fuse` does the same, and cuts large pictures into tiles. Proof that it is the same, that tiles
 # leave no seam, and that the result is a picture of the same size:
 
 # %% tags=["verdict"]
@@ -217,7 +217,7 @@ explore(compare.explorer(results))
 # In Python:
 #
 # ```python
-# from hsds_lib.fusing import fuse_files, load_model
+# from hsds_lib.fusing.fuse import fuse_files, load_model
 # network = load_model()
 # fuse_files(network, "dark.jpg", "bright.jpg", "fused.png")
 # ```
@@ -226,7 +226,7 @@ explore(compare.explorer(results))
 # beside your darker photograph.
 
 # %%
-from hsds_lib.fusing import fuse_files
+from hsds_lib.fusing.fuse import fuse_files
 from hsds_lib.images.io import read_rgb
 
 if under_path and over_path:

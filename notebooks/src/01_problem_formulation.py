@@ -38,9 +38,9 @@ steps: int = 1000  # of each search
 # %%
 import torch
 
-from hsds_lib.course import formulation as figures
-from hsds_lib.course.figures import show
+from hsds_lib.course.figures import formulation as figures
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="01_problem_formulation", seed=seed)

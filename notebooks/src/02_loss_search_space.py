@@ -41,9 +41,10 @@ device: str = "auto"  # auto | cpu | cuda | mps
 import torch
 import torch.nn.functional as F
 
-from hsds_lib.course import loss_pictures, pictures
-from hsds_lib.course.figures import show
+from hsds_lib.course import pictures
+from hsds_lib.course.figures import loss_pictures
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="02_loss_search_space", data=data, seed=seed, device=device)
@@ -53,10 +54,10 @@ nb = start(preset, notebook="02_loss_search_space", data=data, seed=seed, device
 # on gray pictures. `targets` holds everything that the losses compare with; `values` gives the 19 numbers.
 
 # %%
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.terms import TERM_NAMES, prepare_targets, term_vector
-from hsds_lib.scenes import referenced_scenes
+from hsds_lib.runs.scenes import referenced_scenes
 
 vgg = load_vgg16(nb.search.features, seed=seed).to(nb.device)  # random, unless the file is in the cache
 shot = referenced_scenes(data, "val", seed=seed)[scene]
@@ -398,7 +399,7 @@ print("the colour loss equals the library:", isclose(by_hand, found["colour_ref"
 # nothing.
 
 # %% tags=["verdict"]
-from hsds_lib.losses.released.terms import colour as released_colour
+from hsds_lib.released.terms import colour as released_colour
 
 gray_ref = ref.clamp(min=0.05).expand(-1, 3, -1, -1).double()
 tries = [(share * average.clamp(min=0.05)).double().requires_grad_() for share in (0.3, 0.6, 1.0)]
@@ -485,7 +486,7 @@ print("grad and tv fight:", cosine_of("grad", "tv") < -0.2)
 # both exposures are kept already, and the structure of one is less in the way of the other's:
 
 # %% tags=["verdict"]
-from hsds_lib.fusing import fuse, load_model
+from hsds_lib.fusing.fuse import fuse, load_model
 
 network = load_model("default", device=nb.device)
 fused = pictures.luma(crop(fuse(network, shot.under, shot.over))[0])[None, None]
@@ -635,7 +636,7 @@ print("a thousand times a loss leads to the same picture:", apart(loud, quiet) <
 # ## What we measured
 
 # %%
-from hsds_lib.course.headline import headline
+from hsds_lib.course.tables import headline
 
 opposed = min((cosine_of(a, b), f"{a}, {b}") for a in TERM_NAMES for b in TERM_NAMES)
 rows = [

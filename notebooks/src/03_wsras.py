@@ -42,10 +42,11 @@ import json
 
 import torch
 
-from hsds_lib.course import maps, pruning, retention
+from hsds_lib.course import maps
 from hsds_lib.course.checks import check
-from hsds_lib.course.figures import show
+from hsds_lib.course.figures import pruning, retention
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="03_wsras", data=data, seed=seed, device=device)
@@ -59,7 +60,7 @@ rng = torch.Generator().manual_seed(seed)
 # its middle and at its end. They came from a file, `history.jsonl`, with one line for every step.
 
 # %%
-from hsds_lib.fusing import MODELS
+from hsds_lib.fusing.fuse import MODELS
 from hsds_lib.losses.features import VGG16
 from hsds_lib.runtime import read_json
 
@@ -454,9 +455,9 @@ print("smallest share:", round(float(last.topk(2).values.sum(1).min()), 2), "of 
 
 # %%
 from hsds_lib.config import PRESETS
-from hsds_lib.images.pairs import PairBatches, load_naturals
+from hsds_lib.images.batches import PairBatches, load_naturals
 from hsds_lib.losses.features import load_vgg16
-from hsds_lib.scenes import endless, halves, referenced_scenes
+from hsds_lib.runs.scenes import endless, halves, referenced_scenes
 
 small = PRESETS["tiny"].search.changed(
     seed=seed, width=0.125, crop=24, contrast="none", theta=0.0, top_p=top_p, prune_from_epoch=0
@@ -804,7 +805,7 @@ rows = [
 ]
 
 # %%
-from hsds_lib.course.headline import headline
+from hsds_lib.course.tables import headline
 
 numbers = {"operations retained": kept, "smallest share of the strongest": float(share.min())}
 numbers |= {f"left, θ = {t:g}": int(h[-1]["n_active"]) for t, h in pruned.items()}

@@ -39,10 +39,11 @@ steps: int = 30  # of the optimisation at the end
 # %%
 import torch
 
-from hsds_lib.course import contrast_pictures, contrast_plane, pictures
+from hsds_lib.course import pictures
 from hsds_lib.course.checks import check
-from hsds_lib.course.figures import show
+from hsds_lib.course.figures import contrast_pictures, contrast_plane
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="04_hybrid_contrast", data=data, seed=seed, device="cpu")
@@ -55,9 +56,9 @@ nb = start(preset, notebook="04_hybrid_contrast", data=data, seed=seed, device="
 # say about how to fuse a cat?
 
 # %%
+from hsds_lib.images.batches import Batch, load_naturals
 from hsds_lib.images.classical import average, mertens
-from hsds_lib.images.pairs import Batch, load_naturals
-from hsds_lib.scenes import referenced_scenes
+from hsds_lib.runs.scenes import referenced_scenes
 
 shot = referenced_scenes(data, "val", seed=seed)[scene]
 under, over, ref = (contrast_pictures.thumbnail(image, side) for image in (shot.under, shot.over, shot.ref))
@@ -410,7 +411,7 @@ print("Gamma_R alone leads towards it:", r[2] < marks["average"][2])
 # 09; here is one consequence. Its distance does not see the size and offset of features, the paper's does:
 
 # %% tags=["verdict"]
-from hsds_lib.losses.released import contrast as released
+from hsds_lib.released import contrast as released
 
 stretched = {layer: 2 * value + 1 for layer, value in seen["average"].items()}
 print("paper's distance sees it:", gamma(stretched, seen["average"], [(dark, light)]).item() > 0.1)
@@ -518,7 +519,7 @@ check("4.4", unchanged)
 # The pictures of the optimisation, by both contrasts, by pixels, and by a metric that none of them was made for:
 
 # %%
-from hsds_lib.course.headline import headline
+from hsds_lib.course.tables import headline
 
 print(vgg.label)
 columns = ("picture", "Γ_R", "Γ_N (mean of three)", "MSE to the reference", "MEF-SSIM")

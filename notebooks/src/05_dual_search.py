@@ -38,9 +38,10 @@ out: str = ""  # folder for the results; empty: a temporary one for tiny, else a
 # %%
 import torch
 
-from hsds_lib.course import drawing, maps, pictures, plots
-from hsds_lib.course.figures import show
+from hsds_lib.course import maps, pictures, plots
+from hsds_lib.course.figures import drawing
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="05_dual_search", data=data, seed=seed, device=device, out=out)
@@ -58,10 +59,10 @@ config = nb.search.changed(theta=theta)
 # paper lists 19 losses that a fusion network could be trained with. Let each vote for the picture it finds best.
 
 # %%
+from hsds_lib.images.batches import PairBatches, load_naturals
 from hsds_lib.images.classical import average, mertens
-from hsds_lib.images.pairs import PairBatches, load_naturals
 from hsds_lib.losses.features import load_vgg16
-from hsds_lib.scenes import referenced_scenes
+from hsds_lib.runs.scenes import referenced_scenes
 
 vgg = load_vgg16(config.features, seed=seed)  # random weights unless the ImageNet file is in the cache
 scenes = referenced_scenes(data, "val", seed=seed)
@@ -486,7 +487,7 @@ show(*drawing.genotype_drawing(run.genotype, {"under": under, "over": over}, fea
 # %%
 from hsds_lib.losses.space import LossWeights
 from hsds_lib.network.genotype import Genotype
-from hsds_lib.training import train_network
+from hsds_lib.training.train import train_network
 
 genotype = Genotype.load(nb.out / "genotype.json")
 loss_weights = LossWeights.load(nb.out / "loss_weights.json")
@@ -509,7 +510,7 @@ print("training lowered its loss:", trained.history[-1]["loss"] < trained.histor
 # A validation scene: its pixels were used neither to search nor to train.
 
 # %%
-from hsds_lib.fusing import fuse
+from hsds_lib.fusing.fuse import fuse
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
 
 scene = scenes[0]
@@ -604,7 +605,7 @@ print("MS-SSIM is the MEF-SSIM under the pictures:", max(differences) < 0.01)
 # A few numbers to compare this run with others. A sweep over seeds or thresholds (`hsds sweep`) puts them side by side.
 
 # %%
-from hsds_lib.course.headline import headline
+from hsds_lib.course.tables import headline
 
 numbers = {"MEF-SSIM, 3 scales": scores["fused"], "Gamma_H": history[-1]["gamma"]}
 numbers |= {"operations at the end": int(last["active"].sum()), "parameters": size}
@@ -629,7 +630,7 @@ files = sorted(nb.out.iterdir())
 Table(("file", "bytes", "holds"), [(path.name, path.stat().st_size, notes.get(path.name, "")) for path in files])
 
 # %% tags=["verdict"]
-from hsds_lib.fusing import load_model
+from hsds_lib.fusing.fuse import load_model
 
 print("every file is there:", set(notes) <= {path.name for path in files})
 print("the genotype survives its file:", genotype == run.genotype)

@@ -44,10 +44,11 @@ from pathlib import Path
 
 import torch
 
-from hsds_lib.course import colour_pictures, pictures, plots, training_pictures
+from hsds_lib.course import pictures, plots
 from hsds_lib.course.checks import check
-from hsds_lib.course.figures import show
+from hsds_lib.course.figures import colour_pictures, training_pictures
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="06_train_and_fuse", data=data, seed=seed, device=device)
@@ -59,13 +60,13 @@ nb = start(preset, notebook="06_train_and_fuse", data=data, seed=seed, device=de
 # the model that ships four times. Each time it is given one thing more.
 
 # %%
-from hsds_lib.fusing import MODELS, fuse, fuse_luma, load_model
+from hsds_lib.fusing.fuse import MODELS, fuse, fuse_luma, load_model
 from hsds_lib.images.color import split_luma
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import Genotype
+from hsds_lib.runs.scenes import referenced_scenes, shown_split
 from hsds_lib.runtime import seeded
-from hsds_lib.scenes import referenced_scenes, shown_split
 
 val_scenes = referenced_scenes(data, "val", seed=seed)
 shot = val_scenes[scene]
@@ -263,9 +264,9 @@ print("the sum is one:", abs(sum(mix.values()) - 1) < 1e-9)
 # are three steps, written out:
 
 # %%
-from hsds_lib.images.pairs import PairBatches, load_naturals
+from hsds_lib.images.batches import PairBatches, load_naturals
 from hsds_lib.losses.terms import prepare_targets, term_vector
-from hsds_lib.scenes import endless
+from hsds_lib.runs.scenes import endless
 
 train_scenes = referenced_scenes(data, "train", seed=seed)
 naturals = load_naturals(data, "train", seed=seed)
@@ -291,7 +292,7 @@ for _, batch in zip(range(3), crops(48, 2), strict=False):
     optimiser.step()
 
 # %% tags=["verdict"]
-from hsds_lib.training import train_network
+from hsds_lib.training.train import train_network
 
 three = train_network(genotype, loss_weights, short, device="cpu", show=False).network
 pairs = list(zip(twin.parameters(), three.parameters(), strict=True))
@@ -334,8 +335,8 @@ print("the recorded one did:", history[-1]["loss"] < history[0]["loss"])
 # minus the very score of the last column.
 
 # %%
+from hsds_lib.images.batches import Scene
 from hsds_lib.images.classical import average, mertens
-from hsds_lib.images.pairs import Scene
 
 side = min(256, *shot.ref.shape[-2:])
 shape = {"crop": side, "batch_size": 1, "generator": torch.Generator(), "augment": False}
@@ -426,7 +427,7 @@ def with_weights_of(network, *, sets, momentum=None):
 
 
 # %% tags=["verdict"]
-from hsds_lib.training import recalibrate, validation_score
+from hsds_lib.training.train import recalibrate, validation_score
 
 recalibrated = with_weights_of(network, sets=3)
 recalibrate(recalibrated, batches)
@@ -887,7 +888,7 @@ Table(("setting", "in block 2", "preset paper"), rows)
 # notebook one of two photographs: enough to see that something works, not for a ranking.
 
 # %%
-from hsds_lib.course.headline import headline
+from hsds_lib.course.tables import headline
 
 rows = []
 for column in next(iter(marks.values())):

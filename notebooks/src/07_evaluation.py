@@ -41,10 +41,11 @@ device: str = "auto"  # auto | cpu | cuda | mps
 import numpy as np
 import torch
 
-from hsds_lib.course import metric_pictures, pictures
+from hsds_lib.course import pictures
 from hsds_lib.course.checks import check
-from hsds_lib.course.figures import show
+from hsds_lib.course.figures import metric_pictures
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="07_evaluation", data=data, seed=seed, device=device)
@@ -59,7 +60,7 @@ nb = start(preset, notebook="07_evaluation", data=data, seed=seed, device=device
 from hsds_lib.course.degradations import DEGRADATIONS, degrade
 from hsds_lib.evaluation.metrics import all_metrics, to_pixels
 from hsds_lib.images.classical import average, mertens
-from hsds_lib.scenes import referenced_scenes, shown_split
+from hsds_lib.runs.scenes import referenced_scenes, shown_split
 
 
 def measure(scene, image):
@@ -366,7 +367,7 @@ print("Qabf pixel by pixel is the library's:", np.isclose(by_hand, qabf(*corner)
 # pixels stop at 255, and with them most of its variances are gone.
 
 # %%
-from hsds_lib.evaluation.windows import gaussian, window_means
+from hsds_lib.evaluation.picture import gaussian, window_means
 
 
 # %%
@@ -466,7 +467,7 @@ print("largest TMQI of Table 2:", max(row["TMQI"] for row in table2().values()))
 # the spoiled picture.
 
 # %%
-from hsds_lib.course.score_tables import groups
+from hsds_lib.course.figures.score_tables import groups
 
 apart = groups([s.name for s in scenes], data)  # scenes of one photograph are no independent witnesses
 chosen = [scenes[apart.index(name)] for name in dict.fromkeys(apart)][:2]
@@ -570,7 +571,7 @@ Table(("as published", "correct", *(f"τ on {scene}" for scene in crowds)), both
 # choices are made. Look at the scenes before the means.
 
 # %%
-from hsds_lib.fusing import fuse, load_model
+from hsds_lib.fusing.fuse import fuse, load_model
 
 network = load_model(model, device=nb.device)
 methods = {"network": lambda s: fuse(network, s.under, s.over)}
@@ -587,14 +588,14 @@ show(*metric_pictures.scene_dots(scores, ("MS-SSIM", "MEF-SSIM", "VIF_double", "
 # higher nor a lower number here says anything.
 
 # %%
-from hsds_lib.course.score_tables import mean_table
+from hsds_lib.course.figures.score_tables import mean_table
 
 published = {**table2("no reference")[OURS], **table2("SICE")[OURS]}
 forms = ("SD", "SD_double", "VIF", "VIF_double", "CC", "TMQI", "TMQI_255", "MS-SSIM", "MEF-SSIM", "EN", "Qabf")
 mean_table(scores, forms, published, f"{OURS} as printed: OTHER PICTURES")
 
 # %% tags=["verdict"]
-from hsds_lib.course.score_tables import values_of
+from hsds_lib.course.figures.score_tables import values_of
 
 mean = {name: {form: values_of(scores, name, form).mean() for form in forms} for name in methods}
 print("scenes:", len(scenes), "photographs:", len(set(apart)), "methods:", len(methods))
@@ -616,7 +617,7 @@ print("one method has the best mean by all eight metrics:", len(winners) == 1)
 # differences before you count them:
 
 # %%
-from hsds_lib.course.score_tables import bootstrap, gaps, group_means, sign_test
+from hsds_lib.course.figures.score_tables import bootstrap, gaps, group_means, sign_test
 
 rival, shown = "Mertens", ("MS-SSIM", "VIF_double", "Qabf")
 paired = {metric: gaps(scores, "network", rival, metric) for metric in shown}
@@ -765,7 +766,7 @@ print("Mertens is among the ten:", "Mertens" in table2())
 # no upper bound.
 
 # %%
-from hsds_lib.course.score_tables import scenes_needed, spread_of
+from hsds_lib.course.figures.score_tables import scenes_needed, spread_of
 
 needed = []
 for column, _, _, lead, _ in gains:
@@ -784,7 +785,7 @@ Table(("column", "lead", "spread of paired differences here", "scenes needed", "
 # (`hsds_lib/evaluation/peers_origin.csv` says where each comes from):
 
 # %%
-from hsds_lib.course.score_tables import mean_ranks
+from hsds_lib.course.figures.score_tables import mean_ranks
 from hsds_lib.evaluation.peers import peer_scores, peers_table
 
 peers = peer_scores()
@@ -835,7 +836,7 @@ explore(compare.explorer(results | {"stretched": loud, "ref": shot.ref}))
 # ## What we measured
 
 # %%
-from hsds_lib.course.headline import headline
+from hsds_lib.course.tables import headline
 
 fooled = {name: sum(found[k][name] > 0.01 for found in rewards.values() for k in found) for name in eight}
 places = {form: mean_ranks([values_of(scores, name, form) for name in methods]) for form in eight}

@@ -41,10 +41,11 @@ device: str = "auto"  # auto (the CPU for tiny, else the best there is) | cpu | 
 import numpy as np
 import torch
 
-from hsds_lib.course import ablation_pictures, maps, pictures
+from hsds_lib.course import maps, pictures
 from hsds_lib.course.checks import check
-from hsds_lib.course.figures import show
+from hsds_lib.course.figures import ablation_pictures
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="08_ablations", data=data, seed=seed, device=device)
@@ -462,7 +463,7 @@ show(*pictures.picture_row(album, captions, title=f"Scene {facts['scene']}, seed
 # %%
 from hsds_lib.course.explorers import compare
 from hsds_lib.course.widgets import explore
-from hsds_lib.images.pairs import load_scenes
+from hsds_lib.images.batches import load_scenes
 
 shot = next(scene for scene in load_scenes("embedded", "val", seed=0) if scene.name == facts["scene"])
 explore(compare.explorer({"under": shot.under, "over": shot.over, **album}))
@@ -495,7 +496,7 @@ for title, names in figures.items():
 # ## What we measured
 
 # %%
-from hsds_lib.course.headline import headline
+from hsds_lib.course.tables import headline
 
 headline(
     {

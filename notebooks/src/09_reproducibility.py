@@ -40,10 +40,10 @@ crop: int = 64  # side in pixels of the picture whose loss gradients are measure
 # %%
 import torch
 
-from hsds_lib.course import audit
 from hsds_lib.course.checks import check
-from hsds_lib.course.figures import show
+from hsds_lib.course.figures import audit
 from hsds_lib.course.session import start
+from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
 
 nb = start(preset, notebook="09_reproducibility", data=data, seed=seed)
@@ -63,13 +63,13 @@ nb = start(preset, notebook="09_reproducibility", data=data, seed=seed)
 # you will see). The perceptual networks have random weights: sizes depend on them, but not which losses are dead.
 
 # %%
+from hsds_lib.images.batches import Batch, PairBatches, load_naturals
 from hsds_lib.images.classical import average
 from hsds_lib.images.color import split_luma
-from hsds_lib.images.pairs import Batch, PairBatches, load_naturals
 from hsds_lib.losses.features import load_vgg16
-from hsds_lib.losses.released.terms import released_terms
 from hsds_lib.losses.terms import TERM_NAMES, prepare_targets, term_vector
-from hsds_lib.scenes import referenced_scenes, shown_split
+from hsds_lib.released.terms import released_terms
+from hsds_lib.runs.scenes import referenced_scenes, shown_split
 
 scenes = referenced_scenes(data, shown_split(data), seed=seed, limit=n_scenes)
 naturals = load_naturals(data, "train", seed=seed)
@@ -314,7 +314,7 @@ check("9.1", my_dead_terms)
 # cannot turn it around. Ask both which picture resembles the under-exposed one most:
 
 # %%
-from hsds_lib.losses.released.terms import FACTORS, ssim_loss
+from hsds_lib.released.terms import FACTORS, ssim_loss
 
 under_y = targets.under_y
 guesses = {"the exposure itself": under_y, "the average": fused.detach(), "its negative": 1 - under_y}
@@ -333,7 +333,7 @@ print("largest in the released sum:", max(ssim_released, key=ssim_released.get))
 
 # %%
 from hsds_lib.losses.mef_ssim import contrast_structure
-from hsds_lib.losses.released.terms import mef_ssim
+from hsds_lib.released.terms import mef_ssim
 
 flat_scene = 0.5 + 0.02 * (two.ref[1:, :1] - 0.5)  # a foggy second scene
 busy_scene = (torch.arange(crop).double() % 2).expand(1, 1, crop, crop)
@@ -388,7 +388,7 @@ print("preferred by the released form:", min(code, key=code.get))
 # and weights trained for another scale.
 
 # %% tags=["verdict"]
-from hsds_lib.losses.released.contrast import contrast_features
+from hsds_lib.released.contrast import contrast_features
 
 size = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
 print("relu5_1 of 64 x 64 pixels here:", tuple(vgg(size, ["relu5_1"])["relu5_1"].shape))
@@ -538,7 +538,7 @@ check("9.2", my_directional_derivative)
 # be tried:
 
 # %%
-from hsds_lib.images.released import mean_chroma_level
+from hsds_lib.released.color import mean_chroma_level
 
 level = torch.arange(256, dtype=torch.float64)
 c_under, c_over = torch.meshgrid(level, level, indexing="ij")
@@ -620,7 +620,7 @@ print("TMQI of Table 2:", min(r["TMQI"] for r in table2().values()), "to", max(r
 # both forms: this course's model, the average, Mertens' fusion, and the reference.
 
 # %%
-from hsds_lib.fusing import fuse, load_model
+from hsds_lib.fusing.fuse import fuse, load_model
 from hsds_lib.images.classical import mertens
 
 
@@ -717,16 +717,16 @@ check("9.4", my_saturating_sd)
 # notebook, so the numbers are read from the file that the evaluation wrote.
 
 # %%
-from hsds_lib.course import metric_pictures
+from hsds_lib.course.figures import metric_pictures
 from hsds_lib.evaluation.results import read_method_scores
-from hsds_lib.fusing import MODELS
+from hsds_lib.fusing.fuse import MODELS
 
 four = ("MEF-SSIM", "MS-SSIM", "VIF_double", "Qabf")
 judged = read_method_scores(MODELS / "validation.csv")
 show(*metric_pictures.scene_dots(judged, four))
 
 # %%
-from hsds_lib.evaluation.bootstrap import paired_differences
+from hsds_lib.evaluation.statistics import paired_differences
 
 gaps = {}
 for one in paired_differences(judged, "default", four):
@@ -745,7 +745,7 @@ Table(
 # is: there the losses changed, and the structure too, as its search had other losses.
 
 # %% tags=["verdict"]
-from hsds_lib.fusing import load_model
+from hsds_lib.fusing.fuse import load_model
 
 size = {name: sum(w.numel() for w in load_model(name, device="cpu").parameters()) for name in ("released", "default")}
 print("parameters:", size, "ratio:", round(size["released"] / size["default"], 1))
@@ -775,7 +775,7 @@ print("released is ahead beyond the interval of the scenes in:", ", ".join(beyon
 # An audit that leaves oneself out is half an audit. What the paper says, what is done here, why, and the place:
 
 # %%
-from hsds_lib.course.deviations import DEVIATIONS
+from hsds_lib.course.figures.deviations import DEVIATIONS
 
 Table(("paper", "here", "because", "hsds_lib."), DEVIATIONS)
 
@@ -798,7 +798,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hsds_lib.config import preset as settings_of
-from hsds_lib.progress import Stopped
+from hsds_lib.runs.progress import Stopped
 from hsds_lib.search.run import run_search
 
 short = settings_of("tiny").search.changed(width=0.0625, crop=24, epochs=2, steps_per_epoch=2, features="random")

@@ -57,9 +57,9 @@ def controls(explorer):
 # large? Compare *under* with *fused* at zoom 4× in the darkest corner: is what appears there detail, or noise?
 
 # %%
-from hsds_lib.fusing import fuse, load_model
+from hsds_lib.fusing.fuse import fuse, load_model
+from hsds_lib.images.batches import load_scenes
 from hsds_lib.images.classical import average, mertens
-from hsds_lib.images.pairs import load_scenes
 
 shot = load_scenes("embedded", "test", seed=seed)[scene]
 pair = (shot.under, shot.over)
@@ -80,8 +80,8 @@ print("the model's picture is none of the others:", all(compared.gap("fused", na
 # Who reads this without a kernel sees the six pictures here:
 
 # %% tags=["hero"]
-from hsds_lib.course.figures import show
 from hsds_lib.course.pictures import picture_row
+from hsds_lib.course.show import show
 
 show(*picture_row(results, title="The pictures to compare", columns=6))
 

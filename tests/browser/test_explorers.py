@@ -263,7 +263,7 @@ def test_jupyterlab_runs_the_explorers(watched, serve, latencies, portrait):
 @pytest.mark.slow
 def test_voila_serves_the_explorers_and_no_code(watched, serve, latencies, portrait):
     server = serve(
-        ["hsds_lib.course.apps", "--no-browser", "--port={port}", "--Voila.port_retries=0"],
+        ["hsds_lib.reports.apps", "--no-browser", "--port={port}", "--Voila.port_retries=0"],
         answers="/voila/static/voila.js",
     )
     page = watched.page

@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 
 from hsds_lib.config import ABLATIONS, SearchConfig, TrainConfig, ablation
-from hsds_lib.course.ablation_pictures import best_of_curve, loss_mixes, printed_gaps, pruning_courses, seed_dots
+from hsds_lib.course.figures.ablation_pictures import (
+    best_of_curve,
+    loss_mixes,
+    printed_gaps,
+    pruning_courses,
+    seed_dots,
+)
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.recordings import ablations
 from hsds_lib.course.recordings.ablations import SEEDS, STUDIES, record
-from hsds_lib.course.recordings.thresholds import macs
 from hsds_lib.evaluation.paper import table3
-from hsds_lib.fusing import load_model
-from hsds_lib.images.folders import mefb_split
+from hsds_lib.fusing.fuse import load_model
+from hsds_lib.images.datasets import mefb_split
+from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import Genotype
 
@@ -55,7 +61,7 @@ def test_a_run_is_what_the_settings_of_its_condition_say(study, run):
 def test_parameters_and_macs_are_those_of_the_genotype(run):
     genotype = Genotype(nodes=run["genotype"], width=SEARCH.width)
     assert run["parameters"] == sum(weight.numel() for weight in derive(genotype).parameters())
-    assert run["macs"] == macs(genotype)
+    assert run["macs"] == genotype_macs(genotype)
 
 
 @pytest.mark.parametrize("name", STUDIES)

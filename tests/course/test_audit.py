@@ -11,10 +11,10 @@ import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from hsds_lib.course import audit
-from hsds_lib.course.deviations import DEVIATIONS
-from hsds_lib.losses.released.terms import released_terms
+from hsds_lib.course.figures import audit
+from hsds_lib.course.figures.deviations import DEVIATIONS
 from hsds_lib.losses.terms import TERM_NAMES
+from hsds_lib.released.terms import released_terms
 
 RANDOM = "random VGG-16 features: not comparable with the paper"
 RADII = [0.1, 0.01, 0.001]

@@ -11,7 +11,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from hsds_lib.course import colour_pictures
+from hsds_lib.course.figures import colour_pictures
 from hsds_lib.images.color import fuse_chroma, split_luma
 
 

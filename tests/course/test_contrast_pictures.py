@@ -12,9 +12,9 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from hsds_lib.course import contrast_pictures, contrast_plane
-from hsds_lib.course.contrast_plane import Plane, plane_through
 from hsds_lib.course.exercises.notebook_04 import EXERCISES
+from hsds_lib.course.figures import contrast_pictures, contrast_plane
+from hsds_lib.course.figures.contrast_plane import Plane, plane_through
 from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma
 from hsds_lib.losses.features import Features, load_vgg16
 

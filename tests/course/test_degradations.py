@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hsds_lib.course.degradations import DEGRADATIONS, degrade
-from hsds_lib.images.pairs import load_scenes
+from hsds_lib.images.batches import load_scenes
 
 every = pytest.mark.parametrize("name", DEGRADATIONS)
 

@@ -8,11 +8,11 @@ from bs4 import BeautifulSoup
 
 from hsds_lib.course.explorers.gamma_map import TERMS, contrast, explorer
 from hsds_lib.course.recording import FOLDER, read_recording
-from hsds_lib.course.recordings.gamma_map import features, place, record
-from hsds_lib.images.pairs import load_naturals, load_scenes
+from hsds_lib.images.batches import load_naturals, load_scenes
 from hsds_lib.losses.contrast import gamma
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.reports.page import loads_from_elsewhere
+from notebooks.tools.recordings.gamma_map import features, place, record
 
 FACTS, PICTURES = read_recording(FOLDER / "gamma_map.zip")
 LAYERS = range(3)
@@ -34,7 +34,7 @@ def test_the_reference_has_no_contrast_and_the_exposures_push_each_other_alike()
 @pytest.mark.paper("Eq. 3")
 @pytest.mark.parametrize(("a", "b"), [(0.0, 0.0), (0.75, 0.25), (0.25, -0.5)])
 def test_recorded_contrast_is_the_librarys(a, b):
-    from hsds_lib.course.recordings.gamma_map import _reduced
+    from notebooks.tools.recordings.gamma_map import _reduced
 
     seed = FACTS["provenance"]["seed"]
     scene = load_scenes("embedded", "val", seed=seed)[1]

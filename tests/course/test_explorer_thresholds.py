@@ -13,12 +13,13 @@ from bs4 import BeautifulSoup
 from hsds_lib.course.explorers.drawings import SHADES, network, shade, weight_map
 from hsds_lib.course.explorers.thresholds import explorer
 from hsds_lib.course.recording import FOLDER, read_recording
-from hsds_lib.course.recordings.thresholds import SETTINGS, TOP_PS, macs, record
+from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES
 from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.search.wsras import retain
+from notebooks.tools.recordings.thresholds import SETTINGS, TOP_PS, record
 
 FACTS, PICTURES = read_recording(FOLDER / "thresholds.zip")
 STATES = FACTS["states"]
@@ -63,7 +64,7 @@ def test_genotype_parameters_and_macs_are_the_librarys(state):
     assert {node: set(ops) for node, ops in recorded.nodes.items()} == {n: set(o) for n, o in kept.nodes.items()}
     assert torch.allclose(recorded.mix(), kept.mix(), atol=1e-3)
     assert state["parameters"] == sum(weight.numel() for weight in derive(recorded).parameters())
-    assert state["macs"] == macs(recorded)
+    assert state["macs"] == genotype_macs(recorded)
 
 
 def test_weights_sum_to_one_and_removed_ones_have_none():

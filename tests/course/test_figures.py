@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hsds_lib.course.figures import FIGURES_VARIABLE, save_figure, show
+from hsds_lib.course.show import FIGURES_VARIABLE, save_figure, show
 
 matplotlib.use("Agg")
 

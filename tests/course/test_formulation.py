@@ -11,8 +11,8 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from hsds_lib.course import formulation
 from hsds_lib.course.bilevel import CORNERS, GOAL, SHARES, bowls, hypergradient_exact, hypergradient_unrolled
+from hsds_lib.course.figures import formulation
 from hsds_lib.images.exposure import Camera
 from hsds_lib.losses.space import mixture
 

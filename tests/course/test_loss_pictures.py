@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from hsds_lib.course import loss_pictures
+from hsds_lib.course.figures import loss_pictures
 from hsds_lib.course.image_descent import Descent, cosines, descend, term_gradients
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.terms import TERM_NAMES, Targets, prepare_targets, term_vector
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hsds_lib.course.metric_pictures import (
+from hsds_lib.course.figures.metric_pictures import (
     agreement,
     enhancement,
     paired_gaps,

@@ -12,7 +12,8 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hsds_lib.course import drawing, maps, pictures, plots
+from hsds_lib.course import maps, pictures, plots
+from hsds_lib.course.figures import drawing
 from hsds_lib.course.tables import Table
 from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.network.genotype import NODES, Genotype

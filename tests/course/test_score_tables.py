@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hsds_lib.course.score_tables import (
+from hsds_lib.course.figures.score_tables import (
     bootstrap,
     gaps,
     group_means,

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hsds_lib.course import training_pictures
 from hsds_lib.course.checks import find
+from hsds_lib.course.figures import training_pictures
 from hsds_lib.network.operations import BatchNorm, MixedOp, kernel
 
 COSTS = {"x_1": {"conv_1x3": (30, 24.0), "dil_7x7": (900, 800.0)}, "guides": {"dense": (70, 10.5)}}

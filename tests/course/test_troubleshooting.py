@@ -29,8 +29,8 @@ def _messages(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     from hsds_lib import check, config
     from hsds_lib.course import checks, widgets
-    from hsds_lib.images.folders import data_folder
-    from hsds_lib.images.pairs import load_scenes
+    from hsds_lib.images.batches import load_scenes
+    from hsds_lib.images.datasets import data_folder
     from hsds_lib.losses.features import load_vgg16
     from hsds_lib.network.genotype import Genotype
     from hsds_lib.reports.execute import run_reports
@@ -84,8 +84,8 @@ def _messages(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 def _interrupted(folder: Path) -> Iterator[str]:
     """What is said of checkpoints and of memory."""
-    from hsds_lib.checkpoints import Checkpoint, Checkpoints
-    from hsds_lib.progress import memory_advice
+    from hsds_lib.runs.checkpoints import Checkpoint, Checkpoints
+    from hsds_lib.runs.progress import memory_advice
 
     kept, said = Checkpoints(folder, "search"), list[str]()
     kept.save(Checkpoint(1, {}, {"theta": 0.05}))

@@ -19,7 +19,7 @@ from hsds_lib.evaluation.entries import BenchmarkError, Entry, select_scenes
 from hsds_lib.evaluation.metrics import METRICS
 from hsds_lib.evaluation.results import write_results
 from hsds_lib.evaluation.scoring import score_files, score_folder
-from hsds_lib.images.folders import DataError, mefb_split
+from hsds_lib.images.datasets import DataError, mefb_split
 from hsds_lib.images.io import read_rgb
 
 
@@ -214,7 +214,7 @@ def test_the_average_is_in_whole_levels_with_halves_rounded_up(contest: Path) ->
 
 
 def test_a_trained_model_takes_part_under_its_name(contest: Path) -> None:
-    from hsds_lib.fusing import MODELS
+    from hsds_lib.fusing.fuse import MODELS
 
     plan = plan_of(contest, "near", built_in=tuple(built_ins([], [("ours", str(MODELS / "default"))])))
     outcome = run_benchmark(plan, contest / "results")

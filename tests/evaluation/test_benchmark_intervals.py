@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from hsds_lib.evaluation.bootstrap import DRAWS, mean_interval, paired_differences
+from hsds_lib.evaluation.statistics import DRAWS, mean_interval, paired_differences
 
 
 def scores_of(**values: list[float]) -> dict[str, dict[str, dict[str, float | None]]]:
@@ -59,7 +59,7 @@ def test_a_seed_gives_the_same_interval_again_and_another_seed_another() -> None
 def test_draws_in_several_pieces_are_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(4).normal(size=30)
     whole = mean_interval(values, draws=500)
-    monkeypatch.setattr("hsds_lib.evaluation.bootstrap._AT_ONCE", 3000)
+    monkeypatch.setattr("hsds_lib.evaluation.statistics._AT_ONCE", 3000)
     assert mean_interval(values, draws=500) == whole
 
 

@@ -18,8 +18,8 @@ from hsds_lib.evaluation.peers import (
     published_and_measured,
     recorded_scenes,
 )
-from hsds_lib.evaluation.ranking import common_means
-from hsds_lib.images.folders import mefb_split
+from hsds_lib.evaluation.statistics import common_means
+from hsds_lib.images.datasets import mefb_split
 from hsds_lib.images.io import read_pair
 
 # The means that were written down when the scores were recorded.

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
-from hsds_lib.evaluation.bootstrap import Difference
 from hsds_lib.evaluation.metrics import METRICS
-from hsds_lib.evaluation.ranking import RANKED, common_means, places, rank_table, ranked_metrics
 from hsds_lib.evaluation.results import read_method_scores, write_method_scores
+from hsds_lib.evaluation.statistics import RANKED, Difference, common_means, places, rank_table, ranked_metrics
 from hsds_lib.evaluation.tables import Cell, ScoreTable, differences_table, marks, means_table, ranks_table
 
 ODD = r"50%_of $A & <b>B</b> | {c}~^#\d*"

@@ -10,11 +10,10 @@ import pytest
 
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.recordings.ablations import STUDIES
-from hsds_lib.evaluation.bootstrap import paired_differences
 from hsds_lib.evaluation.peers import peer_scores, recorded_scenes
-from hsds_lib.evaluation.ranking import rank_table
 from hsds_lib.evaluation.results import read_method_scores
-from hsds_lib.fusing import MODELS, SHIPPED
+from hsds_lib.evaluation.statistics import paired_differences, rank_table
+from hsds_lib.fusing.fuse import MODELS, SHIPPED
 
 METRICS = {
     **{name: name for name in ("MEF-SSIM", "MS-SSIM", "Qabf", "EN")},

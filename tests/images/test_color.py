@@ -7,7 +7,7 @@ import torch
 from kornia.color import ycbcr_to_rgb
 
 from hsds_lib.images.color import colourise, fuse_chroma, merge_luma, split_luma
-from hsds_lib.images.released import mean_chroma_level
+from hsds_lib.released.color import mean_chroma_level
 
 
 def chroma_by_loop(under: list[float], over: list[float]) -> list[list[float]]:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hsds_lib.images.folders import data_folder, list_scenes, mefb_split
+from hsds_lib.images.datasets import DataError, data_folder, list_images, list_scenes, mefb_split
 from hsds_lib.images.io import write_rgb
-from hsds_lib.images.scene_files import DataError, list_images
 
 
 def put(*paths: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from hsds_lib.images.batches import DataError, PairBatches, Scene, load_naturals, load_scenes
 from hsds_lib.images.color import fuse_chroma, split_luma
+from hsds_lib.images.datasets import mefb_split
 from hsds_lib.images.exposure import embedded_photographs
-from hsds_lib.images.folders import mefb_split
 from hsds_lib.images.io import write_rgb
-from hsds_lib.images.pairs import DataError, PairBatches, Scene, load_naturals, load_scenes
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hsds_lib.images.batches import Scene
 from hsds_lib.images.color import split_luma
-from hsds_lib.images.pairs import Scene
-from hsds_lib.images.reference import attach_references, candidate_references
+from hsds_lib.runs.scenes import attach_references, candidate_references
 
 
 def scene(seed: int = 0) -> Scene:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.features import VGG16, load_vgg16
 
 MakeBatch = Callable[..., Batch]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from hsds_lib.images.batches import Batch
 from hsds_lib.images.color import split_luma
-from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma, gamma_h, gamma_n, gamma_r, source_negatives
 from hsds_lib.losses.features import VGG16, Features
 from hsds_lib.losses.terms import Targets, encode_fused, prepare_targets

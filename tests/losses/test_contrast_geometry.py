@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hsds_lib.images.batches import Batch
 from hsds_lib.images.color import split_luma
-from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma, gamma_h, gamma_r
 from hsds_lib.losses.features import VGG16, Features
 from hsds_lib.losses.terms import encode_fused, prepare_targets

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from hsds_lib.losses import features
-from hsds_lib.losses.feature_tangents import feature_tangents
-from hsds_lib.losses.features import LAYERS, VGG16, Trace, WeightsError, load_vgg16
+from hsds_lib.losses.features import LAYERS, VGG16, Trace, WeightsError, feature_tangents, load_vgg16
 
 
 def picture(channels: int = 1, size: int = 32, seed: int = 0) -> torch.Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hsds_lib.evaluation.metrics import qabf, vif_sum
-from hsds_lib.images.pairs import load_scenes
-from hsds_lib.losses.fidelity import prepare_vif, qabf_pair, vif_pair
+from hsds_lib.images.batches import load_scenes
+from hsds_lib.losses.pair_terms import prepare_vif, qabf_pair, vif_pair
 
 Trio = tuple[Tensor, Tensor]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from hsds_lib.images.batches import Batch
 from hsds_lib.images.color import split_luma
-from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.features import VGG16
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.losses.pair_terms import PAIR_TERMS

@@ -13,14 +13,15 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from hsds_lib.images.batches import Batch
 from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
-from hsds_lib.images.pairs import Batch
 from hsds_lib.losses.features import VGG16
 from hsds_lib.losses.pair_terms import PAIR_TERMS
-from hsds_lib.losses.pixelwise import abs_sobel, colour_angle
 from hsds_lib.losses.terms import (
     TERM_NAMES,
     Targets,
+    abs_sobel,
+    colour_angle,
     encode_fused,
     prepare_targets,
     term_vector,

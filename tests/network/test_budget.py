@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hsds_lib.fusing import MODELS
+from hsds_lib.fusing.fuse import MODELS
 from hsds_lib.network.budget import (
     check_budget,
     expected_macs,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hsds_lib.fusing import MODELS, load_model
+from hsds_lib.fusing.fuse import MODELS, load_model
 from hsds_lib.network.folded import FoldedConv, FoldedNode, fold
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype

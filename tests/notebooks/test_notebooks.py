@@ -12,10 +12,10 @@ import papermill
 import pytest
 from bs4 import BeautifulSoup
 
-from hsds_lib.course.build import check
-from hsds_lib.course.outputs import alt_text, pictures
-from hsds_lib.course.source import CODE_TAGS, IGNORE_OUTPUT, SOLUTIONS
+from hsds_lib.reports.notebook import alt_text, pictures
 from hsds_lib.reports.page import markdown_html
+from notebooks.tools.build import check
+from notebooks.tools.source import CODE_TAGS, IGNORE_OUTPUT, SOLUTIONS
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 PATHS = sorted([*FOLDER.glob("*.ipynb"), *(FOLDER / SOLUTIONS).glob("*.ipynb")])

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from hsds_lib.losses.features import BLOCKS, LAYERS, VGG16, load_vgg16
-from hsds_lib.losses.released.features import PerceptualVGG
+from hsds_lib.released.terms import PerceptualVGG
 
 _LEDGERS: list[Recorded] = []
 

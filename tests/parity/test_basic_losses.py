@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from hsds_lib.losses.released import terms as released
-from hsds_lib.losses.released.features import PerceptualVGG
+from hsds_lib.released import terms as released
+from hsds_lib.released.terms import PerceptualVGG
 
 FILE = "basic_losses.npz"
 INPUTS = ("rgb_a", "rgb_b", "gray_a", "gray_b", "gray_c", "gray_d")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
-from hsds_lib.images.released import mean_chroma_level
+from hsds_lib.released.color import mean_chroma_level
 
 FILE = "chroma.npz"
 INPUTS = {"rgb_u8", "b_rgb_u8"}

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.features import VGG16
-from hsds_lib.losses.released.contrast import ContrastDraw, contrast
-from hsds_lib.losses.released.features import PerceptualVGG
 from hsds_lib.losses.space import mixture, weighted_loss
 from hsds_lib.losses.terms import Targets, prepare_targets, term_vector
 from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.operations import batch_statistics, softmax_active
-from hsds_lib.network.released import load_released_state, released_names
+from hsds_lib.released.contrast import ContrastDraw, contrast
+from hsds_lib.released.network import load_released_state, released_names
+from hsds_lib.released.terms import PerceptualVGG
 from hsds_lib.search.hypergradient import (
     Weights,
     alpha_correction,

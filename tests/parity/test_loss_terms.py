@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsds_lib.images.pairs import Batch
-from hsds_lib.losses.released.features import PerceptualVGG
-from hsds_lib.losses.released.terms import feature_distance
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.space import mixture, weighted_loss
 from hsds_lib.losses.terms import Targets, prepare_targets, term_vector
+from hsds_lib.released.terms import PerceptualVGG, feature_distance
 
 FILE = "loss_terms.npz"
 CASES = ("b1", "b2", "zero")

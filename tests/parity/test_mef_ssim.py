@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hsds_lib.losses.mef_ssim import mef_ssim_single
-from hsds_lib.losses.released.terms import mef_ssim, window
+from hsds_lib.released.terms import mef_ssim, window
 
 FILE = "mef_ssim.npz"
 INPUTS = ("seq", "fused", "batchseq_X")

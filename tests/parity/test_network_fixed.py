@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
-from hsds_lib.network.released import load_released_state, released_names
+from hsds_lib.released.network import load_released_state, released_names
 
 FILE = "network_fixed.npz"
 INPUTS = {"input"} | {f"fixed_{what}" for what in ("param_names", "state_names", "state_shapes", "state_sha256")}

@@ -16,7 +16,7 @@ from torch import Tensor
 from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import softmax_active
-from hsds_lib.network.released import load_released_state, released_names
+from hsds_lib.released.network import load_released_state, released_names
 
 FILE = "network_super.npz"
 INPUTS = {"input", "alphas_att", "alphas_ret", "super_state_names", "super_state_shapes", "super_state_sha256"}

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from hsds_lib.losses.features import VGG16
-from hsds_lib.losses.released.contrast import CONTRAST_LAYERS, ContrastDraw, contrast, contrast_features, distances
-from hsds_lib.losses.released.features import PerceptualVGG
-from hsds_lib.losses.released.terms import feature_distance
+from hsds_lib.released.contrast import CONTRAST_LAYERS, ContrastDraw, contrast, contrast_features, distances
+from hsds_lib.released.terms import PerceptualVGG, feature_distance
 
 FILE = "vgg_contrastive.npz"
 _DRAWS = ("naturals", "neg_under", "neg_over")

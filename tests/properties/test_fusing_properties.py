@@ -13,17 +13,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hsds_lib.evaluation.compare import picture_score
-from hsds_lib.fusing import fuse, fuse_files, fuse_folder, fuse_luma, load_model
+from hsds_lib.fusing.fuse import fuse, fuse_files, fuse_folder, fuse_luma, load_model
+from hsds_lib.images.batches import Scene
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.color import colourise, fuse_chroma
 from hsds_lib.images.io import ImageError, read_rgb, write_rgb
-from hsds_lib.images.pairs import Scene
-from hsds_lib.images.reference import attach_references, candidate_references
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import BatchNorm
+from hsds_lib.runs.scenes import attach_references, candidate_references
 from hsds_lib.runtime import fingerprint, seeded
+from notebooks.tools.publish import picture_score
 
 KINDS = ("random", "black", "white", "half", "binary", "almost flat", "tiny")
 OPERATIONS = ("conv_1x1", "conv_3x3", "conv_1x5", "conv_7x7", "dil_3x3", "dil_7x7")

@@ -14,10 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hsds_lib.images.batches import Batch, DataError, PairBatches, Scene
 from hsds_lib.images.exposure import Camera, illumination, linear_to_srgb, simulate_triple, srgb_to_linear
 from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, read_pair, read_rgb, write_rgb
-from hsds_lib.images.pairs import Batch, DataError, PairBatches, Scene
-from hsds_lib.scenes import halves
+from hsds_lib.runs.scenes import halves
 
 LOSSLESS = (".png", ".PNG", ".tif", ".tiff", ".webp")
 QUIET = {"full_well": 1e30, "read_noise": 0.0}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.mef_ssim import WINDOW, mef_ssim_pair, mef_ssim_single

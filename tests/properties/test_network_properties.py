@@ -11,12 +11,12 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hsds_lib.fusing import fuse_luma, load_model
+from hsds_lib.fusing.fuse import fuse_luma, load_model
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, softmax_active
-from hsds_lib.network.released import load_released_state, released_names
-from hsds_lib.training import save_model
+from hsds_lib.released.network import load_released_state, released_names
+from hsds_lib.training.train import save_model
 
 some = settings(deadline=None, max_examples=40, derandomize=True)
 few = settings(deadline=None, max_examples=20, derandomize=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from hsds_lib.course.source import versions
 from hsds_lib.reports.execute import ReportResult, run_reports
+from notebooks.tools.source import versions
 
 GOOD = r"""
 # %% [markdown]
@@ -30,7 +30,7 @@ import warnings
 
 from matplotlib import pyplot as plt
 
-from hsds_lib.course.figures import show
+from hsds_lib.course.show import show
 
 print("preset", preset, "theta", theta)
 warnings.warn("something to know", stacklevel=1)

@@ -13,8 +13,8 @@ from bs4 import BeautifulSoup, Tag
 from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
-from hsds_lib.course import kernel
 from hsds_lib.reports import execute
+from hsds_lib.reports import notebook as kernel
 from hsds_lib.reports.execute import known_parameters, run_reports
 from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.reports.record import write_index

@@ -10,12 +10,19 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from hsds_lib.course.widgets import Control, Explorer, View
-from hsds_lib.reports import machine
-from hsds_lib.reports.code import code_html
-from hsds_lib.reports.formulas import FormulaError, latex_output, to_html, to_mathml
-from hsds_lib.reports.page import loads_from_elsewhere, markdown_html, report_page
+from hsds_lib.reports import record as machine
+from hsds_lib.reports.notebook import join_streams
+from hsds_lib.reports.page import (
+    FormulaError,
+    code_html,
+    latex_output,
+    loads_from_elsewhere,
+    markdown_html,
+    report_page,
+    to_html,
+    to_mathml,
+)
 from hsds_lib.reports.record import duration
-from hsds_lib.reports.streams import join_streams
 
 
 def _html(*outputs: Any) -> str:

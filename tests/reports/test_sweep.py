@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from hsds_lib.progress import Stopped
 from hsds_lib.reports import sweep
 from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.reports.sweep import Ledger, run_sweep
 from hsds_lib.reports.sweep_grid import Grid, plan
 from hsds_lib.reports.sweep_run import Outcome
+from hsds_lib.runs.progress import Stopped
 
 
 @pytest.fixture(scope="module")

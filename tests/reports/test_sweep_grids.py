@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from hsds_lib.course.kernel import find_notebooks
+from hsds_lib.reports.notebook import find_notebooks
 from hsds_lib.reports.sweep import run_sweep
 from hsds_lib.reports.sweep_grid import Grid, load_grid, plan
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsds_lib.parallel import Group
+from hsds_lib.runs.parallel import Group
 
 
 class Turns:

@@ -21,14 +21,14 @@ from unittest import mock
 
 import torch
 
-from hsds_lib import checkpoints, runtime
+from hsds_lib import runtime
 from hsds_lib.config import SearchConfig, TrainConfig
 from hsds_lib.losses.space import LossWeights
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.runs import checkpoints
 from hsds_lib.runtime import fingerprint
-from hsds_lib.search.run import run_search
-from hsds_lib.search.state import search_tensors
-from hsds_lib.training import train_network
+from hsds_lib.search.run import run_search, search_tensors
+from hsds_lib.training.train import train_network
 
 SEARCH = SearchConfig(
     width=0.0625, crop=24, batch_size=1, epochs=2, steps_per_epoch=2, beta_warmup=1, theta=0.0912, features="random",

@@ -15,9 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from hsds_lib.losses.space import LossWeights
-from hsds_lib.search.run import run_search
-from hsds_lib.search.state import search_tensors
-from hsds_lib.training import train_network
+from hsds_lib.search.run import run_search, search_tensors
+from hsds_lib.training.train import train_network
 
 SMALL = runpy.run_path(str(Path(__file__).with_name("killed.py")))
 

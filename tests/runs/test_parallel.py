@@ -20,13 +20,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hsds_lib import training
-from hsds_lib.images.pairs import PairBatches, load_scenes
+from hsds_lib.images.batches import PairBatches, load_scenes
 from hsds_lib.losses.space import LossWeights
-from hsds_lib.parallel import Group
-from hsds_lib.scenes import Endless
+from hsds_lib.runs.parallel import Group
+from hsds_lib.runs.scenes import Endless
 from hsds_lib.search import run as search_run
-from hsds_lib.search.state import search_tensors
+from hsds_lib.search.run import search_tensors
+from hsds_lib.training import train as training
 
 pytestmark = pytest.mark.timeout(600)  # on a busy machine
 

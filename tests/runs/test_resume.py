@@ -16,16 +16,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hsds_lib import checkpoints
-from hsds_lib.checkpoints import Checkpoint, Checkpoints
 from hsds_lib.cli import main
 from hsds_lib.losses.space import LossWeights
-from hsds_lib.progress import Stopped
+from hsds_lib.runs import checkpoints
+from hsds_lib.runs.checkpoints import Checkpoint, Checkpoints
+from hsds_lib.runs.progress import Stopped
 from hsds_lib.runtime import RunError, fingerprint
 from hsds_lib.search.dual import DualSearch
-from hsds_lib.search.run import SearchRun, run_search
-from hsds_lib.search.state import search_tensors
-from hsds_lib.training import train_network
+from hsds_lib.search.run import SearchRun, run_search, search_tensors
+from hsds_lib.training.train import train_network
 
 KILLED = Path(__file__).parent / "killed.py"
 SMALL = runpy.run_path(str(KILLED))  # settings of a run of seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hsds_lib.images.pairs import Batch, PairBatches, load_naturals, load_scenes
+from hsds_lib.images.batches import Batch, PairBatches, load_naturals, load_scenes
 from hsds_lib.losses.features import VGG16, load_vgg16
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hsds_lib.config import ABLATIONS, ablation, preset
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.features import VGG16
 from hsds_lib.search.dual import DualSearch
 

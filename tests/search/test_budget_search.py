@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hsds_lib.config import SearchConfig, preset
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.features import VGG16
 from hsds_lib.network.budget import expected_macs, genotype_macs, over_budget
 from hsds_lib.search.dual import DualSearch

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from hsds_lib.config import SearchConfig, preset
-from hsds_lib.images.pairs import Batch, PairBatches, load_naturals, load_scenes
+from hsds_lib.images.batches import Batch, PairBatches, load_naturals, load_scenes
 from hsds_lib.losses.features import VGG16
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.operations import BatchNorm
+from hsds_lib.runs.scenes import halves
 from hsds_lib.runtime import RunError
-from hsds_lib.scenes import halves
 from hsds_lib.search.dual import DualSearch
 from hsds_lib.search.run import run_search, term_gradients
 

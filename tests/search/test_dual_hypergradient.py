@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hsds_lib.config import SearchConfig, preset
-from hsds_lib.images.pairs import Batch
+from hsds_lib.images.batches import Batch
 from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma_h
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.terms import prepare_targets, term_vector

@@ -10,8 +10,8 @@ from torch import Tensor
 from hsds_lib.course.checks import Exercise, Mistake
 from hsds_lib.course.image_descent import cosines
 from hsds_lib.losses.mef_ssim import CONTRAST_CONSTANT, SIGMA, WINDOW, mef_ssim_single
-from hsds_lib.losses.pixelwise import abs_sobel
 from hsds_lib.losses.space import mixture, weighted_loss
+from hsds_lib.losses.terms import abs_sobel
 
 Case = tuple[Tensor, ...]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hsds_lib.course.checks import Exercise, Mistake
-from hsds_lib.course.score_tables import mean_ranks, sign_test
+from hsds_lib.course.figures.score_tables import mean_ranks, sign_test
 
 
 def _entropy(gray: Tensor) -> float:

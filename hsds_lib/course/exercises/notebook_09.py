@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hsds_lib.course.checks import Exercise, Mistake
-from hsds_lib.images.released import mean_chroma_level
+from hsds_lib.released.color import mean_chroma_level
 
 Function = Callable[[Tensor], Tensor]
 

@@ -168,9 +168,9 @@ def _check(pictures: Mapping[str, Tensor], start: tuple[str, str] | None) -> Non
 
 
 def _embedded() -> dict[str, Tensor]:
-    from hsds_lib.fusing import fuse, load_model
+    from hsds_lib.fusing.fuse import fuse, load_model
+    from hsds_lib.images.batches import load_scenes
     from hsds_lib.images.classical import average, mertens
-    from hsds_lib.images.pairs import load_scenes
 
     scene = load_scenes("embedded", "test", limit=2)[1]
     found = {"under": scene.under, "over": scene.over}

@@ -24,7 +24,7 @@ def explorer(recording: str | Path = FOLDER / "degrade.zip") -> Explorer:
     """Make the explorer of metrics.
 
     Args:
-        recording: a file that ``python -m hsds_lib.course.recordings.degrade`` wrote.
+        recording: a file that ``python -m notebooks.tools.recordings.degrade`` wrote.
     """
     facts, pictures = read_recording(recording)
     kinds, strengths = facts["kinds"], facts["strengths"]

@@ -22,7 +22,7 @@ def explorer(recording: str | Path = FOLDER / "exposure_gap.zip") -> Explorer:
     """Make the explorer of the exposure gap.
 
     Args:
-        recording: a file that ``python -m hsds_lib.course.recordings.exposure_gap`` wrote.
+        recording: a file that ``python -m notebooks.tools.recordings.exposure_gap`` wrote.
     """
     facts, pictures = read_recording(recording)
     gaps, middles = facts["gaps"], facts["middles"]

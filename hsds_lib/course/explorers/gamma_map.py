@@ -22,7 +22,7 @@ def explorer(recording: str | Path = FOLDER / "gamma_map.zip") -> Explorer:
     """Make the explorer of the contrast.
 
     Args:
-        recording: a file that ``python -m hsds_lib.course.recordings.gamma_map`` wrote.
+        recording: a file that ``python -m notebooks.tools.recordings.gamma_map`` wrote.
     """
     facts, pictures = read_recording(recording)
     across, towards, layers = facts["across"], facts["towards"], facts["layers"]

@@ -19,7 +19,7 @@ def explorer(recording: str | Path = FOLDER / "simplex.zip") -> Explorer:
     """Make the explorer of the simplex.
 
     Args:
-        recording: a file that ``python -m hsds_lib.course.recordings.simplex`` wrote.
+        recording: a file that ``python -m notebooks.tools.recordings.simplex`` wrote.
     """
     facts, pictures = read_recording(recording)
     first, second, third_name = corners = facts["corners"]

@@ -21,7 +21,7 @@ def explorer(recording: str | Path = FOLDER / "thresholds.zip") -> Explorer:
     """Make the explorer of pruning thresholds.
 
     Args:
-        recording: a file that ``python -m hsds_lib.course.recordings.thresholds`` wrote: the one that ships, or one of
+        recording: a file that ``python -m notebooks.tools.recordings.thresholds`` wrote: the one that ships, or one of
             your own searches.
     """
     facts, pictures = read_recording(recording)

@@ -22,16 +22,16 @@ import torch
 from hsds_lib.config import ABLATIONS, PRESETS, SearchConfig, TrainConfig, ablation
 from hsds_lib.course.explorers.media import encode
 from hsds_lib.course.recording import FOLDER, write_recording
-from hsds_lib.course.recordings.thresholds import macs
 from hsds_lib.evaluation.metrics import all_metrics, to_pixels
-from hsds_lib.fusing import fuse
-from hsds_lib.images.pairs import Scene, load_scenes
+from hsds_lib.fusing.fuse import fuse
+from hsds_lib.images.batches import Scene, load_scenes
 from hsds_lib.losses.features import load_vgg16
+from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.folded import fold
 from hsds_lib.network.fusion_net import FusionNet
 from hsds_lib.runtime import atomic_path, provenance, read_json, write_json
 from hsds_lib.search.run import run_search
-from hsds_lib.training import train_network
+from hsds_lib.training.train import train_network
 
 SEEDS = (0, 1, 2)
 _PERCEPTUAL = ("perceptual_ref", "perceptual_under", "perceptual_over")
@@ -168,7 +168,7 @@ def run(search: SearchConfig, training: TrainConfig, out: Path) -> tuple[dict[st
         "operations_left": int(done.search.active.sum()),
         "operations": sum(len(kept) for kept in done.genotype.nodes.values()),
         "parameters": sum(weight.numel() for weight in trained.network.parameters()),
-        "macs": macs(done.genotype),
+        "macs": genotype_macs(done.genotype),
         "search_log": {name: [_short(step[name]) for step in steps] for name in ("gamma", "val_loss", "n_active")},
         "training_log": [{name: _short(row[name]) for name in ("loss", "val_mef_ssim")} for row in trained.history],
     }

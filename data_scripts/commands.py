@@ -1,0 +1,134 @@
+"""``hsds data list | fetch | verify | prepare``, and the same for the scripts in ``data_scripts/``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Imports of torch, pooch and requests wait until a command needs them, so that --help answers at once.
+
+data_app = typer.Typer(help="Fetch data sets and weights, each file proven by its sha256.", no_args_is_help=True)
+
+To = Annotated[
+    Path | None,
+    typer.Option("--to", metavar="DIR", help="the data folder; default: HSDS_DATA (vgg16: the cache of this user)"),
+]
+
+
+@data_app.command("list")
+def list_entries(to: To = None) -> None:
+    """List what can be fetched: sizes, licences, and what is here."""
+    from data_scripts.listing import listing
+
+    typer.echo(listing(to))
+
+
+@data_app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="mefb, sice_sample, coco or vgg16", metavar="NAME...")],
+    to: To = None,
+    given: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="a file, archive or folder fetched by hand; nothing is downloaded; repeatable",
+        ),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="mefb: development (40 scenes), test (60, for final evaluation only: into a folder of their own, "
+            "mefb_test, so that training never sees them) or all"
+        ),
+    ] = "development",
+    images: Annotated[
+        int | None,
+        typer.Option(help="coco: so many single images out of the archive, checked by its CRC-32, without the whole"),
+    ] = None,
+) -> None:
+    """Fetch data sets or weights; what is here and right is kept, and an interrupted download goes on."""
+    from data_scripts.fetching import fetch_entry
+
+    with _said_when_stopped():
+        for name in names:
+            done = fetch_entry(name, to=to, given=given or (), split=split, images=images)
+            typer.echo(f"{name}: {done}")
+
+
+@data_app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="default: all that is here", metavar="[NAME...]")] = None,
+    to: To = None,
+) -> None:
+    """Compare every file with its recorded hash; lists what is missing, changed or extra, and exits with 1 then."""
+    from data_scripts.fetching import verdicts
+
+    found = verdicts(names or [], to)
+    for verdict in found:
+        typer.echo(str(verdict))
+    if any(verdict.troubles for verdict in found):
+        raise typer.Exit(1)
+
+
+@data_app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="sice")],
+    given: Annotated[
+        list[Path], typer.Option("--from", metavar="FILE_OR_FOLDER", help="archives or folders; repeatable")
+    ],
+    to: To = None,
+    seed: Annotated[int, typer.Option(help="of the division into training and test")] = 0,
+    long_side: Annotated[
+        int, typer.Option(help="pixels of the longer side of what is stored; 0 keeps every picture's size")
+    ] = 600,
+) -> None:
+    """Make pairs with references of SICE's sequences, which are behind a form and have to be fetched by hand."""
+    from data_scripts.registry import data_root
+    from data_scripts.sice import prepare_sice
+    from hsds_lib.arguments import UsageError
+
+    if name != "sice":
+        raise UsageError(f"'{name}' needs no preparing; only sice does, the others come ready by `hsds data fetch`")
+    with _said_when_stopped("stopped; nothing was written, and the same command begins anew"):
+        typer.echo(str(prepare_sice(given, data_root(to), seed=seed, long_side=long_side)))
+
+
+def run_script(*words: str) -> None:
+    """Do what ``hsds data`` does with these words and those behind the script's name.
+
+    Args:
+        *words: such as "fetch" and "mefb".
+
+    Example:
+        >>> import contextlib, io
+        >>> from unittest.mock import patch
+        >>> with patch("sys.argv", ["mefb.py", "--help"]), contextlib.redirect_stdout(io.StringIO()) as said:
+        ...     try:
+        ...         run_script("fetch", "mefb")
+        ...     except SystemExit as end:
+        ...         code = end.code
+        >>> code, "--split" in said.getvalue()
+        (0, True)
+    """
+    from hsds_lib.cli import main
+
+    sys.argv = ["hsds", "data", *words, *sys.argv[1:]]
+    main()
+
+
+@contextmanager
+def _said_when_stopped(
+    sentence: str = "stopped; what was fetched is kept, and the same command goes on from there",
+) -> Iterator[None]:
+    """Say how to go on after Ctrl-C, of which typer makes a silent exit."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(sentence, err=True)
+        raise typer.Exit(130) from None

@@ -1,0 +1,299 @@
+"""Auditing a paper: what its released code does differently, measured and drawn.
+
+Facts about that code come from reading and running RollingPlain/HSDS_MEF at 601166f; here they are reproduced by the
+library's modules called ``released``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from hsds_lib.course.style import (
+    BLACK,
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    PALE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    feature_note,
+    headline,
+    new_figure,
+    styled,
+)
+from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
+from hsds_lib.released.color import mean_chroma_level
+from hsds_lib.released.terms import PerceptualVGG
+
+DEAD_SHARE = 1e-6
+"""A term whose gradient is below this share of the median one counts as dead: it is rounding, not a slope."""
+
+
+def random_perceptual_vgg(seed: int = 0) -> PerceptualVGG:
+    """Give the released perceptual network seeded He-normal convolutions and neutral batch norms.
+
+    Args:
+        seed: of the convolutions; no global generator is touched.
+
+    Returns:
+        The network in float32.
+
+    Example:
+        >>> bool((random_perceptual_vgg(1).convs[0].weight == random_perceptual_vgg(1).convs[0].weight).all())
+        True
+    """
+    rng, vgg = torch.Generator().manual_seed(seed), PerceptualVGG()
+    for name, value in vgg.state_dict().items():
+        if value.dim() == 4:
+            value.normal_(0, math.sqrt(2 / value[0].numel()), generator=rng)
+        else:
+            value.fill_(name.startswith("norms") and name.endswith(("weight", "running_var")))
+    return vgg
+
+
+def gradient_norms(terms: Mapping[str, Tensor], image: Tensor) -> dict[str, float]:
+    """Measure the norm of the gradient of every term with respect to the image.
+
+    Args:
+        terms: scalars with a graph that reaches ``image``.
+        image: a leaf that requires a gradient.
+
+    Returns:
+        Norm by name.
+
+    Example:
+        >>> x = torch.tensor([3.0, 4.0], requires_grad=True)
+        >>> gradient_norms({"square": x.square().sum() / 2, "sign": x.sign().sum()}, x)
+        {'square': 5.0, 'sign': 0.0}
+    """
+    return {
+        name: float(torch.autograd.grad(value, image, retain_graph=True)[0].norm()) for name, value in terms.items()
+    }
+
+
+def dead_terms(norms: Mapping[str, float]) -> list[str]:
+    """Name the terms that no optimiser can feel.
+
+    Args:
+        norms: norm of the gradient by term.
+
+    Returns:
+        Those at or below ``DEAD_SHARE`` of the median, in the order given.
+
+    Example:
+        >>> dead_terms({"one": 0.1, "two": 1e-15, "three": 0.2})
+        ['two']
+    """
+    limit = DEAD_SHARE * median(norms.values())
+    return [name for name, norm in norms.items() if norm <= limit]
+
+
+@styled
+def gradient_comparison(
+    picture: Tensor, normalised: Tensor, here: Mapping[str, float], released: Mapping[str, float], *, features: str = ""
+) -> tuple[Figure, str]:
+    """Draw which loss terms are alive, here and in the released code, beside what the latter's VGG is shown.
+
+    Args:
+        picture: fused luma ``(H, W)`` in [0, 1].
+        normalised: the same after the released normalisation, one of its three equal channels ``(H, W)``.
+        here: term to norm of its gradient.
+        released: the same names.
+        features: ``VGG16.label``.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(5.2)
+    grid = figure.add_gridspec(2, 2, width_ratios=[1, 2.7])
+    for row, (image, title) in enumerate(((picture, "fused luma"), (normalised, "what its VGG sees"))):
+        _gray(figure.add_subplot(grid[row, 0]), image, title)
+    axes = figure.add_subplot(grid[:, 1])
+    dead = dead_terms(released)
+    alive = [norms[name] for norms in (here, released) for name in norms if name not in dead_terms(norms)]
+    low = min(alive) / 30
+    for row, name in enumerate(here):
+        ends = [max(norms[name], low) for norms in (here, released)]
+        axes.plot(ends, [row, row], color=VERMILION if name in dead else PALE, lw=1.6, zorder=1)
+    rows = {name: row for row, name in enumerate(here)}
+    axes.plot([max(here[name], low) for name in rows], list(rows.values()), "o", color=BLUE, ms=7, label="here")
+    others = [name for name in rows if name not in dead]
+    axes.plot([released[n] for n in others], [rows[n] for n in others], "s", color=ORANGE, ms=6, label="released code")
+    axes.plot(
+        [low] * len(dead),
+        [rows[n] for n in dead],
+        "X",
+        color=VERMILION,
+        ms=10,
+        label="released code: zero (at the edge)",
+    )
+    axes.set(xscale="log", xlabel="norm of the gradient with respect to the fused luma (logarithmic)")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.grid(axis="x", color=PALE, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    headline(figure, f"{len(dead)} of {len(rows)} released losses cannot be felt by any optimiser")
+    alt = (
+        f"Gradient norms of {len(rows)} loss terms. In the released code {len(dead)} are dead: {', '.join(dead)}. "
+        f"Here {len(dead_terms(here)) or 'none'} are. Beside them a gray picture, and the uniform gray that the "
+        "released perceptual network makes of it."
+    )
+    return figure, alt + feature_note(figure, features)
+
+
+def _gray(axes: Axes, image: Tensor, title: str) -> None:
+    axes.imshow(image.detach().numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[], title=title)
+
+
+@styled
+def radius_errors(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], radii: Sequence[float], *, released: float, features: str = ""
+) -> tuple[Figure, str]:
+    """Draw how wrong finite differences are, against their radius.
+
+    Args:
+        panels: title of a panel to name of a line to relative errors, one for each radius.
+        radii: distances of the two points from the middle, decreasing.
+        released: the radius of the released code, marked.
+        features: ``VGG16.label``.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(3.5)
+    said = []
+    for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for (name, errors), (colour, mark) in zip(
+            lines.items(), ((BLUE, "o-"), (ORANGE, "s-"), (GREEN, "^-")), strict=False
+        ):
+            axes.plot(radii, np.maximum(errors, 1e-16), mark, color=colour, lw=1.8, ms=5, label=name)
+            said.append(f"{title}, {name}: {errors[_nearest(radii, released)]:.0%} at {released:g}")
+        axes.axvline(released, color=VERMILION, ls="--", lw=1.2, label=f"released radius {released:g}")
+        axes.axhline(1, color=GRAY, lw=0.8)
+        axes.set(xscale="log", yscale="log", title=title, xlabel="radius", ylabel="relative error (1: all wrong)")
+        axes.invert_xaxis()
+        axes.grid(color=PALE, lw=0.8)
+        axes.legend(loc="upper right", bbox_to_anchor=(1, 0.98))
+    headline(figure, "A finite difference steps over kinks")
+    return figure, f"Relative errors of finite differences. {'; '.join(said)}." + feature_note(figure, features)
+
+
+def _nearest(values: Sequence[float], wanted: float) -> int:
+    return min(range(len(values)), key=lambda place: abs(math.log(values[place] / wanted)))
+
+
+def truncation_errors() -> Tensor:
+    """Give fused chroma minus its exact mean for all 256 x 256 pairs of levels, when the mean is truncated.
+
+    Returns:
+        ``(256, 256)``, over -1 to 0 levels, float64.
+
+    Example:
+        >>> -0.3 < truncation_errors().mean().item() < -0.2
+        True
+    """
+    level = torch.arange(256, dtype=torch.float64)
+    mean = mean_chroma_level(*torch.meshgrid(level, level, indexing="ij"))
+    return mean.floor() - mean
+
+
+@styled
+def chroma_bias() -> tuple[Figure, str]:
+    """Draw what truncation does to chroma, and what the offset 0.5 does to a neutral 8-bit gray.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(3.2)
+    left, right = figure.subplots(1, 2, width_ratios=[1.4, 1])
+    truncated = truncation_errors()
+    rounded = truncated - (truncated + 0.5).floor()  # to the nearest level instead
+    bins = np.linspace(-1.05, 0.55, 33)
+    for errors, colour, name in ((rounded, BLUE, "rounded"), (truncated, ORANGE, "truncated (released)")):
+        share = np.histogram(errors.numpy(), bins)[0] / errors.numel()
+        label = f"{name}, mean {_signed([errors.mean().item()])}"
+        left.stairs(100 * share, bins, fill=True, color=colour, alpha=0.45, label=label)
+        left.axvline(errors.mean().item(), color=colour, lw=2)
+    left.set(title="fused chroma minus its exact mean", xlabel="levels of 255", ylabel="share of all pairs (%)")
+    left.legend(loc="upper left")
+    casts = neutral_casts()
+    for place, (name, values) in enumerate(casts.items()):
+        right.text(1 + 4 * place, -0.95, name, ha="center", color=GRAY)
+        for x, value, colour in zip(range(4 * place, 4 * place + 3), values, (VERMILION, GREEN, SKY), strict=True):
+            right.bar(x, value, color=colour, width=0.8)
+            right.text(x, value, _signed([value]), ha="center", va="bottom" if value >= 0 else "top", fontsize=8.5)
+    right.set_xticks([*range(3), *range(4, 7)], ["R", "G", "B"] * 2)
+    right.set(title="a neutral 8-bit gray comes back as", ylabel="shift in levels", ylim=(-1, 1.3))
+    right.axhline(0, color=BLACK, lw=0.8)
+    right.set_xlabel("channel")
+    headline(figure, "Two small biases of the released colour")
+    alt = (
+        f"Truncation shifts chroma by {truncated.mean().item():.2f} levels on average, rounding by "
+        f"{abs(rounded.mean().item()):.2f}. A neutral gray shifts by {_signed(casts['released'])} levels in R, G and B."
+    )
+    return figure, alt
+
+
+def neutral_casts(level: int = 128) -> dict[str, list[float]]:
+    """Take a gray pixel apart into luma and chroma, fuse its chroma with itself and put it together again.
+
+    Args:
+        level: its brightness, 0 to 255.
+
+    Returns:
+        The shift of R, G and B in levels, for ``released`` and ``here``.
+
+    Example:
+        >>> [round(shift, 2) for shift in neutral_casts()["released"]]
+        [0.7, -0.53, 0.89]
+    """
+    y, cbcr = split_luma(torch.full((1, 3, 1, 1), level / 255, dtype=torch.float64))
+    released = merge_luma(y, fuse_chroma(cbcr, cbcr, variant="released"), variant="released")
+    results = {"released": released, "here": merge_luma(y, fuse_chroma(cbcr, cbcr))}
+    return {name: (255 * rgb.flatten() - level).tolist() for name, rgb in results.items()}
+
+
+def _signed(values: Sequence[float]) -> str:
+    return ", ".join(f"{round(value, 2) + 0.0:+.2f}" for value in values)  # + 0.0: no minus zero
+
+
+@styled
+def rank_changes(scores: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str) -> tuple[Figure, str]:
+    """Draw how pictures are ranked by a metric as published and by its correct form; lines that cross disagree.
+
+    Args:
+        scores: metric to picture to the two values.
+        title: what is ranked.
+
+    Returns:
+        The figure and its alternative text.
+    """
+    figure = new_figure(3.1)
+    said = []
+    for axes, (metric, values) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
+        ranks = [sorted(values, key=lambda name: -values[name][form]) for form in (0, 1)]
+        for name, colour in zip(values, (VERMILION, BLUE, ORANGE, GREEN, PURPLE), strict=False):
+            ends = [order.index(name) + 1 for order in ranks]
+            axes.plot((0, 1), ends, "o-", color=colour, lw=2.4, ms=8)
+            for form, (side, gap) in enumerate((("right", -0.07), ("left", 0.07))):
+                text = f"{name} {values[name][form]:.4g}"
+                axes.text(form + gap, ends[form], text, ha=side, va="center", fontsize=8.5, color=colour)
+        axes.set_xticks((0, 1), ("as published", "correct"))
+        axes.set_yticks(range(1, len(values) + 1))
+        axes.set(title=metric, xlim=(-1.25, 2.25), ylim=(len(values) + 0.4, 0.6), xlabel="arithmetic")
+        said.append(f"{metric}: {' > '.join(ranks[0])} as published, {' > '.join(ranks[1])} correctly")
+    figure.axes[0].set_ylabel("rank (1 is best)")
+    headline(figure, title)
+    return figure, f"{title}. {'; '.join(said)}."

@@ -1,0 +1,1 @@
+"""A trained network turns two photographs into one."""

@@ -1,0 +1,1 @@
+"""What every long run needs: its scenes, checkpoints, log, progress, and several processes."""

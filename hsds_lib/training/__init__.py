@@ -1,0 +1,1 @@
+"""Training the network that a search found, with the loss it found."""

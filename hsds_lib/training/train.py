@@ -1,0 +1,204 @@
+"""Train the derived network with the loss that was found: from two JSON files to a model."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hsds_lib.config import TrainConfig
+from hsds_lib.losses.space import LossWeights, weighted_loss
+from hsds_lib.losses.terms import prepare_targets, term_vector
+from hsds_lib.network.fusion_net import FusionNet
+from hsds_lib.network.genotype import Genotype
+from hsds_lib.runs.checkpoints import EVERY
+from hsds_lib.runs.log import RunLog
+from hsds_lib.runs.parallel import process_group
+from hsds_lib.runs.progress import memory_advice
+from hsds_lib.runtime import RunError, atomic_path, pick_device, write_json
+from hsds_lib.training.calibration import recalibrate, validation_score
+from hsds_lib.training.job import TrainingJob, TrainingRun, origin, prepare
+
+__all__ = ["TrainingRun", "save_model", "train_network"]
+
+
+def train_network(
+    genotype: Genotype,
+    loss_weights: LossWeights,
+    config: TrainConfig,
+    *,
+    out: Path | None = None,
+    device: str = "auto",
+    show: bool = True,
+    resume: bool = False,
+    checkpoint_every: float = EVERY,
+) -> TrainingRun:
+    """Train the network a genotype describes with searched loss weights, from fresh weights.
+
+    Started by ``torchrun`` in several processes, each takes batches of its own and the gradients are averaged.
+
+    Args:
+        genotype: the operations of every node.
+        loss_weights: the loss; terms named in ``config.skip_terms`` are left out and the rest rescaled.
+        config: the settings; their seed fixes everything that is random.
+        out: run folder for ``model.safetensors``, ``training.jsonl`` and ``training_provenance.json``, and for
+            checkpoints until it is finished.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        show: report progress on standard error.
+        resume: go on from the last checkpoint in ``out``, if there is one, to the same bits; else begin anew.
+        checkpoint_every: seconds from one checkpoint to the next; 0 writes one after every step.
+
+    Returns:
+        The network with recalibrated running statistics, and the history.
+
+    Raises:
+        DataError: the data is missing or cannot be used.
+        RunError: the loss became infinite or NaN, memory or disk are full, or the checkpoint is of other settings.
+        Stopped: Ctrl-C or SIGTERM; the step was ended and a checkpoint written.
+        ValueError: ``config.skip_terms`` leaves nothing or names an unknown term, or the device is not present.
+
+    Example:
+        >>> from hsds_lib.config import preset
+        >>> from hsds_lib.network.genotype import NODES
+        >>> genotype = Genotype(nodes={node: {"conv_3x3": 1.0} for node in NODES}, width=0.125)
+        >>> skipped = ("perceptual_ref", "perceptual_under", "perceptual_over")  # the slow ones
+        >>> short = preset("tiny").train.changed(
+        ...     epochs=1, steps_per_epoch=1, crop=48, recalibration_batches=1, skip_terms=skipped, features="random"
+        ... )
+        >>> run = train_network(genotype, LossWeights.uniform(), short, device="cpu", show=False)
+        >>> list(run.history[0])
+        ['epoch', 'loss', 'val_mef_ssim', 'seconds']
+    """
+    where = pick_device(device)
+    lower = f"batch_size ({config.batch_size}) or crop ({config.crop})"
+    with process_group(where.type) as group, memory_advice(lower):
+        job = prepare(genotype, loss_weights, config, where, group)
+        log = RunLog(out, "train", show=show, every=checkpoint_every, group=group, history="training.jsonl")
+        found = log.find(job.identity) if resume else None
+        if found is not None:
+            job.restore(found)
+        _descend(job, log)
+        job.run.network.eval()
+        # The layout of a model that was read from a file, so that both give the same bits.
+        job.run.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        if log.writes:
+            save_model(job.run.network, log.folder / "model.safetensors")
+            write_json(log.folder / "training_provenance.json", origin(job))
+            log.finish()
+    return job.run
+
+
+def _descend(job: TrainingJob, log: RunLog) -> None:
+    """Run the epochs; after each the statistics are recalibrated, the model is written and validated."""
+    config, began = job.config, time.perf_counter()
+    total = config.epochs * job.steps
+    with log.running(total, job.run.history, done=job.done):
+        for step in range(job.done, total):
+            if step == job.fixed_from and not job.brings_statistics:
+                _recalibrate(job)
+            for group in job.optimiser.param_groups:
+                group["lr"] = config.lr * _rate(step / total, config.schedule)
+            job.losses.append(_train_step(job, step))
+            record = None
+            if len(job.losses) == job.steps:
+                record = _end_epoch(job, round(time.perf_counter() - began, 1))
+                began = time.perf_counter()
+                if log.writes:
+                    save_model(job.run.network, log.folder / "model.safetensors")
+            log.step(record, job.checkpoint)
+            if record is not None:
+                score = f"loss {record['loss']:.4f}, val MEF-SSIM {record['val_mef_ssim']:.4f}"
+                log.progress.line(f"epoch {record['epoch'] + 1}/{config.epochs}, {score}")
+
+
+def _recalibrate(job: TrainingJob) -> None:
+    recalibrate(job.run.network, [next(job.batches) for _ in range(job.config.recalibration_batches)])
+    # Of the batches of all processes.
+    job.group.average([buffer for buffer in job.run.network.buffers() if buffer.is_floating_point()])
+
+
+def _end_epoch(job: TrainingJob, seconds: float) -> dict[str, Any]:
+    network, config = job.run.network, job.config
+    if job.done <= job.fixed_from:  # else the weights were trained for the statistics as they are
+        _recalibrate(job)
+    job.group.require_equal(list(network.parameters()), "their weights")
+    record = {
+        "epoch": len(job.run.history),
+        "loss": sum(job.losses) / len(job.losses),
+        "val_mef_ssim": validation_score(network, job.val_scenes, crop=config.crop),
+        "seconds": seconds,
+    }
+    job.run.history.append(record)
+    job.losses.clear()
+    return record
+
+
+def _rate(share: float, schedule: str) -> float:
+    """Factor of the learning rate after ``share`` of the steps; the cosine ends at 1 %."""
+    return 1.0 if schedule == "constant" else 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
+
+
+def _train_step(job: TrainingJob, step: int) -> float:
+    network, optimiser, config = job.run.network, job.optimiser, job.config
+    network.train(step < job.fixed_from)
+    batch = next(job.batches).to(next(network.parameters()).device)
+    names, mix = zip(*job.weights.items(), strict=True)
+    targets = prepare_targets(batch, job.vgg, contrast=False, names=names)
+    fused, outside = _in_range(network(batch.over_under_y), config.range_weight)
+    terms = term_vector(fused, targets, job.vgg, names=names)
+    loss = weighted_loss(terms, terms.new_tensor(mix)) + outside
+    seen = torch.cat([terms.detach(), loss.detach()[None]])
+    job.group.average([seen])
+    if not bool(torch.isfinite(seen).all()):
+        bad = [name for name, value in zip((*names, "the sum"), seen.tolist(), strict=True) if not math.isfinite(value)]
+        raise RunError(f"step {step}: the training loss is not finite in {', '.join(bad)}; lower lr")
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    job.group.average([weight.grad for weight in network.parameters() if weight.grad is not None])
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+    optimiser.step()
+    return float(seen[-1])
+
+
+def _in_range(fused_y: Tensor, weight: float) -> tuple[Tensor, Tensor | float]:
+    """Clamp luma to what a picture can hold, and price what was cut off; without a weight the paper's way, neither."""
+    if weight == 0:
+        return fused_y, 0.0
+    inside = fused_y.clamp(0, 1)
+    return inside, weight * (fused_y - inside).abs().mean()
+
+
+def save_model(network: FusionNet, path: str | Path) -> None:
+    """Write weights and, in the file's metadata, the genotype they belong to, as one safetensors file.
+
+    Args:
+        network: a derived network.
+        path: the file to write, atomically; ``load_model`` reads it. Equal networks give equal files.
+
+    Raises:
+        ValueError: for a supernet, which has no genotype.
+
+    Example:
+        >>> import tempfile
+        >>> from hsds_lib.fusing.fuse import load_model
+        >>> network, pair = load_model("default", device="cpu"), torch.rand(1, 2, 9, 9)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_model(network, Path(folder) / "model.safetensors")
+        ...     torch.equal(load_model(folder, device="cpu")(pair), network(pair))
+        True
+    """
+    if network.mix is None:
+        raise ValueError("a supernet has no genotype of its own; derive a network first")
+    genotype = Genotype.from_mix(network.mix.double().cpu(), width=network.width)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    described = {"genotype": genotype.model_dump(), "separate_statistics": network.separate_statistics}
+    metadata = {"network": json.dumps(described)}  # safetensors writes several entries in random order
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)

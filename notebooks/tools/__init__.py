@@ -1,0 +1,1 @@
+"""What makes the notebooks: built, indexed, recorded, handed out."""

@@ -1,0 +1,1 @@
+"""Scripts that record anew what the explorers show."""

@@ -1,0 +1,156 @@
+"""``hsds data`` as a user meets it, and the scripts that do the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_scripts import fetching
+from data_scripts.registry import entry_names
+from hsds_lib.cli import main
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
+
+
+def hsds(*words: str | Path) -> int:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_info:
+        patch.setattr(sys, "argv", ["hsds", "data", *map(str, words)])
+        main()
+    return int(exit_info.value.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HSDS_DATA", raising=False)
+
+
+def test_list_names_every_entry_with_size_licence_and_presence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mefb" / "Arno").mkdir(parents=True)
+    (tmp_path / "mefb" / "Arno" / "under.png").touch()
+    assert hsds("list", "--to", tmp_path) == 0
+    said = capsys.readouterr().out
+    for name in entry_names():
+        assert f"\n{name} " in said and f"\n{name}: " in said
+    assert "1 of 200 files" in said and "816 MB" in said and "research use" in said
+    assert hsds("list") == 0
+    assert "set HSDS_DATA or give --to DIR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["fetch", "mefb"], "no folder for data was given: set HSDS_DATA to one, or give it with --to DIR"),
+        (["fetch", "nothing", "--to", "x"], "data set 'nothing' is not registered; choose one of mefb, sice_sample"),
+        (["fetch", "sice", "--to", "x"], "sice is behind a form: fetch its archives by hand"),
+        (["fetch", "mefb", "--images", "3", "--to", "x"], "--images goes with coco, not with mefb"),
+        (["fetch", "coco", "--split", "test", "--to", "x"], "--split goes with mefb, not with coco"),
+        (["fetch", "mefb", "--split", "train", "--to", "x"], "split 'train' is not known; choose development, test"),
+        (["fetch", "mefb", "--from", "gone.zip", "--to", "x"], "gone.zip does not exist"),
+        (["fetch", "coco", "--images", "0", "--to", "x"], "0 images were asked for; give 1 or more"),
+        (["verify", "--to", "."], "holds none of mefb, sice_sample, sice, coco, vgg16"),
+        (["prepare", "mefb", "--from", "y", "--to", "x"], "'mefb' needs no preparing; only sice does"),
+        (["prepare", "sice", "--from", "gone", "--to", "x"], "gone does not exist"),
+        (["prepare", "sice", "--from", "y", "--to", "x", "--long-side", "9"], "the longer side is 9 pixels"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    words: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert hsds(*words) == 2
+    error = capsys.readouterr().err.strip()
+    assert sentence in error and error.startswith("error: ") and len(error.splitlines()) == 1
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_verify_exits_with_1_when_something_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hsds("verify", "sice", "--to", tmp_path) == 1
+    assert "missing: sice" in capsys.readouterr().out
+
+
+def test_verify_says_that_all_is_well(data_root_kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hsds("verify", "sice_sample", "--to", data_root_kept) == 0
+    assert capsys.readouterr().out == "sice_sample: 28 files, all as they should be\n"
+
+
+@pytest.fixture
+def data_root_kept(request: pytest.FixtureRequest) -> str:
+    folder = KEPT.get("HSDS_DATA")
+    if not folder:
+        pytest.skip("HSDS_DATA is not set")
+    return folder
+
+
+KEPT = dict(os.environ)
+
+
+def test_hsds_data_names_the_folder_and_to_overrides_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HSDS_DATA", str(tmp_path / "one"))
+    hsds("list")
+    assert f"data folder: {tmp_path / 'one'}" in capsys.readouterr().out
+    hsds("list", "--to", tmp_path / "two")
+    assert f"data folder: {tmp_path / 'two'}" in capsys.readouterr().out
+
+
+def test_ctrl_c_says_that_what_was_fetched_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pressed(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetching, "fetch_entry", pressed)
+    assert hsds("fetch", "mefb") == 130
+    assert "what was fetched is kept, and the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        ("mefb", "no folder for data was given"),
+        ("sice_sample", "no folder for data was given"),
+        ("coco", "no folder for data was given"),
+        ("vgg16", "gone.pth does not exist"),
+        ("sice", "no folder for data was given"),
+    ],
+)
+def test_every_script_does_what_its_command_does(
+    script: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import runpy
+
+    words = ["--from", "gone.pth"] if script in ("vgg16", "sice") else []
+    if script == "vgg16":
+        words += ["--to", "nowhere"]
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *words])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
+    assert end.value.code == 2 and sentence in capsys.readouterr().err
+
+
+def test_there_is_a_script_for_each_entry_and_a_row_in_the_table() -> None:
+    assert sorted(path.stem for path in SCRIPTS.glob("*.py")) == sorted(entry_names())
+    table = (SCRIPTS / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}.py` |" in table for name in entry_names())
+
+
+def test_help_answers_without_the_heavy_libraries() -> None:
+    code = (
+        "import sys, hsds_lib.cli as cli\n"
+        "sys.argv = ['hsds', 'data', 'fetch', '--help']\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'pooch', 'requests', 'cv2') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]" and "mefb_test" in done.stdout.replace("\n", " ")

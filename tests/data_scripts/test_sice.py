@@ -1,0 +1,224 @@
+"""SICE made of archives: which pictures are taken, which sequences are not, and what is written about it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_scripts.index import read_index
+from data_scripts.registry import load_entry
+from data_scripts.sice import divide, prepare_sice
+from data_scripts.sice_pairs import shift_between
+from data_scripts.verify import verify
+from hsds_lib.images.datasets import DataError, list_scenes
+
+SIDE = (90, 60)
+
+
+def scenery(seed: int) -> np.ndarray:
+    """A random scene of blocks of two pixels, linear light from 0.1 to 1."""
+    rng = np.random.default_rng(seed)
+    return np.kron(rng.uniform(0.1, 1.0, (SIDE[1] // 2, SIDE[0] // 2)), np.ones((2, 2)))
+
+
+def put(path: Path, light: np.ndarray, exposure: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    gray = (255 * np.clip(light * exposure, 0, 1) ** (1 / 2.2)).round().astype(np.uint8)
+    Image.fromarray(np.stack([gray, gray, gray], axis=-1)).save(path, format="PNG")
+
+
+def put_sequence(
+    part: Path, number: int, seed: int | None = None, exposures: tuple[float, ...] = (1.6, 0.7, 0.2)
+) -> None:
+    """Pictures from bright to dark, so that their numbers are not in the order of luma."""
+    light = scenery(number if seed is None else seed)
+    for index, exposure in enumerate(exposures, start=1):
+        put(part / str(number) / f"{index}.PNG", light, exposure)
+    put(part / "Label" / f"{number}.PNG", light, 0.8)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> list[Path]:
+    for number in range(1, 7):
+        put_sequence(tmp_path / "given" / "Dataset_Part1", number)
+    for number in range(1, 5):
+        put_sequence(tmp_path / "given" / "Dataset_Part2", number, seed=100 + number)
+    return [tmp_path / "given" / "Dataset_Part1", tmp_path / "given" / "Dataset_Part2"]
+
+
+def rejected(folder: Path) -> dict[str, str]:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    table = page.partition("<h2>Not used</h2>")[2].partition("<h2>Used</h2>")[0]
+    return dict(re.findall(r"<th scope='row'>(.*?)</th><td>(.*?)</td>", table))
+
+
+def test_sequences_become_scenes_that_the_library_lists(parts: list[Path], tmp_path: Path) -> None:
+    made = prepare_sice(parts, tmp_path / "data")
+    assert (len(made.train), len(made.test), made.rejected) == (8, 2, 0)
+    folder = tmp_path / "data" / "sice"
+    listed = {split: list_scenes(folder, split) for split in ("train", "val", "test")}  # type: ignore[arg-type]
+    assert [len(listed[split]) for split in ("train", "val", "test")] == [6, 2, 2]
+    for scene in listed["train"]:
+        lumas = [np.asarray(Image.open(path)).mean() for path in (scene.under, scene.ref, scene.over) if path]
+        assert lumas == sorted(lumas) and len(lumas) == 3
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["sice"]
+    assert "not the paper's 565 scenes" in str(made)
+
+
+def test_the_pair_is_the_darkest_and_the_brightest_that_show_something(tmp_path: Path) -> None:
+    part = tmp_path / "Part1"
+    put_sequence(part, 1, exposures=(1000, 1.6, 0.7, 0.2, 1e-5))  # the first is white, the last black
+    put_sequence(part, 2)
+    prepare_sice([part], tmp_path / "data")
+    sources = {row["file"].split("/", 1)[1]: row["source"] for row in read_index(tmp_path / "data" / "sice").values()}
+    assert sources["under/part1_001.png"] == "Part1/1/4.PNG"
+    assert sources["over/part1_001.png"] == "Part1/1/2.PNG"
+    assert sources["ref/part1_001.png"] == "Part1/Label/1.PNG"
+
+
+def test_what_cannot_be_used_is_rejected_with_its_reason(parts: list[Path], tmp_path: Path) -> None:
+    first, second = parts
+    (first / "Label" / "1.PNG").unlink()
+    (first / "2" / "3.PNG").write_bytes(b"no image")
+    put(first / "Label" / "3.PNG", scenery(3)[:-2], 0.8)
+    put(first / "Label" / "4.PNG", np.roll(scenery(4), 3, axis=1), 0.8)
+    shutil.rmtree(second / "1")
+    shutil.copytree(first / "5", second / "1")
+    shutil.copyfile(first / "Label" / "5.PNG", second / "Label" / "1.PNG")
+    (second / "2" / "3.PNG").unlink()
+    for index, exposure in enumerate((1.0, 1.01, 1.02), start=1):
+        put(second / "3" / f"{index}.PNG", scenery(103), exposure)
+    made = prepare_sice(parts, tmp_path / "data")
+    reasons = rejected(made.folder)
+    expected = {
+        "dataset_part1_001": "has no reference",
+        "dataset_part1_002": "cannot be read: 3.PNG",
+        "dataset_part1_003": "different sizes: under 90 x 60, over 90 x 60, ref 90 x 58",
+        "dataset_part1_004": "is not aligned: shifted by 3.0 pixels",
+        "dataset_part2_001": "same pixels as dataset_part1_005",
+        "dataset_part2_002": "has 2 pictures, expected 3 to 18",
+        "dataset_part2_003": "mean luma differs by 0.0",
+    }
+    assert sorted(reasons) == sorted(expected)
+    for name, reason in expected.items():
+        assert reason in reasons[name], name
+    assert made.rejected == 7 and sorted(made.train + made.test) == [
+        "dataset_part1_005",
+        "dataset_part1_006",
+        "dataset_part2_004",
+    ]
+
+
+def test_a_part_that_was_given_twice_counts_once(parts: list[Path], tmp_path: Path) -> None:
+    shutil.copytree(parts[0], tmp_path / "again" / "Dataset_Part1")
+    made = prepare_sice([parts[0], tmp_path / "again"], tmp_path / "data")
+    assert len(made.train) + len(made.test) == 6 and made.rejected == 6
+
+
+def test_archives_give_the_same_as_their_folders(parts: list[Path], tmp_path: Path) -> None:
+    archives = []
+    for part in parts:
+        archives.append(tmp_path / f"{part.name}.zip")
+        with zipfile.ZipFile(archives[-1], "w") as archive:
+            for path in sorted(part.rglob("*.PNG")):
+                archive.write(path, path.relative_to(part.parent).as_posix())
+    prepare_sice(parts, tmp_path / "one")
+    prepare_sice(archives, tmp_path / "two")
+    one, two = (read_index(tmp_path / name / "sice") for name in ("one", "two"))
+    assert {name: row["sha256"] for name, row in one.items()} == {name: row["sha256"] for name, row in two.items()}
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["sice"]
+
+
+def test_the_division_is_452_to_113_and_depends_on_the_seed_alone() -> None:
+    names = [f"part_{number:03d}" for number in range(565)]
+    train, test = divide(names, 0)
+    assert (len(train), len(test)) == (452, 113) and sorted(train + test) == names
+    assert divide(list(reversed(names)), 0) == (train, test)
+    assert divide(names, 1) != (train, test)
+    assert [len(part) for part in divide(names[:5], 0)] == [4, 1]
+    assert [len(part) for part in divide(names[:2], 0)] == [1, 1]
+
+
+def test_the_split_is_written_down_and_holds(parts: list[Path], tmp_path: Path) -> None:
+    made = prepare_sice(parts, tmp_path / "data", seed=3)
+    split = json.loads((made.folder / "split.json").read_text(encoding="utf-8"))
+    assert (split["seed"], split["train"], split["test"]) == (3, made.train, made.test)
+    assert [scene.name for scene in list_scenes(made.folder, "test")] == made.test
+
+
+def test_verify_finds_what_was_changed_afterwards(parts: list[Path], tmp_path: Path) -> None:
+    made = prepare_sice(parts, tmp_path / "data")
+    entry, scene = load_entry("sice"), made.train[0]
+    assert verify(entry, tmp_path / "data").checked == 30 and verify(entry, tmp_path / "data").troubles == {}
+    (made.folder / "train" / "under" / f"{scene}.png").unlink()
+    (made.folder / "train" / "under" / "new.png").write_bytes(b"new")
+    assert verify(entry, tmp_path / "data").troubles == {
+        f"sice/train/under/{scene}.png": "missing",
+        "sice/train/under/new.png": "extra",
+    }
+
+
+def test_the_report_needs_nothing_else_and_describes_every_picture(parts: list[Path], tmp_path: Path) -> None:
+    (parts[0] / "Label" / "1.PNG").unlink()
+    page = (prepare_sice(parts, tmp_path / "data").folder / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(src|href)=\"(?!data:)|url\(|<script|https?://", page)
+    assert page.count("<img ") == page.count('alt="') == 27 and 'alt=""' not in page
+    assert "10 sequences, 9 used (7 for training, 2 for testing), 1 not used." in page
+
+
+def test_pictures_are_reduced_or_kept_byte_for_byte(tmp_path: Path) -> None:
+    for number in (1, 2):
+        put_sequence(tmp_path / "Part1", number)
+        for path in (tmp_path / "Part1" / str(number)).iterdir():
+            Image.open(path).resize((900, 600), Image.Resampling.NEAREST).save(path)
+        path = tmp_path / "Part1" / "Label" / f"{number}.PNG"
+        Image.open(path).resize((900, 600), Image.Resampling.NEAREST).save(path)
+    reduced = prepare_sice([tmp_path / "Part1"], tmp_path / "reduced").folder
+    assert {Image.open(path).size for path in reduced.rglob("*.png")} == {(600, 400)}
+    kept = prepare_sice([tmp_path / "Part1"], tmp_path / "kept", long_side=0).folder
+    rows = read_index(kept)
+    assert len(rows) == 6 and all(row["sha256"] == row["source_sha256"] for row in rows.values())
+
+
+def test_nothing_usable_says_why(tmp_path: Path) -> None:
+    for number in (1, 2):
+        put_sequence(tmp_path / "Part1", number)
+        (tmp_path / "Part1" / "Label" / f"{number}.PNG").unlink()
+    with pytest.raises(DataError, match=r"0 usable sequences .*; part1_001 has no reference"):
+        prepare_sice([tmp_path / "Part1"], tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_mistake_leaves_nothing_behind(parts: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for given, sentence in (
+        ([tmp_path / "empty"], "holds no sequences of SICE; expected PART/N/1.JPG"),
+        ([tmp_path / "gone.zip"], "does not exist"),
+        ([parts[0] / "1" / "1.PNG"], "is neither a folder nor a zip or tar archive"),
+    ):
+        with pytest.raises(DataError, match=sentence):
+            prepare_sice(given, tmp_path / "data")
+    assert not (tmp_path / "data").exists() or list((tmp_path / "data").iterdir()) == []
+
+
+def test_an_existing_folder_is_not_touched(parts: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "data" / "sice").mkdir(parents=True)
+    with pytest.raises(DataError, match="exists already; move it away"):
+        prepare_sice(parts, tmp_path / "data")
+    assert list((tmp_path / "data" / "sice").iterdir()) == []
+
+
+def test_real_pairs_are_aligned_by_the_measure_and_moved_ones_are_not(data_root: Path) -> None:
+    for number in ("001", "002", "003"):
+        folder = data_root / "sice_sample" / "train"
+        under, over, ref = (Image.open(folder / role / f"{number}.png") for role in ("under", "over", "ref"))
+        assert shift_between(over, under) < 0.2 and shift_between(over, ref) < 0.2
+        moved = Image.fromarray(np.roll(np.asarray(under), (2, 3), axis=(0, 1)))
+        assert shift_between(over, moved) == pytest.approx(13**0.5, abs=0.3)

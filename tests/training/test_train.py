@@ -1,0 +1,60 @@
+"""Training lowers its loss, recalibrates, and leaves a model that loads again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hsds_lib.config import preset
+from hsds_lib.fusing.fuse import load_model
+from hsds_lib.images.batches import Batch, DataError
+from hsds_lib.losses.space import LossWeights
+from hsds_lib.network.fusion_net import derive
+from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.operations import BatchNorm
+from hsds_lib.runtime import fingerprint
+from hsds_lib.training.train import recalibrate, train_network, validation_score
+
+GENOTYPE = Genotype(nodes={node: {"conv_3x3": 0.7, "conv_1x1": 0.3} for node in NODES}, width=0.125)
+PERCEPTUAL = ("perceptual_ref", "perceptual_under", "perceptual_over")
+SHORT = preset("tiny").train.changed(
+    epochs=2, steps_per_epoch=12, batch_size=2, recalibration_batches=3, skip_terms=PERCEPTUAL
+)
+
+
+def test_training_learns_and_the_file_is_the_model(tmp_path: Path) -> None:
+    run = train_network(GENOTYPE, LossWeights.uniform(), SHORT, out=tmp_path, device="cpu", show=False)
+    assert run.history[1]["loss"] < 0.97 * run.history[0]["loss"]
+    loaded, pair = load_model(tmp_path, device="cpu"), torch.rand(1, 2, 30, 22)
+    assert torch.equal(loaded(pair), run.network(pair))
+    assert not loaded.training
+    origin = json.loads((tmp_path / "training_provenance.json").read_text())
+    assert set(origin["loss_weights"]).isdisjoint(PERCEPTUAL) and len(origin["loss_weights"]) == 16
+    assert not set(origin["train_scenes"]) & set(origin["val_scenes"])
+    rows = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
+    assert rows == run.history
+
+
+def test_recalibration_gives_the_mean_statistics_of_the_batches() -> None:
+    torch.manual_seed(0)
+    network = derive(GENOTYPE)
+    batches = [Batch(**dict.fromkeys(("under", "over", "ref", "natural"), torch.rand(2, 3, 16, 16))) for _ in range(3)]
+    recalibrate(network, batches)
+    node = network.nodes["x_1"].operations["conv_3x3"]
+    means = torch.stack([node.conv(batch.over_under_y[:, 1:2]).mean(dim=(0, 2, 3)) for batch in batches])
+    torch.testing.assert_close(node.norm.running_mean, means.mean(dim=0))
+    assert not network.training
+    assert all(m.momentum == 0.1 for m in network.modules() if isinstance(m, BatchNorm))
+
+
+def test_without_batches_or_scenes_the_network_stays_as_it_is() -> None:
+    network = derive(GENOTYPE)
+    before = fingerprint(network.state_dict().values())
+    with pytest.raises(ValueError, match="there is no batch to take statistics from"):
+        recalibrate(network, [])
+    with pytest.raises(DataError, match="there are no scenes"):
+        validation_score(network, [], crop=64)
+    assert fingerprint(network.state_dict().values()) == before
