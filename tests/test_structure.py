@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def module_of(name: str) -> Path | None:
     return None
 
 
+@cache
 def edges() -> dict[Path, set[Path]]:
     found = {
         path: {module_of(name) for name in imported(ast.parse(path.read_text(encoding="utf-8")))} for path in MODULES
