@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hsds_lib.losses.features import Features
+from hsds_lib.losses.features import CONTRAST_LAYERS, Features
+from hsds_lib.losses.terms import Targets
 
-if TYPE_CHECKING:
-    from hsds_lib.losses.terms import Targets
-
-CONTRAST_LAYERS = ("relu2_2", "relu3_3", "relu5_1")
 EPS = 1e-7  # once in the denominator of each layer
 
 

@@ -27,6 +27,8 @@ BLOCKS = (
     (512, 512, 512),
 )  # channels of the 13 convolutions
 LAYERS = tuple(f"relu{b}_{c}" for b, block in enumerate(BLOCKS, 1) for c in range(1, len(block) + 1))
+PERCEPTUAL_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # of Table 1 row 4
+CONTRAST_LAYERS = ("relu2_2", "relu3_3", "relu5_1")  # of Eq. 3
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

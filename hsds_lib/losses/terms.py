@@ -10,14 +10,11 @@ from kornia.filters import spatial_gradient
 from kornia.metrics import ssim
 from torch import Tensor
 
-from hsds_lib.config import Variant, is_released
 from hsds_lib.images.batches import Batch
 from hsds_lib.images.color import merge_luma, split_luma
-from hsds_lib.losses.contrast import CONTRAST_LAYERS
-from hsds_lib.losses.features import VGG16, Features, Trace
+from hsds_lib.losses.features import CONTRAST_LAYERS, PERCEPTUAL_LAYERS, VGG16, Features, Trace
 from hsds_lib.losses.mef_ssim import WINDOW, contrast_structure
 from hsds_lib.losses.pair_terms import PAIR_TERMS, PairTargets, pair_values
-from hsds_lib.released.terms import PerceptualVGG, released_terms
 
 _ANGLE_FLOOR = 1e-6
 
@@ -77,7 +74,6 @@ TERM_NAMES: tuple[str, ...] = (
     "colour_ref",
     "tv",
 )
-PERCEPTUAL_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 PSNR_SCALE = 1.0 / 40.0  # so that the dB do not drown the other terms
 PSNR_FLOOR = 1e-8  # mean square error that counts as perfect: 80 dB
 
@@ -202,11 +198,10 @@ def encode_fused(fused_y: Tensor, vgg: VGG16, *, contrast: bool, trace: Trace | 
 def term_vector(
     fused_y: Tensor,
     targets: Targets,
-    vgg: VGG16 | PerceptualVGG | None = None,
+    vgg: VGG16 | None = None,
     *,
     features: Features | None = None,
     names: Sequence[str] = TERM_NAMES,
-    variant: Variant = "paper",
 ) -> Tensor:
     """Evaluate the candidate losses of Table 1 on a batch.
 
@@ -219,8 +214,6 @@ def term_vector(
         vgg: feature network; not needed when ``features`` are given or no perceptual term is asked for.
         features: VGG-16 features of ``fused_y`` if they are already computed.
         names: terms to evaluate; those of the extended space (``PAIR_TERMS``) are known too.
-        variant: ``"released"`` gives the authors' code's values instead, with its signs, scales and faults, for
-            parity alone; ``vgg`` is then a ``losses.released.features.PerceptualVGG``.
 
     Returns:
         ``(len(names),)`` in the order of ``names``, dtype of ``fused_y``.
@@ -239,10 +232,8 @@ def term_vector(
     expected = targets.images[:, :1].shape
     if fused_y.shape != expected:
         raise ValueError(f"the fused luminance has shape {tuple(fused_y.shape)}; the targets are for {tuple(expected)}")
-    if is_released(variant):
-        return _released_vector(fused_y, targets, vgg, names)
     if features is None and any(name.startswith("perceptual_") for name in names):
-        if not isinstance(vgg, VGG16):
+        if vgg is None:
             raise ValueError("the perceptual terms need features; give vgg or features of the fused image")
         features = encode_fused(fused_y, vgg, contrast=False)
     values: dict[str, Tensor] = {}
@@ -255,18 +246,6 @@ def term_vector(
         assert pair is not None
         values.update(pair_values(fused_y, pair, wanted))
     return torch.stack([values[name] for name in names]).mean(dim=1)
-
-
-def _released_vector(
-    fused_y: Tensor, targets: Targets, vgg: VGG16 | PerceptualVGG | None, names: Sequence[str]
-) -> Tensor:
-    if not isinstance(vgg, PerceptualVGG) or not set(names) <= set(TERM_NAMES):
-        raise ValueError(
-            "variant='released' has the 19 terms of Table 1 and needs a PerceptualVGG; "
-            f"given: {type(vgg).__name__} and {', '.join(names)}"
-        )
-    values = released_terms(fused_y, targets.images, vgg)
-    return torch.stack([values[name] for name in names])
 
 
 Group = Callable[[Tensor, Targets, "Features | None"], dict[str, Tensor]]

@@ -12,6 +12,7 @@ from kornia.metrics import ssim
 from torch import Tensor, nn
 
 from hsds_lib.losses.features import BLOCKS
+from hsds_lib.losses.terms import IMAGES, TERM_NAMES
 
 
 class PerceptualVGG(nn.Module):
@@ -68,7 +69,6 @@ class PerceptualVGG(nn.Module):
         return F.batch_norm(self.convs[layer](x), mean, variance, norm.weight, norm.bias, self.training, 0.0, norm.eps)
 
 
-IMAGES = ("ref", "under", "over")
 # Factors with which the terms enter the sum. The minus of SSIM and perceptual loss rewards being unlike a source.
 FACTORS: Mapping[str, float] = {
     **{f"{kind}_{image}": -1.0 for kind in ("ssim", "perceptual") for image in ("under", "over")},
@@ -93,7 +93,7 @@ def released_terms(fused_y: Tensor, images: Tensor, vgg: PerceptualVGG) -> dict[
         vgg: features of the perceptual loss.
 
     Returns:
-        A scalar for each name of ``hsds_lib.losses.terms.TERM_NAMES``.
+        A scalar for each of ``TERM_NAMES``, in that order.
 
     Example:
         >>> vgg = PerceptualVGG()
@@ -120,7 +120,7 @@ def released_terms(fused_y: Tensor, images: Tensor, vgg: PerceptualVGG) -> dict[
     values["psnr_ref"] = psnr(fused_y, pairs["ref"])
     values["colour_ref"] = colour(thrice["fused"], thrice["ref"])
     values["tv"] = total_variation(fused_y)
-    return {name: FACTORS.get(name, 1.0) * value for name, value in values.items()}
+    return {name: FACTORS.get(name, 1.0) * values[name] for name in TERM_NAMES}
 
 
 def ssim_loss(first: Tensor, second: Tensor) -> Tensor:

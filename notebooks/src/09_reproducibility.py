@@ -455,7 +455,7 @@ with batch_statistics(network):
 direction = dict(zip(weights, slopes, strict=True))
 losses = {
     "losses as in the paper": lambda at: term_vector(fuse_with(at), small_targets, vgg),
-    "as released": lambda at: term_vector(fuse_with(at), small_targets, perceptual, variant="released"),
+    "as released": lambda at: torch.stack([*released_terms(fuse_with(at), small_targets.images, perceptual).values()]),
 }
 
 # %%

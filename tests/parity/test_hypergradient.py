@@ -15,12 +15,12 @@ from torch import Tensor
 from hsds_lib.images.batches import Batch
 from hsds_lib.losses.features import VGG16
 from hsds_lib.losses.space import mixture, weighted_loss
-from hsds_lib.losses.terms import Targets, prepare_targets, term_vector
+from hsds_lib.losses.terms import Targets, prepare_targets
 from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.operations import batch_statistics, softmax_active
 from hsds_lib.released.contrast import ContrastDraw, contrast
 from hsds_lib.released.network import load_released_state, released_names
-from hsds_lib.released.terms import PerceptualVGG
+from hsds_lib.released.terms import PerceptualVGG, released_terms
 from hsds_lib.search.hypergradient import (
     Weights,
     alpha_correction,
@@ -60,8 +60,9 @@ class Example:
         return torch.func.functional_call(self.network, dict(omega), (self.halves[half][0], mix))
 
     def terms(self, omega: Weights, alpha: Tensor, half: str, *, batch_norm_trains: bool) -> Tensor:
-        vgg, targets = self.perceptual.train(batch_norm_trains), self.halves[half][1]
-        return term_vector(self.fuse(omega, alpha, half), targets, vgg, names=RELEASED_ORDER, variant="released")
+        vgg, images = self.perceptual.train(batch_norm_trains), self.halves[half][1].images
+        found = released_terms(self.fuse(omega, alpha, half), images, vgg)
+        return torch.stack([found[name] for name in RELEASED_ORDER])
 
     def constraint(self, omega: Weights, alpha: Tensor) -> Tensor:
         targets = self.halves["val"][1]

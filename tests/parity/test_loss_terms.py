@@ -1,4 +1,4 @@
-"""The 19 released search losses and their gradients, values and faults alike, through the library's own switch."""
+"""The 19 released search losses and their gradients, values and faults alike."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hsds_lib.images.batches import Batch
 from hsds_lib.losses.space import mixture, weighted_loss
-from hsds_lib.losses.terms import Targets, prepare_targets, term_vector
-from hsds_lib.released.terms import PerceptualVGG, feature_distance
+from hsds_lib.losses.terms import Targets, prepare_targets
+from hsds_lib.released.terms import PerceptualVGG, feature_distance, released_terms
 
 FILE = "loss_terms.npz"
 CASES = ("b1", "b2", "zero")
@@ -51,7 +51,8 @@ def evaluate(
 ) -> tuple[Tensor, Tensor]:
     fused, targets = prepared(recorded, case, dtype)
     vgg = copy.deepcopy(vgg).to(dtype)
-    values = term_vector(fused, targets, vgg, names=names, variant="released")
+    found = released_terms(fused, targets.images, vgg)
+    values = torch.stack([found[name] for name in names])
     slopes = [torch.autograd.grad(value, fused, retain_graph=True, allow_unused=True)[0] for value in values]
     return values, torch.stack([torch.zeros_like(fused) if slope is None else slope for slope in slopes])
 
