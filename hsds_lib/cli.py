@@ -16,7 +16,7 @@ from hsds_lib import __version__
 from hsds_lib.arguments import UsageError, merged
 from hsds_lib.reports import commands
 from hsds_lib.reports.evaluate import evaluate
-from hsds_lib.runs.progress import Stopped
+from hsds_lib.runs.progress import Progress, Stopped
 from hsds_lib.runtime import RunError
 
 # Imports of torch wait until a command needs them, so that --help answers at once.
@@ -91,20 +91,17 @@ def fuse(
 
 
 def _fuse_pairs(network: Any, pairs: Path, out: Path) -> None:
-    from tqdm import tqdm
-
     from hsds_lib.fusing.fuse import fuse_folder, scene_folders
 
     count, bad = len(scene_folders(pairs)), 0
-    reports = tqdm(fuse_folder(network, pairs, out), total=count, unit="scene", disable=not sys.stderr.isatty())
-    for number, report in enumerate(reports, start=1):
-        if report.problem is not None:
-            bad += 1
-        outcome = f"{out / report.name}.png" if report.problem is None else f"skipped: {report.problem}"
-        note = " (under and over were swapped)" if report.swapped else ""
-        tqdm.write(
-            f"[{number}/{count}] {report.name}: {outcome}{note}", file=sys.stderr if report.problem else sys.stdout
-        )
+    with Progress(count, unit="scenes") as progress:
+        for number, report in enumerate(fuse_folder(network, pairs, out), start=1):
+            outcome = f"skipped: {report.problem}" if report.problem else f"{out / report.name}.png"
+            note = " (under and over were swapped)" if report.swapped else ""
+            stream = sys.stderr if report.problem else sys.stdout
+            progress.say(f"[{number}/{count}] {report.name}: {outcome}{note}", file=stream)
+            progress.step()
+            bad += bool(report.problem)
     if bad:
         typer.echo(f"{bad} of {count} scenes could not be fused; see the lines marked 'skipped'", err=True)
         raise typer.Exit(1)
@@ -157,18 +154,17 @@ def metrics(
 
 def _score_pairs(pairs: Path, fused: Path, out: Path, workers: int) -> tuple[dict[str, float | None], bool]:
     """Write the scores of a folder; give their means, and whether a scene was skipped."""
-    from tqdm import tqdm
-
     from hsds_lib.evaluation.scoring import mean_scores, score_folder, write_scores
     from hsds_lib.fusing.fuse import scene_folders
 
     count, table = len(scene_folders(pairs)), {}
-    results = score_folder(pairs, fused, workers=workers)
-    for number, result in enumerate(tqdm(results, total=count, unit="scene", disable=not sys.stderr.isatty()), start=1):
-        if result.problem is None:
-            table[result.name] = result.scores
-        else:
-            tqdm.write(f"[{number}/{count}] {result.name}: skipped: {result.problem}", file=sys.stderr)
+    with Progress(count, unit="scenes") as progress:
+        for number, result in enumerate(score_folder(pairs, fused, workers=workers), start=1):
+            if result.problem is None:
+                table[result.name] = result.scores
+            else:
+                progress.say(f"[{number}/{count}] {result.name}: skipped: {result.problem}")
+            progress.step()
     if not table:
         raise ValueError(f"none of the {count} scenes could be scored, so nothing was written; see the lines above")
     write_scores(out, table)

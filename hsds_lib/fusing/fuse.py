@@ -20,7 +20,7 @@ from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.runtime import pick_device
 
-MODELS = Path(__file__).parent / "models"
+MODELS = Path(__file__).parents[1] / "models"
 """The models that ship; each is a folder with weights, genotype, loss weights and card."""
 SHIPPED = {
     "default": "searched and trained with losses of the pair; what `hsds fuse` uses",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hsds_lib.runs.progress import Progress
+
 if TYPE_CHECKING:
     from hsds_lib.evaluation.crops import Crop
     from hsds_lib.evaluation.entries import Selection
@@ -118,8 +120,7 @@ def _crops(selection: Selection, texts: Sequence[str], shown: Sequence[str]) -> 
 
 
 def _progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    # On a terminal a bar; in a log a line every half a minute.
-    interval = 0.1 if sys.stderr.isatty() else 30
-    return tqdm(items, total=total, desc=what, unit="picture", mininterval=interval, file=sys.stderr)
+    with Progress(total, label=what, unit="pictures", every=30) as progress:
+        for item in items:
+            yield item
+            progress.step()

@@ -10,8 +10,6 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from hsds_lib.reports.notebook import find_notebooks
 from hsds_lib.reports.record import duration
 from hsds_lib.reports.sweep_cluster import default_workers, local_workers, remote_workers
@@ -19,7 +17,7 @@ from hsds_lib.reports.sweep_grid import Grid, Run, combinations, plan
 from hsds_lib.reports.sweep_run import Outcome, carry_out, clear_away, find_outcome, forget, make_order, record_failure
 from hsds_lib.reports.sweep_share import SweepError, library_hash, share_folder
 from hsds_lib.reports.sweep_summary import described, varying, write_summary
-from hsds_lib.runs.progress import Stopped, StopRequest, stop_requests
+from hsds_lib.runs.progress import Progress, Stopped, StopRequest, stop_requests
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -124,9 +122,7 @@ class Ledger:
         self._found = {one.run.key: one if one.status == "ok" else Outcome(one.run) for one in found}
         self.waiting = deque(run for run in runs if self._found[run.key].status != "ok")
         self._varying = varying(runs)
-        self._bar: tqdm[None] = tqdm(
-            total=len(runs), initial=len(runs) - len(self.waiting), unit="run", disable=not sys.stderr.isatty()
-        )
+        self._progress = Progress(len(runs), unit="runs", done=len(runs) - len(self.waiting))
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -162,12 +158,11 @@ class Ledger:
 
     def say(self, text: str) -> None:
         """Say a line, above the bar where there is one."""
-        self._bar.write(text, file=sys.stdout)
-        sys.stdout.flush()
+        self._progress.say(text, file=sys.stdout)
 
     def close(self) -> None:
         """Write the summary a last time, with what workers still finished while the sweep was being stopped."""
-        self._bar.close()
+        self._progress.close()
         late = {key: find_outcome(one.run, self.out) for key, one in self._found.items() if one.status == "not run"}
         self._found |= {key: one for key, one in late.items() if one.status == "ok"}
         write_summary(self.out, self.grid, self.outcomes)
@@ -178,7 +173,7 @@ class Ledger:
         done = sum(one.status != "not run" for one in self._found.values())
         took = "" if outcome.seconds is None else f", {duration(outcome.seconds)}"
         state = "ok" if outcome.status == "ok" else "FAILED"
-        self._bar.update()
+        self._progress.step()
         self.say(f"[{done}/{len(self._runs)}] {described(outcome.run, self._varying)}: {state}{took}")
         if outcome.error:
             self.say(f"    {outcome.error}")

@@ -85,7 +85,7 @@ class RunLog:
             RunError: as raised in the block, with the last good checkpoint named.
         """
         done = len(history) if done is None else done
-        self.progress = Progress(total, label=self._name, show=self._show, done=done)
+        self.progress = Progress(total, label=self._name, show=self._show, done=done, estimate=True)
         if self.writes:
             if self._kept is not None and not done:
                 self._kept.remove()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Self, TextIO
 
 from hsds_lib.runtime import RunError
 
@@ -22,69 +24,99 @@ class Stopped(KeyboardInterrupt):
 
 
 class Progress:
-    """Progress that suits its reader: a bar on a terminal, one line per epoch in logs and notebooks, or nothing.
+    """Progress that suits its reader: a bar on a terminal, lines in logs and notebooks, or nothing.
 
     Example:
         >>> import contextlib, io
         >>> with contextlib.redirect_stderr(io.StringIO()) as log:  # no terminal
-        ...     progress = Progress(2, label="train")
-        ...     progress.step()
-        ...     progress.line("epoch 1/2, loss 0.25")
-        ...     progress.step()
-        ...     progress.line("epoch 2/2, loss 0.20")
-        ...     progress.close()
+        ...     with Progress(2, label="train") as progress:
+        ...         progress.step()
+        ...         progress.line("epoch 1/2, loss 0.25")
+        ...     with Progress(2_000_000, label="val2017.zip", unit="MB", every=0.0) as progress:
+        ...         progress.step(500_000)
         >>> print(log.getvalue())
         train: epoch 1/2, loss 0.25 (0 s, about 0 s left)
-        train: epoch 2/2, loss 0.20 (0 s)
+        val2017.zip: 0.5 of 2.0 MB (25 %)
     """
 
-    def __init__(self, total: int, *, label: str, show: bool = True, done: int = 0) -> None:
+    def __init__(
+        self,
+        total: int | None,
+        *,
+        label: str = "",
+        unit: str = "steps",
+        done: int = 0,
+        show: bool = True,
+        every: float = math.inf,
+        estimate: bool = False,
+    ) -> None:
         """Start the clock.
 
-        Args:
-            total: how many steps are expected.
-            label: what is going on, in a word.
-            show: False keeps quiet.
-            done: how many of them were done before.
+        ``unit`` "MB" counts bytes, any other word is the unit itself; ``total`` is None where it is not known, and
+        ``done`` is what was there before. Without a terminal a line says every so many seconds how far it is. With
+        ``estimate``, a run that will take more than a minute says so after its first steps. ``show=False`` keeps quiet.
         """
         from tqdm import tqdm
 
+        terminal = show and sys.stderr.isatty()
         self.show = show
-        self._label, self._total, self._done, self._began_at = label, total, done, done
-        self._start = self._warm = time.perf_counter()
-        self._bar = tqdm(total=total, initial=done, desc=label, disable=not (show and sys.stderr.isatty()))
+        self._label, self._unit, self._total, self._done, self._before = label, unit, total, done, done
+        self._every, self._estimate = math.inf if terminal or not show else every, estimate
+        self._start = self._warm = self._said = time.perf_counter()
+        counted = {"unit": "B", "unit_scale": True} if unit == "MB" else {"unit": f" {unit}"}
+        self._bar = tqdm(total=total, initial=done, desc=label or None, disable=not terminal, leave=False, **counted)
 
-    def step(self) -> None:
-        """One step is done; after the first few, a run that will be long is announced."""
-        self._bar.update()
-        self._done += 1
-        now, mine = time.perf_counter(), self._done - self._began_at
-        if mine == _WARM_UP:
-            self._warm = now
-        if mine == _WARM_UP + _MEASURED:
-            left = (now - self._warm) / _MEASURED * (self._total - self._done)
-            if left > _LONG:
-                self.say(f"about {_spoken(left)} for {self._total - self._done} steps, {_gigabytes():.1f} GB of memory")
+    def __enter__(self) -> Self:
+        """Give the progress itself; its bar is taken away at the end of the block."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Take the bar away."""
+        self.close()
+
+    def step(self, count: int = 1) -> None:
+        """So much more is done."""
+        self._bar.update(count)
+        self._done += count
+        now = time.perf_counter()
+        if now - self._said >= self._every:
+            self._said = now
+            self.say(self._so_far())
+        if self._estimate:
+            self._announce(now, self._done - self._before)
 
     def line(self, text: str) -> None:
-        """Say one line, with the time since the start and the time that is left at the mean pace so far.
+        """Say one line, with the time since the start and the time that is left at the mean pace so far."""
+        elapsed, left = time.perf_counter() - self._start, (self._total or 0) - self._done
+        left_time = elapsed / max(1, self._done - self._before) * left
+        self.say(f"{text} ({elapsed:.0f} s{f', about {_spoken(left_time)} left' if left > 0 else ''})")
 
-        Args:
-            text: what to say.
-        """
-        elapsed = time.perf_counter() - self._start
-        left = elapsed / max(1, self._done - self._began_at) * (self._total - self._done)
-        rest = f", about {_spoken(left)} left" if self._done < self._total else ""
-        self.say(f"{text} ({elapsed:.0f} s{rest})")
-
-    def say(self, text: str) -> None:
-        """Say one line as it is."""
+    def say(self, text: str, *, file: TextIO | None = None) -> None:
+        """Say one line as it is, above the bar where there is one; on standard error or in ``file``."""
         if self.show:
-            self._bar.write(f"{self._label}: {text}", file=sys.stderr)
+            file = file or sys.stderr
+            self._bar.write(f"{self._label}: {text}" if self._label else text, file=file)
+            file.flush()
 
     def close(self) -> None:
         """Take the bar away."""
         self._bar.close()
+
+    def _so_far(self) -> str:
+        scale, digits = (1e6, 1) if self._unit == "MB" else (1, 0)
+        done = f"{self._done / scale:.{digits}f}"
+        if not self._total:
+            return f"{done} {self._unit}"
+        return f"{done} of {self._total / scale:.{digits}f} {self._unit} ({100 * self._done / self._total:.0f} %)"
+
+    def _announce(self, now: float, mine: int) -> None:
+        if mine == _WARM_UP:
+            self._warm = now
+        if mine == _WARM_UP + _MEASURED:
+            left = (self._total or 0) - self._done
+            seconds = (now - self._warm) / _MEASURED * left
+            if seconds > _LONG:
+                self.say(f"about {_spoken(seconds)} for {left} steps, {_gigabytes():.1f} GB of memory")
 
 
 def _spoken(seconds: float) -> str:
@@ -108,12 +140,7 @@ def _gigabytes() -> float:
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop.
-
-    Example:
-        >>> StopRequest().made
-        False
-    """
+    """Whether somebody asked the run to stop."""
 
     made = False
 
@@ -123,15 +150,6 @@ def stop_requests() -> Iterator[StopRequest]:
     """Turn Ctrl-C, and SIGTERM as batch systems send it, into a request that is met after the step.
 
     A second Ctrl-C ends at once. Outside of the main thread, where Python allows no handlers, nothing is changed.
-
-    Yields:
-        The request.
-
-    Example:
-        >>> with stop_requests() as stop:
-        ...     signal.raise_signal(signal.SIGINT)
-        ...     stop.made
-        True
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -155,23 +173,7 @@ def stop_requests() -> Iterator[StopRequest]:
 
 @contextmanager
 def memory_advice(lower: str) -> Iterator[None]:
-    """Turn running out of memory into one sentence.
-
-    Args:
-        lower: which settings to lower, with their present values.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        RunError: inside the block there was not enough memory.
-
-    Example:
-        >>> with memory_advice("crop (256)"):
-        ...     raise MemoryError
-        Traceback (most recent call last):
-        hsds_lib.runtime.RunError: out of memory; lower crop (256)
-    """
+    """Turn running out of memory inside the block into a RunError of one sentence: which settings to lower."""
     import torch
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -33,7 +34,7 @@ def steps(progress: Progress, clock: Clock, *seconds: float) -> None:
 
 
 def test_a_long_run_is_announced_once_without_its_warm_up(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(305, label="search")
+    progress = Progress(305, label="search", estimate=True)
     steps(progress, clock, 30, 30, 2, 2, 2, 2, 2, 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("search: about 10 min for 300 steps, ") and line.endswith(" GB of memory")
@@ -41,7 +42,7 @@ def test_a_long_run_is_announced_once_without_its_warm_up(clock: Clock, capsys: 
 
 
 def test_a_short_run_is_not_announced(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    steps(Progress(20, label="search"), clock, *[1.0] * 20)
+    steps(Progress(20, label="search", estimate=True), clock, *[1.0] * 20)
     assert capsys.readouterr().err == ""
 
 
@@ -89,3 +90,22 @@ def test_other_errors_pass_through_memory_advice() -> None:
     with pytest.raises(RunError, match=r"^out of memory; lower crop \(64\)$") as caught, memory_advice("crop (64)"):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:115] err == 0. DefaultCPUAllocator: can't allocate memory")
     assert caught.value.__suppress_context__  # one sentence, not two tracebacks
+
+
+def test_where_there_is_no_terminal_a_line_now_and_then_says_how_far_it_is(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(10, label="scoring", unit="pictures", every=30) as progress:
+        steps(progress, clock, *[10.0] * 7)
+    with Progress(None, label="coco", unit="MB", every=1) as unknown:
+        clock.now += 2
+        unknown.step(1_500_000)
+    said = ["scoring: 3 of 10 pictures (30 %)", "scoring: 6 of 10 pictures (60 %)", "coco: 1.5 MB"]
+    assert capsys.readouterr().err.splitlines() == said
+
+
+def test_lines_go_where_they_are_told_and_nowhere_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress(2).say("[1/2] hall", file=sys.stdout)
+    Progress(2, show=False, every=0).step()
+    Progress(2, show=False).say("nothing")
+    assert capsys.readouterr() == ("[1/2] hall\n", "")
