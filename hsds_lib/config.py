@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Contrast = Literal["hybrid", "reference", "natural", "none"]
 
 _LEAST_EXTENDED_CROP = 44  # 11 pixels at the third scale
-
-Variant = Literal["paper", "released"]
-"""Whose formula: the paper's (everywhere the default), or that of the code its authors released."""
-
-
-def is_released(variant: str) -> bool:
-    """Say whether to follow the released code; the one place where an unknown variant is refused.
-
-    Args:
-        variant: ``"paper"`` or ``"released"``.
-
-    Returns:
-        True for ``"released"``.
-
-    Raises:
-        ValueError: for any other word.
-
-    Example:
-        >>> is_released("released"), is_released("paper")
-        (True, False)
-    """
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant '{variant}' is unknown; choose one of {', '.join(get_args(Variant))}")
-    return variant == "released"
 
 
 class _Settings(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsds_lib.config import ABLATIONS, PRESETS, SearchConfig, TrainConfig, ablation, is_released, preset
+from hsds_lib.config import ABLATIONS, PRESETS, SearchConfig, TrainConfig, ablation, preset
 
 
 def test_paper_preset_has_the_papers_settings() -> None:
@@ -49,12 +49,6 @@ def test_settings_survive_json() -> None:
 def test_unknown_preset_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="preset 'huge' is unknown; choose one of tiny, lesson, paper"):
         preset("huge")
-
-
-def test_variants_are_two_and_another_is_refused() -> None:
-    assert is_released("released") and not is_released("paper")
-    with pytest.raises(ValueError, match="variant 'official' is unknown; choose one of paper, released"):
-        is_released("official")
 
 
 @pytest.mark.paper("Table 3")

@@ -561,13 +561,14 @@ print("here:", [round(128 + shift, 1) for shift in audit.neutral_casts()["here"]
 # average out over a picture. On the first test scene, with the same luma both ways:
 
 # %%
-from hsds_lib.images.color import fuse_chroma, merge_luma
+from hsds_lib.images import color
+from hsds_lib.released import color as color_released
 
 shot = scenes[0]
 luma = split_luma(average(shot.under, shot.over)[None])[0]
 colours = [split_luma(image[None])[1] for image in (shot.under, shot.over)]
-ways = {v: merge_luma(luma, fuse_chroma(*colours, variant=v), variant=v) for v in ("paper", "released")}
-cast = 255 * (ways["released"] - ways["paper"]).mean(dim=(0, 2, 3))
+two_ways = (way.merge_luma(luma, way.fuse_chroma(*colours)) for way in (color_released, color))
+cast = 255 * torch.sub(*two_ways).mean(dim=(0, 2, 3))
 Table(("channel", "released minus here, mean in levels"), list(zip("RGB", cast.tolist(), strict=True)))
 
 # %% [markdown]

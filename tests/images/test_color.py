@@ -7,7 +7,6 @@ import torch
 from kornia.color import ycbcr_to_rgb
 
 from hsds_lib.images.color import colourise, fuse_chroma, merge_luma, split_luma
-from hsds_lib.released.color import mean_chroma_level
 
 
 def chroma_by_loop(under: list[float], over: list[float]) -> list[list[float]]:
@@ -141,66 +140,3 @@ def test_colour_is_differentiable_in_brightness() -> None:
     under, over = random_rgb(1, 3, 3, 3, seed=1).double(), random_rgb(1, 3, 3, 3, seed=2).double()
     chroma = fuse_chroma(split_luma(under)[1], split_luma(over)[1])
     assert torch.autograd.gradcheck(lambda brightness: merge_luma(brightness, chroma), (y,))
-
-
-def gray_levels() -> torch.Tensor:
-    return (torch.arange(256, dtype=torch.float64) / 255).reshape(1, 1, 16, 16)
-
-
-def test_8_bit_gray_stays_gray_with_ours_and_is_cast_with_the_released_conversion() -> None:
-    gray = gray_levels()
-    ours = merge_luma(*split_luma(gray.expand(1, 3, 16, 16)))
-    assert (ours - gray).abs().max() * 255 < 1e-6
-    # In 8 bits the chroma of gray is 128/255; the released inverse takes 0.5 for neutral, half a level less.
-    cast = (merge_luma(gray, torch.full((1, 2, 16, 16), 128 / 255).double(), variant="released") - gray) * 255
-    expected = torch.tensor([0.5 * 1.403, -0.5 * (0.714 + 0.344), 0.5 * 1.773], dtype=torch.float64)
-    assert (cast - expected.reshape(1, 3, 1, 1)).abs().max() < 1e-4
-
-
-def test_the_released_conversion_nearly_inverts_its_forward_one() -> None:
-    rgb = random_rgb(2, 3, 16, 16).double()
-    back = merge_luma(*split_luma(rgb, variant="released"), variant="released")
-    error = (back - rgb).abs().max().item() * 255
-    assert 0.01 < error < 0.2  # levels: its coefficients are rounded, ours are not
-    assert (merge_luma(*split_luma(rgb)) - rgb).abs().max().item() * 255 < 1e-6
-
-
-def test_brightness_and_chroma_are_split_alike_in_both_variants() -> None:
-    rgb = random_rgb(2, 3, 5, 4)
-    for ours, released in zip(split_luma(rgb), split_luma(rgb, variant="released"), strict=True):
-        assert torch.equal(ours, released)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_released_chroma_is_the_truncated_mean_of_all_level_pairs(dtype: torch.dtype) -> None:
-    under, over = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
-    weight_under, weight_over = (under - 128).abs(), (over - 128).abs()
-    total = weight_under + weight_over
-    whole = (under * weight_under + over * weight_over) // total.clamp(min=1)  # integers: exact
-    expected = torch.where(total == 0, torch.tensor(128), whole)
-    fused = fuse_chroma(*all_pairs_of_levels(dtype), variant="released")
-    assert fused.dtype == dtype and torch.equal((fused * 255).round().long(), expected)
-
-
-def test_the_released_truncation_takes_a_quarter_of_a_level_on_average() -> None:
-    under, over = all_pairs_of_levels(torch.float64)
-    exact = mean_chroma_level(under * 255, over * 255)
-    lost = fuse_chroma(under, over, variant="released") * 255 - exact
-    assert lost.mean().item() == pytest.approx(-0.2428, abs=1e-4)
-    assert lost.min() > -1 and lost.max() < 1e-9
-    # Rounding, as pictures are written, has no such bias.
-    assert abs((exact.round() - exact).mean().item()) < 1e-3
-
-
-def test_released_chroma_of_two_neutral_pixels_is_neutral_and_carries_no_gradient() -> None:
-    neutral = torch.full((1, 2, 1, 1), 128 / 255, requires_grad=True)
-    fused = fuse_chroma(neutral, neutral, variant="released")
-    assert torch.equal(fused, neutral.detach()) and not fused.requires_grad
-
-
-def test_an_unknown_variant_is_refused_by_every_step() -> None:
-    rgb = random_rgb(1, 3, 2, 2)
-    y, cbcr = split_luma(rgb)
-    for step, given in ((split_luma, (rgb,)), (merge_luma, (y, cbcr)), (fuse_chroma, (cbcr, cbcr))):
-        with pytest.raises(ValueError, match="variant 'official' is unknown; choose one of paper, released"):
-            step(*given, variant="official")

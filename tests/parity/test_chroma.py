@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
-from hsds_lib.released.color import mean_chroma_level
+from hsds_lib.images import color as ours_color
+from hsds_lib.images.color import split_luma
+from hsds_lib.released.color import fuse_chroma, mean_chroma_level, merge_luma
 
 FILE = "chroma.npz"
 INPUTS = {"rgb_u8", "b_rgb_u8"}
@@ -53,28 +54,28 @@ def test_parity_opencv_makes_the_recorded_chroma(recorded: Any) -> None:
 
 
 def test_parity_released_split_of_brightness_and_chroma(recorded: Any) -> None:
-    ycrcb = to_ycrcb(*split_luma(rgb(recorded).float() / 255, variant="released"))
+    ycrcb = to_ycrcb(*split_luma(rgb(recorded).float() / 255))
     recorded.check("official_rgb2ycrcb_f32", ycrcb, **ROUNDED)
 
 
 def test_parity_released_merge_of_brightness_and_chroma(recorded: Any) -> None:
-    split = split_luma(rgb(recorded).float() / 255, variant="released")
-    recorded.check("official_ycrcb2rgb_of_official_f32", merge_luma(*split, variant="released"), **ROUNDED)
+    split = split_luma(rgb(recorded).float() / 255)
+    recorded.check("official_ycrcb2rgb_of_official_f32", merge_luma(*split), **ROUNDED)
     ycrcb = opencv(rgb(recorded), cv2.COLOR_RGB2YCrCb).float() / 255
-    recorded.check("official_ycrcb2rgb_of_cv2_f32", merge_luma(*from_ycrcb(ycrcb), variant="released"), **ROUNDED)
+    recorded.check("official_ycrcb2rgb_of_cv2_f32", merge_luma(*from_ycrcb(ycrcb)), **ROUNDED)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_parity_released_fusion_of_all_pairs_of_levels(dtype: torch.dtype, recorded: Any) -> None:
     chroma = torch.arange(256, dtype=dtype) / 255
-    table = fuse_chroma(chroma[:, None].expand(256, 256), chroma.expand(256, 256), variant="released")
+    table = fuse_chroma(chroma[:, None].expand(256, 256), chroma.expand(256, 256))
     recorded.check("table_u8", (table * 255).round(), **EXACT)
 
 
 @pytest.mark.parametrize("name", list(CHROMA))
 def test_parity_released_fusion_of_two_pictures(name: str, recorded: Any) -> None:
     under, over = (levels(recorded, key)[:, CHROMA[name]][:, None] / 255 for key in ("rgb_u8", "b_rgb_u8"))
-    recorded.check(f"fused_{name}_f32", fuse_chroma(under, over, variant="released"), **ROUNDED)
+    recorded.check(f"fused_{name}_f32", fuse_chroma(under, over), **ROUNDED)
 
 
 @pytest.mark.parametrize("name", list(CHROMA))
@@ -87,8 +88,8 @@ def test_parity_released_colours_are_cast_where_opencv_and_ours_are_not(recorded
     """Mean difference to the 8-bit original, in levels of R, G and B."""
     image = rgb(recorded)
     ycrcb = opencv(image, cv2.COLOR_RGB2YCrCb)
-    released = merge_luma(*from_ycrcb(ycrcb.float() / 255), variant="released") * 255
-    ours = merge_luma(*split_luma(image.float() / 255)) * 255
+    released = merge_luma(*from_ycrcb(ycrcb.float() / 255)) * 255
+    ours = ours_color.merge_luma(*split_luma(image.float() / 255)) * 255
     cast = {
         name: (back.double() - image).mean(dim=(0, 2, 3)).tolist()
         for name, back in (("released", released), ("opencv", opencv(ycrcb, cv2.COLOR_YCrCb2RGB)), ("ours", ours))

@@ -32,7 +32,7 @@ from hsds_lib.course.style import (
     styled,
 )
 from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
-from hsds_lib.released.color import mean_chroma_level
+from hsds_lib.released import color as released_color
 from hsds_lib.released.terms import PerceptualVGG
 
 DEAD_SHARE = 1e-6
@@ -205,7 +205,7 @@ def truncation_errors() -> Tensor:
         True
     """
     level = torch.arange(256, dtype=torch.float64)
-    mean = mean_chroma_level(*torch.meshgrid(level, level, indexing="ij"))
+    mean = released_color.mean_chroma_level(*torch.meshgrid(level, level, indexing="ij"))
     return mean.floor() - mean
 
 
@@ -260,8 +260,10 @@ def neutral_casts(level: int = 128) -> dict[str, list[float]]:
         [0.7, -0.53, 0.89]
     """
     y, cbcr = split_luma(torch.full((1, 3, 1, 1), level / 255, dtype=torch.float64))
-    released = merge_luma(y, fuse_chroma(cbcr, cbcr, variant="released"), variant="released")
-    results = {"released": released, "here": merge_luma(y, fuse_chroma(cbcr, cbcr))}
+    results = {
+        "released": released_color.merge_luma(y, released_color.fuse_chroma(cbcr, cbcr)),
+        "here": merge_luma(y, fuse_chroma(cbcr, cbcr)),
+    }
     return {name: (255 * rgb.flatten() - level).tolist() for name, rgb in results.items()}
 
 

@@ -44,7 +44,7 @@ DEVIATIONS: tuple[tuple[str, str, str, str], ...] = (
         "references chosen by people",
         "without references: the best of classical fusions by MEF-SSIM",
         "people are not at hand",
-        "images.reference.attach_references",
+        "runs.scenes.attach_references",
     ),
     (
         "colour handling not given",
