@@ -1,4 +1,4 @@
-"""Archives from elsewhere, unpacked as if they were hostile.
+"""What somebody fetched by hand: files found by their hash, whatever their names; archives unpacked as if hostile.
 
 Before anything appears in the target folder, every member was checked and written into a temporary folder beside it.
 Refused are names that lead outside, links and devices, names that are one on some file systems, passwords, and what
@@ -8,7 +8,7 @@ grows beyond its limits; sizes are counted as they are written, whatever the arc
 from __future__ import annotations
 
 import gzip
-import io
+import lzma
 import os
 import re
 import shutil
@@ -17,18 +17,23 @@ import tarfile
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from data_scripts.download import mismatch
+from data_scripts.registry import RemoteFile
 from hsds_lib.images.datasets import DataError
+from hsds_lib.runtime import file_hash
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 _BLOCK = 1 << 20
 _MOST_HEADERS = 4_000_000  # bytes
 _SMALL = 1_000_000  # bytes below which a ratio says nothing
+_Member = tuple[str, int, Callable[[], Any] | None]  # name, size as it is said, and how to open it; None for a folder
 
 
 class ArchiveError(DataError):
@@ -37,17 +42,7 @@ class ArchiveError(DataError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold.
-
-    Attributes:
-        total: bytes of all members together.
-        count: files and folders.
-        ratio: bytes unpacked to bytes packed.
-
-    Example:
-        >>> Limits(count=10).count
-        10
-    """
+    """What an archive may hold: bytes of all members, files and folders, and bytes unpacked to bytes packed."""
 
     total: int = 64_000_000_000
     count: int = 50_000
@@ -55,21 +50,7 @@ class Limits:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is an archive that can be unpacked here, by its name.
-
-    Args:
-        path: the file.
-
-    Returns:
-        True for zip, tar and tar.gz.
-
-    Raises:
-        ArchiveError: it is an archive of another kind.
-
-    Example:
-        >>> is_archive(Path("Dataset.ZIP")), is_archive(Path("under.png"))
-        (True, False)
-    """
+    """Whether a file is called like a zip, tar or tar.gz; ArchiveError for archives of other kinds."""
     name = path.name.lower()
     if name.endswith((".rar", ".7z", ".tar.xz", ".tar.bz2", ".txz", ".tbz2")):
         raise ArchiveError(f"{path} is an archive that cannot be read here; unpack it by hand and give the folder")
@@ -79,34 +60,26 @@ def is_archive(path: Path) -> bool:
 def unpack(archive: Path, target: Path, limits: Limits | None = None) -> Path:
     """Unpack a zip, tar or tar.gz into a new folder, which appears whole or not at all.
 
-    Args:
-        archive: the file.
-        target: a folder that does not exist yet.
-        limits: what it may hold.
-
-    Returns:
-        The target.
-
-    Raises:
-        ArchiveError: the archive is damaged, hostile or too large, or the target exists.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with zipfile.ZipFile(Path(folder) / "a.zip", "w") as made:
-        ...         made.writestr("../outside.txt", "x")
-        ...     unpack(Path(folder) / "a.zip", Path(folder) / "a")
-        Traceback (most recent call last):
-        data_scripts.archives.ArchiveError: .../a.zip is not unpacked: its member '../outside.txt' leads outside of ...
+    Raises ArchiveError where the archive is damaged, hostile or too large, or the target exists.
     """
     if target.exists():
         raise ArchiveError(f"{target} exists already; move it away first")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
-        with _refusals(archive):
-            _unpack_into(archive, temporary, limits or Limits())
+        _unpack_into(archive, temporary, _Account(limits or Limits(), packed=max(1, archive.stat().st_size)))
         temporary.chmod(0o755)
         os.rename(temporary, target)
+    except _Refused as reason:
+        raise ArchiveError(f"{archive} is not unpacked: {reason}") from None
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, UnicodeError) as error:
+        raise ArchiveError(
+            f"{archive} is damaged or of a kind that cannot be read ({error}); fetch it again"
+        ) from error
+    except (OSError, zlib.error, lzma.LZMAError) as error:
+        if getattr(error, "errno", None) is not None:  # of the disk, such as a full one; gzip's own have no number
+            raise
+        raise ArchiveError(f"{archive} is damaged ({error}); fetch it again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -114,26 +87,6 @@ def unpack(archive: Path, target: Path, limits: Limits | None = None) -> Path:
 
 class _Refused(Exception):
     """Why an archive is not unpacked, to go behind its name."""
-
-
-@contextmanager
-def _refusals(archive: Path) -> Iterator[None]:
-    try:
-        yield
-    except _Refused as reason:
-        raise ArchiveError(f"{archive} is not unpacked: {reason}") from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, UnicodeError) as error:
-        raise ArchiveError(
-            f"{archive} is damaged or of a kind that cannot be read ({error}); fetch it again"
-        ) from error
-    except OSError as error:
-        if error.errno is not None:  # of the disk, such as a full one; gzip's own have no number
-            raise
-        raise ArchiveError(f"{archive} is damaged ({error}); fetch it again") from error
-    except Exception as error:
-        if type(error).__module__ != "zlib":
-            raise
-        raise ArchiveError(f"{archive} is damaged ({error}); fetch it again") from error
 
 
 @dataclass
@@ -160,12 +113,25 @@ class _Account:
             raise _Refused(f"it holds more than {self.limits.count} files")
         return clean
 
-    def grow(self, count: int) -> None:
-        self.total += count
-        if self.total > self.limits.total:
+    def require(self, count: int) -> None:
+        """Refuse so many bytes more if they are too many."""
+        total = self.total + count
+        if total > self.limits.total:
             raise _Refused(f"it unpacks to more than {self.limits.total} bytes")
-        if self.total > _SMALL and self.total > self.limits.ratio * self.packed:
+        if total > _SMALL and total > self.limits.ratio * self.packed:
             raise _Refused(f"it unpacks to more than {self.limits.ratio:g} times its size")
+
+    def write(self, stream: IO[bytes], path: Path) -> None:
+        """Write a member, counting what comes, whatever the archive says of its size."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                while block := stream.read(_BLOCK):
+                    self.require(len(block))
+                    self.total += len(block)
+                    file.write(block)
+        except (FileExistsError, NotADirectoryError):
+            raise _Refused(f"'{path.name}' is there twice, or both a file and a folder") from None
 
 
 def _check_name(name: str, clean: str) -> None:
@@ -179,43 +145,37 @@ def _check_name(name: str, clean: str) -> None:
         raise _Refused(f"its member {name!r} has a letter in its name that not all systems allow")
 
 
-def _unpack_into(archive: Path, folder: Path, limits: Limits) -> None:
-    account = _Account(limits, packed=max(1, archive.stat().st_size))
+def _unpack_into(archive: Path, folder: Path, account: _Account) -> None:
     with archive.open("rb") as stream:
         start = stream.read(2)  # names are no proof of anything
-    if start == b"PK":
-        _unpack_zip(archive, folder, account)
-    else:
-        _unpack_tar(archive, folder, account, packed=start == b"\x1f\x8b")
+    members = _zip_members(archive, account) if start == b"PK" else _tar_members(archive, start == b"\x1f\x8b")
+    for name, size, opener in members:
+        clean = account.admit(name, folder=opener is None)
+        if opener is None:
+            (folder / clean).mkdir(parents=True, exist_ok=True)
+        else:
+            account.require(size)  # before anything is written
+            with opener() as stream:
+                account.write(stream, folder / clean)
 
 
-def _unpack_zip(archive: Path, folder: Path, account: _Account) -> None:
+def _zip_members(archive: Path, account: _Account) -> Iterator[_Member]:
     with zipfile.ZipFile(archive) as opened:
-        members = [(member, _admit_zip(member, account)) for member in opened.infolist()]
-        declared = sum(member.file_size for member, _ in members)
-        _Account(account.limits, account.packed).grow(declared)  # before anything is written
-        for member, name in members:
-            if member.is_dir():
-                (folder / name).mkdir(parents=True, exist_ok=True)
-            else:
-                with opened.open(member) as stream:
-                    _write(stream, folder / name, account)
-
-
-def _admit_zip(member: zipfile.ZipInfo, account: _Account) -> str:
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise _Refused(f"its member '{member.filename}' is a link or a device")
-    if member.flag_bits & 0x1:
-        raise _Refused(f"its member '{member.filename}' is encrypted")
-    # orig_filename: before zipfile cut it at a NUL or turned its separators.
-    return account.admit(member.orig_filename, folder=member.orig_filename.endswith("/"))
+        account.require(sum(member.file_size for member in opened.infolist()))
+        for member in opened.infolist():
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise _Refused(f"its member '{member.filename}' is a link or a device")
+            if member.flag_bits & 0x1:
+                raise _Refused(f"its member '{member.filename}' is encrypted")
+            # orig_filename: before zipfile cut it at a NUL or turned its separators.
+            is_folder = member.orig_filename.endswith("/")
+            yield member.orig_filename, member.file_size, None if is_folder else partial(opened.open, member)
 
 
 class _Headers:
     """The stream below a tar; refuses more header bytes than any honest archive has between two members."""
 
-    def __init__(self, stream: io.BufferedIOBase) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self.count, self.in_member = stream, 0, False
 
     def read(self, size: int = -1) -> bytes:
@@ -226,38 +186,52 @@ class _Headers:
         return block
 
 
-def _unpack_tar(archive: Path, folder: Path, account: _Account, *, packed: bool) -> None:
+def _tar_members(archive: Path, packed: bool) -> Iterator[_Member]:
     # As a stream: each member is checked before the next one is unpacked, let alone read.
     with gzip.open(archive) if packed else archive.open("rb") as stream:
         headers = _Headers(stream)
         with tarfile.open(fileobj=headers, mode="r|") as opened:  # type: ignore[call-overload]
             for member in opened:
-                _unpack_member(opened, member, folder, account, headers)
+                if not (member.isfile() or member.isdir()) or member.issparse():
+                    raise _Refused(f"its member '{member.name}' is a link, a device or a sparse file")
+                headers.in_member = True
+                yield member.name, member.size, None if member.isdir() else partial(opened.extractfile, member)
+                headers.in_member, headers.count = False, 0
+        while headers.read(_BLOCK):  # to the end, where gzip has its checksum
+            pass
 
 
-def _unpack_member(
-    opened: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, account: _Account, headers: _Headers
-) -> None:
-    if not (member.isfile() or member.isdir()) or member.issparse():
-        raise _Refused(f"its member '{member.name}' is a link, a device or a sparse file")
-    name = account.admit(member.name, folder=member.isdir())
-    if member.isdir():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        return
-    _Account(account.limits, account.packed, total=account.total).grow(member.size)
-    stream = opened.extractfile(member)
-    assert stream is not None  # a regular file
-    headers.in_member = True
-    _write(stream, folder / name, account)
-    headers.in_member, headers.count = False, 0
+def read_given(paths: Sequence[Path], wanted: Collection[str], scratch: Path) -> dict[str, Path]:
+    """Look through files, folders and archives, which are unpacked in ``scratch``; files found by their sha256.
+
+    In folders and archives only files with the wanted names are looked at. A path that does not exist is a DataError,
+    an archive that is damaged or hostile an ArchiveError.
+    """
+    names, files = {name.lower() for name in wanted}, list[Path]()
+    for number, path in enumerate(paths):
+        require_given(path)
+        if path.is_file() and not is_archive(path):
+            files.append(path)
+            continue
+        folder = path if path.is_dir() else unpack(path, scratch / str(number), Limits(total=8_000_000_000))
+        files += (file for file in sorted(folder.rglob("*")) if file.name.lower() in names and file.is_file())
+    return {file_hash(file): file for file in reversed(files)}  # the first of those with the same content
 
 
-def _write(stream: IO[bytes], path: Path, account: _Account) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            while block := stream.read(_BLOCK):
-                account.grow(len(block))
-                file.write(block)
-    except (FileExistsError, NotADirectoryError):
-        raise _Refused(f"'{path.name}' is there twice, or both a file and a folder") from None
+def require_given(path: Path) -> None:
+    """Raise DataError for a path that leads nowhere."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give the file, archive or folder fetched by hand")
+
+
+def proven(paths: Sequence[Path], file: RemoteFile) -> Path:
+    """Check the one file that an entry consists of; DataError if more was given, none, or another one."""
+    if len(paths) != 1:
+        raise DataError(f"{len(paths)} files were given; give one with --from, {file.name}")
+    require_given(paths[0])
+    if paths[0].is_dir():
+        raise DataError(f"{paths[0]} is a folder; give the file {file.name}")
+    problem = mismatch(paths[0], file)
+    if problem is not None:
+        raise DataError(f"{paths[0]} is not {file.name}: {problem}; fetch {file.urls[0]} again")
+    return paths[0]

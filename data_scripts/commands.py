@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-# Imports of torch, pooch and requests wait until a command needs them, so that --help answers at once.
+from hsds_lib.arguments import UsageError
+
+if TYPE_CHECKING:
+    from data_scripts.download import Downloader, Fetched
+
+# Imports of torch and requests wait until a command needs them, so that --help answers at once.
 
 data_app = typer.Typer(help="Fetch data sets and weights, each file proven by its sha256.", no_args_is_help=True)
 
@@ -23,7 +28,7 @@ To = Annotated[
 @data_app.command("list")
 def list_entries(to: To = None) -> None:
     """List what can be fetched: sizes, licences, and what is here."""
-    from data_scripts.listing import listing
+    from data_scripts.verify import listing
 
     typer.echo(listing(to))
 
@@ -53,12 +58,46 @@ def fetch(
     ] = None,
 ) -> None:
     """Fetch data sets or weights; what is here and right is kept, and an interrupted download goes on."""
-    from data_scripts.fetching import fetch_entry
-
     with _said_when_stopped():
         for name in names:
             done = fetch_entry(name, to=to, given=given or (), split=split, images=images)
             typer.echo(f"{name}: {done}")
+
+
+def fetch_entry(
+    name: str,
+    *,
+    to: Path | None = None,
+    given: Sequence[Path] = (),
+    split: str = "development",
+    images: int | None = None,
+    downloader: Downloader | None = None,
+) -> Fetched:
+    """Fetch one entry of the registry, whatever kind it is of.
+
+    ``to`` is the data folder, default ``HSDS_DATA``, or the folder of the weights, default the cache of this user.
+    UsageError where the options do not go with the entry, or it cannot be fetched at all.
+    """
+    from data_scripts import coco, vgg16
+    from data_scripts import images as pictures
+    from data_scripts.registry import data_root, load_entry
+
+    entry = load_entry(name)
+    if images is not None and name != "coco":
+        raise UsageError(f"--images goes with coco, not with {name}; leave it out")
+    if split != "development" and not any(image.split == "test" for image in entry.images):
+        raise UsageError(f"--split goes with mefb, not with {name}; leave it out")
+    if name == "sice":
+        raise UsageError(
+            f"sice is behind a form: fetch its archives by hand ({', '.join(entry.by_hand)}), "
+            "then run `hsds data prepare sice --from ARCHIVE_OR_FOLDER`"
+        )
+    if name == "vgg16":
+        return vgg16.fetch_vgg16(entry, to=to, given=given, downloader=downloader)
+    root = data_root(to)
+    if name == "coco":
+        return coco.fetch_coco(entry, root, images=images, given=given, downloader=downloader)
+    return pictures.fetch_images(entry, root, split=split, given=given, downloader=downloader)
 
 
 @data_app.command()
@@ -67,7 +106,7 @@ def verify(
     to: To = None,
 ) -> None:
     """Compare every file with its recorded hash; lists what is missing, changed or extra, and exits with 1 then."""
-    from data_scripts.fetching import verdicts
+    from data_scripts.verify import verdicts
 
     found = verdicts(names or [], to)
     for verdict in found:
@@ -91,7 +130,6 @@ def prepare(
     """Make pairs with references of SICE's sequences, which are behind a form and have to be fetched by hand."""
     from data_scripts.registry import data_root
     from data_scripts.sice import prepare_sice
-    from hsds_lib.arguments import UsageError
 
     if name != "sice":
         raise UsageError(f"'{name}' needs no preparing; only sice does, the others come ready by `hsds data fetch`")
@@ -100,22 +138,7 @@ def prepare(
 
 
 def run_script(*words: str) -> None:
-    """Do what ``hsds data`` does with these words and those behind the script's name.
-
-    Args:
-        *words: such as "fetch" and "mefb".
-
-    Example:
-        >>> import contextlib, io
-        >>> from unittest.mock import patch
-        >>> with patch("sys.argv", ["mefb.py", "--help"]), contextlib.redirect_stdout(io.StringIO()) as said:
-        ...     try:
-        ...         run_script("fetch", "mefb")
-        ...     except SystemExit as end:
-        ...         code = end.code
-        >>> code, "--split" in said.getvalue()
-        (0, True)
-    """
+    """Do what ``hsds data`` does with these words, such as "fetch" and "mefb", and those behind the script's name."""
     from hsds_lib.cli import main
 
     sys.argv = ["hsds", "data", *words, *sys.argv[1:]]

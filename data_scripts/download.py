@@ -1,55 +1,93 @@
-"""A file from one of several mirrors: resumed by HTTP Range, and put in place only when size and sha256 are right.
+"""A file from one of several mirrors, or parts of a zip: resumed by HTTP Range, in place only when its sha256 is right.
 
-pooch supplies the hashing; its own downloads cannot be resumed and know one address only.
+pooch, which knows one address and begins anew each time, cannot resume; requests neither gives up a server that sends
+byte by byte nor one that does not end. So the transfer is written out here.
 """
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from data_scripts.meter import Meter
-from data_scripts.ranges import MirrorError, Patience, TransientError, request
-from data_scripts.registry import RemoteFile
+import remotezip
+import requests
+import urllib3
+
+from data_scripts.registry import Entry, RemoteFile
+from hsds_lib import __version__
 from hsds_lib.images.datasets import DataError
-from hsds_lib.runtime import RunError, file_hash, write_json
+from hsds_lib.runs.progress import Progress
+from hsds_lib.runtime import RunError, file_hash
 
-if TYPE_CHECKING:
-    import requests
-
+EVERY = 15.0  # seconds between lines of progress where there is no terminal
+USER_AGENT = f"hsds-mef/{__version__} (course on multi-exposure fusion; python-requests)"
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 5
 _CHUNK = 1 << 16
 _PROGRESS = 1 << 20  # bytes after which an attempt counts as a success, however it ended
-_SHOWN_FROM = 5_000_000  # bytes; smaller files have no meter of their own
+_SHOWN_FROM = 5_000_000  # bytes; smaller files have no progress of their own
 
 
 class FetchError(RunError):
     """A file could not be fetched from any mirror."""
 
 
-def require_space(folder: Path, needed: int) -> None:
-    """Refuse to begin what would fill the disk.
+class TransientError(RuntimeError):
+    """The same request may work a little later."""
 
-    Args:
-        folder: where it would be written; it need not exist.
-        needed: bytes.
 
-    Raises:
-        DataError: there is less free space than that.
+class MirrorError(RuntimeError):
+    """This mirror does not have the file, or has another one."""
 
-    Example:
-        >>> require_space(Path("."), 1)
-        >>> require_space(Path("."), 10**18)
-        Traceback (most recent call last):
-        hsds_lib.images.datasets.DataError: . has ... GB free and 1000000000.0 GB are needed; ...
+    unreachable = False
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try.
+
+    That is how many attempts without progress until the next mirror's turn, seconds to wait before the second one
+    (doubled before each further one), seconds without a byte until a connection is given up, and the fewest bytes that
+    have to come in that time.
     """
+
+    attempts: int = 4
+    wait: float = 1.0
+    timeout: float = 30.0
+    slowest: int = 1024
+
+    def pause(self, failures: int) -> float:
+        """How long to wait after so many failures, seconds."""
+        return float(min(self.wait * 2 ** (failures - 1), 30.0))
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a fetch did: the folder or file, and how many files are new or were there before, and right."""
+
+    place: Path
+    new: int
+    kept: int
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        return f"{self.place}: {self.new + self.kept} files, {self.new} of them new"
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise DataError where a folder, which need not exist, has less free space than so many bytes."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
@@ -62,22 +100,7 @@ def require_space(folder: Path, needed: int) -> None:
 
 
 def mismatch(path: Path, file: RemoteFile) -> str | None:
-    """Say how a file on disk differs from what it should be.
-
-    Args:
-        path: the file.
-        file: what it should be.
-
-    Returns:
-        None where size and sha256 are right, else both sizes or both hashes in words.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = (Path(folder) / "a").write_bytes(b"abc")
-        ...     mismatch(Path(folder) / "a", RemoteFile("a", (), sha256="0" * 64))
-        'its sha256 is ba7816bf..., expected 0000...'
-    """
+    """Say how a file on disk differs from what it should be: both sizes or both hashes; None where it is right."""
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         return f"it has {size} bytes, expected {file.size}"
@@ -85,45 +108,50 @@ def mismatch(path: Path, file: RemoteFile) -> str | None:
     return None if found == file.sha256 else f"its sha256 is {found}, expected {file.sha256}"
 
 
+def on_its_way(place: Path, entry: Entry) -> Path:
+    """Where an entry's files lie until they are proven: a hidden folder in that of the data or weights."""
+    return place / ".downloads" / entry.name
+
+
+def arrived(downloads: Path) -> None:
+    """Remove such a folder, and the one around it if it was the last."""
+    shutil.rmtree(downloads, ignore_errors=True)
+    if downloads.parent.is_dir() and not any(downloads.parent.iterdir()):
+        downloads.parent.rmdir()
+
+
+@contextmanager
+def advice(entry: Entry) -> Iterator[None]:
+    """Add to a FetchError what works when nothing can be downloaded."""
+    try:
+        yield
+    except FetchError as error:
+        raise FetchError(
+            f"{error}; without it everything runs on data embedded and random features; or fetch "
+            f"{' and '.join(entry.by_hand)} by hand and give it with --from"
+        ) from error
+
+
 class Downloader:
     """Fetches files; remembers which hosts could not be reached, and asks them last.
 
-    Example:
-        >>> downloader = Downloader(Patience(attempts=1), show=False)
-        >>> downloader.fetch(RemoteFile("a.png", ("ftp://example.org/a.png",), "0" * 64), Path("a.png"))
-        Traceback (most recent call last):
-        data_scripts.download.FetchError: a.png could not be fetched: example.org leads to ftp://example.org/a.png, ...
+    ``show`` says large files' progress and what mirrors got wrong; ``sleep`` waits between attempts.
     """
 
     def __init__(
         self, patience: Patience | None = None, *, show: bool = True, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        """Set up.
-
-        Args:
-            patience: how long to try.
-            show: whether large files have a meter.
-            sleep: how to wait between attempts.
-        """
+        """Set up."""
         self.patience = patience or Patience()
-        self._show, self._sleep = show, sleep
+        self.sleep = sleep
+        self._show = show
         self._unreachable: set[str] = set()
 
     def fetch(self, file: RemoteFile, target: Path) -> Path:
-        """Fetch one file.
+        """Fetch one file, unless it is there and right, and give its place; FetchError if no mirror has the right one.
 
         Until it is whole and proven it lies beside the target with ``.part`` behind its name; a part stays there when
         the transfer is interrupted, and the next call asks for the rest only.
-
-        Args:
-            file: what to fetch.
-            target: where it goes.
-
-        Returns:
-            The target.
-
-        Raises:
-            FetchError: no mirror gave the right file.
         """
         if target.is_file() and mismatch(target, file) is None:
             return target
@@ -136,10 +164,10 @@ class Downloader:
                 if failure.unreachable:
                     self._unreachable.add(_host(url))
                 failures.append(f"{_host(url)} {failure}")
-                self._say(f"{file.name}: {failures[-1]}")
+                if self._show:
+                    sys.stderr.write(f"{file.name}: {failures[-1]}\n")
                 continue
             os.replace(part, target)
-            _note_of(part).unlink(missing_ok=True)
             return target
         raise FetchError(f"{file.name} could not be fetched: {'; '.join(failures)}")
 
@@ -158,12 +186,12 @@ class Downloader:
                     error = MirrorError(f"failed {failures} times, last: {trouble}")
                     error.unreachable = not ever
                     raise error from trouble
-                self._sleep(self.patience.pause(failures))
+                self.sleep(self.patience.pause(failures))
                 continue
             problem = mismatch(part, file)
             if problem is None:
                 return
-            _forget(part)
+            part.unlink()
             wrong += 1
             if not resumed or wrong > 1:
                 raise MirrorError(f"gave another file: {problem}")
@@ -172,82 +200,58 @@ class Downloader:
     def _transfer(self, url: str, file: RemoteFile, part: Path) -> bool:
         """Ask for what is missing and append it; whether there was a beginning before."""
         begun = _size(part)
-        if begun and begun == file.size:
+        if begun and file.size in (None, begun) and mismatch(part, file) is None:
             return True
-        if begun > (file.size or file.largest):
-            _forget(part)
+        if begun >= file.largest:
+            part.unlink()
             begun = 0
-        with request(url, _range_headers(begun, part, url), self.patience) as response:
+        with request(url, {"Range": f"bytes={begun}-"} if begun else {}, self.patience) as response:
             if response.status_code == 416:
-                return _at_its_end(response, begun, part)
+                part.unlink(missing_ok=True)
+                raise TransientError("has a file that is shorter than what was there")
             start, total = _placed(response, begun, file, part)
-            write_json(_note_of(part), {"url": url, "etag": response.headers.get("ETag")})
             self._receive(response, part, start, total=total, limit=total or file.largest)
         if total is not None and _size(part) < total:
             raise TransientError(f"ended after {_size(part)} of {total} bytes")
         return start > 0
 
     def _receive(self, response: requests.Response, part: Path, start: int, *, total: int | None, limit: int) -> None:
-        shown = self._show and (total or 0) >= _SHOWN_FROM
-        meter, too_long = Meter(part.stem, total=total, done=start, show=shown), False
-        try:
-            with part.open("ab" if start else "wb") as stream:
-                for block in _steady(response, self.patience):
-                    stream.write(block)
-                    meter.add(len(block))
-                    too_long = stream.tell() > limit
-                    if too_long:
-                        break
-        finally:
-            meter.close()
-        if too_long:
-            _forget(part)
+        show = self._show and (total or 0) >= _SHOWN_FROM
+        progress = Progress(total, label=part.stem, unit="MB", done=start, show=show, every=EVERY)
+        with progress, part.open("ab" if start else "wb") as stream:
+            for block in _steady(response, self.patience):
+                stream.write(block)
+                progress.step(len(block))
+                if stream.tell() > limit:
+                    break
+        if _size(part) > limit:
+            part.unlink()
             raise MirrorError(f"sends more than {limit} bytes")
-
-    def _say(self, text: str) -> None:
-        if self._show:
-            sys.stderr.write(text + "\n")
-
-
-def _range_headers(begun: int, part: Path, url: str) -> dict[str, str]:
-    """Ask for the rest; of the host that gave the beginning, only if its file is still the same."""
-    if not begun:
-        return {}
-    headers = {"Range": f"bytes={begun}-"}
-    try:
-        note = json.loads(_note_of(part).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return headers
-    tag = note.get("etag") if isinstance(note, dict) and note.get("url") == url else None
-    if isinstance(tag, str) and tag.startswith('"'):  # a weak tag (W/"...") says nothing about bytes
-        headers["If-Range"] = tag
-    return headers
 
 
 def _placed(response: requests.Response, begun: int, file: RemoteFile, part: Path) -> tuple[int, int | None]:
     """Where the body of a response begins in the file, and how long the file is; refuse what does not fit."""
     if response.status_code == 206:
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if match is None or not begun or int(match[1]) != begun:
-            _forget(part)
+        first, _, total = _range_of(response)
+        if not begun or first != begun:
+            part.unlink(missing_ok=True)
             raise TransientError(f"gave the range '{response.headers.get('Content-Range')}', asked for {begun}-")
-        start, total = begun, int(match[3]) if match[3] != "*" else None
-    else:  # 200: the whole, for servers that know no ranges, or have another file by now
+    else:  # 200: the whole, for servers that know no ranges
         length = response.headers.get("Content-Length", "")
-        start, total = 0, int(length) if length.isdigit() else None
+        first, total = 0, int(length) if length.isdigit() else None
     if file.size is not None and total not in (None, file.size):
         raise MirrorError(f"has a file of {total} bytes, expected {file.size}")
     if total is not None and total > file.largest:
         raise MirrorError(f"has a file of {total} bytes, expected at most {file.largest}")
-    return start, total if total is not None else file.size
+    return first, total if total is not None else file.size
 
 
-def _at_its_end(response: requests.Response, begun: int, part: Path) -> bool:
-    """After status 416: the part is the whole file, or longer than it."""
-    if response.headers.get("Content-Range") == f"bytes */{begun}":
-        return True
-    _forget(part)
-    raise TransientError("has a file that is shorter than what was there")
+def _range_of(response: requests.Response) -> tuple[int, int, int | None]:
+    """First and last byte of a partial answer, and the size of the file if it is said; (-1, -1, None) if unreadable."""
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+    if match is None:
+        return -1, -1, None
+    return int(match[1]), int(match[2]), int(match[3]) if match[3] != "*" else None
 
 
 def _steady(response: requests.Response, patience: Patience) -> Iterator[bytes]:
@@ -264,18 +268,120 @@ def _steady(response: requests.Response, patience: Patience) -> Iterator[bytes]:
             began, count = now, 0
 
 
+@contextmanager
+def request(url: str, headers: Mapping[str, str], patience: Patience) -> Iterator[requests.Response]:
+    """Ask for an address and give the response, status 200, 206 or 416 and its body still unread.
+
+    Raises TransientError for no connection, a time-out or a status such as 503, here or inside the block, and
+    MirrorError for another status, another scheme than http and https, or too many redirects.
+    """
+    # Compressed on the way, lengths and ranges would mean something else.
+    sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+    errors = requests.exceptions
+    try:
+        with requests.Session() as session, _followed(session, url, sent, patience) as response:
+            if response.status_code in _TRANSIENT:
+                raise TransientError(f"status {response.status_code}")
+            if response.status_code not in (200, 206, 416):
+                raise MirrorError(f"status {response.status_code}")
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise MirrorError("sends the file compressed, though asked not to")
+            yield response
+    except errors.SSLError as error:
+        raise MirrorError(f"its certificate is not accepted ({_short(error)})") from error
+    except (errors.Timeout, urllib3.exceptions.ReadTimeoutError) as error:  # the second while the body is read
+        raise TransientError(f"nothing came for {patience.timeout:g} s") from error
+    except (errors.ConnectionError, errors.ChunkedEncodingError, urllib3.exceptions.HTTPError) as error:
+        raise TransientError(_short(error)) from error
+    except requests.RequestException as error:
+        raise MirrorError(_short(error)) from error
+
+
+def _followed(session: requests.Session, url: str, headers: Mapping[str, str], patience: Patience) -> requests.Response:
+    """Go where redirects lead; requests would first read all that a server sends with one, however much."""
+    for _ in range(_MOST_REDIRECTS + 1):
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise MirrorError(f"leads to {url}, which is neither http nor https")
+        response = session.get(url, headers=headers, stream=True, timeout=patience.timeout, allow_redirects=False)
+        if response.status_code not in _REDIRECTS:
+            return response
+        url = urljoin(url, response.headers.get("Location", ""))
+        response.close()
+    raise MirrorError(f"redirects more than {_MOST_REDIRECTS} times")
+
+
+def _short(error: Exception) -> str:
+    """The last cause of an error, which is the one that says something."""
+    reason: BaseException = error
+    while reason.__cause__ or reason.__context__:
+        reason = reason.__cause__ or reason.__context__ or reason
+    return f"{type(reason).__name__}: {reason}"
+
+
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _note_of(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _forget(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _note_of(part).unlink(missing_ok=True)
-
-
 def _host(url: str) -> str:
     return urlsplit(url).netloc
+
+
+@contextmanager
+def remote_zip(file: RemoteFile, downloader: Downloader, *, budget: int) -> Iterator[zipfile.ZipFile]:
+    """Open a zip on a server, of which single members are fetched as they are read; ``budget`` bytes of it at most.
+
+    Raises FetchError where the server gives no parts, another file, or a damaged one; zipfile compares each member's
+    CRC-32 with the archive's own directory.
+    """
+    try:
+        with remotezip.RemoteZip(file.urls[0], fetcher=_Ranges, file=file, budget=budget, owner=downloader) as archive:
+            yield archive
+    except MirrorError as error:
+        raise FetchError(f"{file.urls[0]} {error}") from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, remotezip.RemoteZipError, zlib.error) as error:
+        raise FetchError(f"{file.name} gave a damaged image or directory ({error})") from error
+
+
+class _Ranges:
+    """What remotezip reads by: its own asks once, without a limit, and believes whatever range and size it is given."""
+
+    def __init__(self, url: str, *_: object, file: RemoteFile, budget: int, owner: Downloader, **__: object) -> None:
+        assert file.size is not None  # registered
+        self._url, self._length, self._left, self._owner = url, file.size, budget, owner
+
+    def fetch(self, data_range: tuple[int, int | None], stream: bool = False) -> remotezip.PartialBuffer:
+        """Fetch from one byte to another, or (negative) so many from the end, as often as patience allows."""
+        start = data_range[0] if data_range[0] >= 0 else max(0, self._length + data_range[0])
+        end = self._length - 1 if data_range[1] is None else data_range[1]
+        if not start <= end < self._length:
+            raise zipfile.BadZipFile("a member lies outside of the archive")
+        self._left -= end - start + 1
+        if self._left < 0:
+            raise MirrorError("has a zip of which more would have to be read than single images need")
+        patience, failures = self._owner.patience, 0
+        while True:
+            try:
+                block = io.BytesIO(self._asked(start, end))
+                return remotezip.PartialBuffer(block, start, end - start + 1, stream=False)
+            except TransientError as trouble:
+                failures += 1
+                if failures == patience.attempts:
+                    raise MirrorError(f"failed {failures} times, last: {trouble}") from trouble
+                self._owner.sleep(patience.pause(failures))
+
+    def _asked(self, start: int, end: int) -> bytes:
+        count, block = end - start + 1, bytearray()
+        with request(self._url, {"Range": f"bytes={start}-{end}"}, self._owner.patience) as response:
+            if response.status_code != 206:
+                raise MirrorError("gives no parts of a file (HTTP Range), which single images need; fetch the whole")
+            first, last, total = _range_of(response)
+            if (first, last) != (start, end):
+                said = response.headers.get("Content-Range", "")
+                raise MirrorError(f"gave the range '{said}', asked for {start}-{end}")
+            if total != self._length:
+                raise MirrorError(f"has a file of {total} bytes, expected {self._length}")
+            for more in _steady(response, self._owner.patience):
+                block += more
+                if len(block) >= count:
+                    return bytes(block[:count])
+        raise TransientError(f"ended after {len(block)} of {count} bytes")

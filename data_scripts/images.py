@@ -1,86 +1,82 @@
-"""Sets of single images (MEFB, the SICE sample): fetched file by file, each proven before it is stored."""
+"""Sets of single images (MEFB, the SICE sample): fetched file by file, each proven before it is stored.
+
+What is converted is stored as PNG with its pixels as they are: EXIF orientation of JPEGs and colour profiles are not
+applied. (Pillow turns a TIFF as its own tag says while it decodes.)
+"""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from data_scripts.download import Downloader, FetchError, require_space
-from data_scripts.given import GivenFiles, read_given
-from data_scripts.index import read_index, write_index
-from data_scripts.meter import Meter
-from data_scripts.pictures import decode, pixel_hash, store_png
-from data_scripts.registry import Entry, StoredImage
+from PIL import Image
+
+from data_scripts.archives import read_given
+from data_scripts.download import EVERY, Downloader, Fetched, advice, arrived, on_its_way, require_space
+from data_scripts.registry import Entry, RemoteFile, StoredImage, read_index, write_index
 from hsds_lib.images.datasets import DataError
+from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import atomic_path, file_hash
 
-DOWNLOADS = ".downloads"  # in the data folder: what is on its way
 
+def decode(path: Path) -> Image.Image:
+    """Read the stored pixels of an 8-bit RGB image, (H, W, 3) as an array; DataError if it is none, or damaged.
 
-@dataclass(frozen=True)
-class Fetched:
-    """What a fetch did.
-
-    Attributes:
-        place: the folder or file.
-        new: files that were stored.
-        kept: files that were there before, and right.
-
-    Example:
-        >>> str(Fetched(Path("data"), new=2, kept=78))
-        'data: 80 files, 2 of them new'
+    PNG, JPEG or TIFF: the content decides, not the suffix.
     """
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
+            image.load()
+            if image.mode != "RGB":
+                raise DataError(f"{path} has the colour mode {image.mode}; expected 8-bit RGB")
+            return image.copy()
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise almost anything on a damaged file
+        raise DataError(f"{path} is not a readable PNG, JPEG or TIFF image ({error}); fetch it again") from error
 
-    place: Path
-    new: int
-    kept: int
 
-    def __str__(self) -> str:
-        """Say it in a line."""
-        return f"{self.place}: {self.new + self.kept} files, {self.new} of them new"
+def pixel_hash(path: Path) -> str:
+    """SHA-256 of size and pixels of an 8-bit RGB image, whatever its file format."""
+    image = decode(path)
+    return hashlib.sha256(f"{image.width}x{image.height} RGB\n".encode() + image.tobytes()).hexdigest()
 
 
-def chosen_images(entry: Entry, split: str) -> list[StoredImage]:
-    """Choose the images of a split.
+def store_png(source: Path, target: Path) -> None:
+    """Store an image as PNG without loss, whole or not at all; DataError if the copy does not decode to its pixels."""
+    with atomic_path(target) as temporary:
+        picture = decode(source)
+        picture.info.clear()  # neither profile nor gamma: pixels only
+        picture.save(temporary, format="PNG", optimize=True)
+        if pixel_hash(temporary) != pixel_hash(source):
+            raise DataError(f"{source} could not be stored as PNG with the same pixels; install the locked Pillow")
 
-    Args:
-        entry: a set of images.
-        split: "development", "test" or "all"; a set that is not divided is taken whole.
 
-    Returns:
-        Its images.
+def store_image(image: StoredImage, source: Path, root: Path) -> None:
+    """Put a source whose hash was checked in its place, byte for byte, or as PNG where the registry says so.
 
-    Raises:
-        DataError: for another split.
-
-    Example:
-        >>> from data_scripts.registry import load_entry
-        >>> [len(chosen_images(load_entry("mefb"), split)) for split in ("development", "test", "all")]
-        [80, 120, 200]
+    DataError if it decodes to other pixels than those that were recorded.
     """
-    if split not in ("development", "test", "all"):
-        raise DataError(f"split '{split}' is not known; choose development, test or all")
-    return [image for image in entry.images if "all" in (split, image.split) or image.split == split]
+    target = root / image.path
+    if not image.converted:
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+        return
+    if image.pixels_sha256 is not None and pixel_hash(source) != image.pixels_sha256:
+        raise DataError(
+            f"{image.source.name} is right but decodes to other pixels than recorded; install the locked Pillow"
+        )
+    store_png(source, target)
 
 
 def image_state(image: StoredImage, root: Path) -> str:
-    """Compare one stored image with what it should be.
+    """Compare one stored image with what it should be: "ok", "missing" or "changed".
 
-    Args:
-        image: of the registry.
-        root: the data folder.
-
-    Returns:
-        "ok", "missing", "changed", or "unproven" when a converted image has neither recorded pixels nor a row in the
-        index that was written when its source was proven.
-
-    Example:
-        >>> from data_scripts.registry import load_entry
-        >>> image_state(load_entry("mefb").images[0], Path("no-such-folder"))
-        'missing'
+    Or "unproven", when a converted image has neither recorded pixels nor a row in the index that was written when its
+    source was proven.
     """
     path = root / image.path
     if not path.is_file():
@@ -99,6 +95,13 @@ def image_state(image: StoredImage, root: Path) -> str:
     return "ok" if file_hash(path) == row["sha256"] else "changed"
 
 
+def chosen_images(entry: Entry, split: str) -> list[StoredImage]:
+    """Images of a split, "development", "test" or "all" (else DataError); a set that is not divided is taken whole."""
+    if split not in ("development", "test", "all"):
+        raise DataError(f"split '{split}' is not known; choose development, test or all")
+    return [image for image in entry.images if "all" in (split, image.split) or image.split == split]
+
+
 def fetch_images(
     entry: Entry,
     root: Path,
@@ -107,27 +110,10 @@ def fetch_images(
     given: Sequence[Path] = (),
     downloader: Downloader | None = None,
 ) -> Fetched:
-    """Fetch a set of images; those that are there and right are kept.
+    """Fetch a set of images into the data folder; those that are there and right are kept.
 
-    Args:
-        entry: a set of images.
-        root: the data folder.
-        split: see ``chosen_images``.
-        given: files, folders or archives fetched by hand; nothing is downloaded then.
-        downloader: default: one that is patient and shows meters.
-
-    Returns:
-        What was done.
-
-    Raises:
-        FetchError: a file could not be had from any mirror.
-        DataError: lack of space, or a file that was given is missing or another one.
-
-    Example:
-        >>> from data_scripts.registry import load_entry
-        >>> fetch_images(load_entry("mefb"), Path("data"), split="train")
-        Traceback (most recent call last):
-        hsds_lib.images.datasets.DataError: split 'train' is not known; choose development, test or all
+    If files, folders or archives fetched by hand are ``given``, nothing is downloaded. A FetchError where a file could
+    not be had from any mirror, a DataError for lack of space or a given file that is missing or another one.
     """
     images = chosen_images(entry, split)
     wanted = [image for image in images if image_state(image, root) != "ok"]
@@ -138,116 +124,42 @@ def fetch_images(
             names = {PurePosixPath(image.source.name).name for image in wanted}
             found = read_given(given, names, Path(scratch)) if given else None
             _store_all(entry, wanted, root, found, downloader or Downloader())
-        _write_indices(images, root)
+        for folder in sorted({image.path.partition("/")[0] for image in images}):
+            write_index(root / folder, [_row(image, root) for image in images if image.path.startswith(f"{folder}/")])
     return Fetched(root, new=len(wanted), kept=len(images) - len(wanted))
 
 
 def _store_all(
-    entry: Entry, wanted: list[StoredImage], root: Path, found: GivenFiles | None, downloader: Downloader
+    entry: Entry, wanted: list[StoredImage], root: Path, found: dict[str, Path] | None, downloader: Downloader
 ) -> None:
-    missing = [image for image in wanted if found is not None and found.find(image.source) is None]
-    if found is not None and missing:
-        others = f" and {len(missing) - 1} more files are missing" if len(missing) > 1 else ""
-        raise DataError(f"{found.why_not(missing[0].source)}{others}; give all with --from: {', '.join(entry.by_hand)}")
-    downloads = root / DOWNLOADS / entry.name
-    meter = Meter(entry.name, total=len(wanted), unit="files")
-    try:
+    if found is not None:
+        _require_all(entry, [image.source for image in wanted], found)
+    downloads = on_its_way(root, entry)
+    with advice(entry), Progress(len(wanted), label=entry.name, unit="files", every=EVERY) as progress:
         for image in wanted:
-            if found is not None:
-                source = found.find(image.source)
-                assert source is not None  # looked for above
-            else:
-                source = downloader.fetch(image.source, downloads / image.source.sha256)
+            digest = image.source.sha256
+            source = found[digest] if found is not None else downloader.fetch(image.source, downloads / digest)
             store_image(image, source, root)
-            meter.add(1)
-    except FetchError as error:
-        raise FetchError(f"{error}; {without_network(entry)}") from error
-    finally:
-        meter.close()
+            progress.step()
     if found is None:  # kept when something went wrong: the next call goes on from there
-        shutil.rmtree(downloads, ignore_errors=True)
-        with_nothing_left(root / DOWNLOADS)
+        arrived(downloads)
 
 
-def store_image(image: StoredImage, source: Path, root: Path) -> None:
-    """Put one proven source in its place: byte for byte, or as PNG where the registry says so.
-
-    Args:
-        image: of the registry.
-        source: a file whose hash was checked.
-        root: the data folder.
-
-    Raises:
-        DataError: it decodes to other pixels than those that were recorded.
-
-    Example:
-        >>> from data_scripts.registry import RemoteFile
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     source = Path(folder) / "download"
-        ...     _ = source.write_bytes(b"bytes of a JPEG")
-        ...     image = StoredImage("set/a.jpg", "all", RemoteFile("a.jpg", (), ""), "JPEG", False, None)
-        ...     store_image(image, source, Path(folder))
-        ...     (Path(folder) / "set" / "a.jpg").read_bytes()
-        b'bytes of a JPEG'
-    """
-    target = root / image.path
-    if not image.converted:
-        with atomic_path(target) as temporary:
-            shutil.copyfile(source, temporary)
+def _require_all(entry: Entry, wanted: list[RemoteFile], found: dict[str, Path]) -> None:
+    """Name the first file that was not given, with both hashes when another one was that is called like it."""
+    missing = [file for file in wanted if file.sha256 not in found]
+    if not missing:
         return
-    if image.pixels_sha256 is not None and pixel_hash(source) != image.pixels_sha256:
-        raise DataError(
-            f"{image.source.name} is right but decodes to other pixels than recorded; install the locked Pillow"
-        )
-    store_png(source, target)
-
-
-def without_network(entry: Entry) -> str:
-    """Say what works when nothing can be downloaded.
-
-    Args:
-        entry: that was wanted.
-
-    Returns:
-        The end of a sentence.
-
-    Example:
-        >>> from data_scripts.registry import load_entry
-        >>> without_network(load_entry("vgg16"))
-        'without it everything runs on data embedded and random features; or fetch https://... and give it with --from'
-    """
-    return (
-        "without it everything runs on data embedded and random features; or fetch "
-        f"{' and '.join(entry.by_hand)} by hand and give it with --from"
-    )
-
-
-def with_nothing_left(folder: Path) -> None:
-    """Remove a folder if it is empty.
-
-    Args:
-        folder: it need not exist.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     (Path(folder) / "empty").mkdir()
-        ...     with_nothing_left(Path(folder) / "empty")
-        ...     (Path(folder) / "empty").exists()
-        False
-    """
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def _write_indices(images: list[StoredImage], root: Path) -> None:
-    """Say in each folder what lies there and how it came about; rows of other splits live in other folders."""
-    for name in sorted({image.path.partition("/")[0] for image in images}):
-        rows = [_row(image, root) for image in images if image.path.startswith(f"{name}/")]
-        write_index(root / name, rows)
+    name, expected = missing[0].name, missing[0].sha256
+    called = PurePosixPath(name).name.lower()
+    other = next((digest for digest, path in found.items() if path.name.lower() == called), None)
+    why = f"(sha256 {expected}) was not given" if other is None else f"has sha256 {other}, expected {expected}"
+    others = f" and {len(missing) - 1} more files are missing" if len(missing) > 1 else ""
+    raise DataError(f"{name} {why}{others}; give all with --from: {', '.join(entry.by_hand)}")
 
 
 def _row(image: StoredImage, root: Path) -> dict[str, object]:
+    """How an image came about, for the index of its folder."""
     path = root / image.path
     width, height = decode(path).size
     return {

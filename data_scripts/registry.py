@@ -1,11 +1,11 @@
-"""What can be fetched: names, files, mirrors, checksums, licences. The facts lie beside this module as JSON and CSV."""
+"""What can be fetched (mirrors, checksums, licences, in JSON and CSV beside this), and the index of what was."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,51 +13,36 @@ from typing import Any
 from urllib.parse import quote
 
 from hsds_lib.images.datasets import DATA_VARIABLE, DataError
+from hsds_lib.runtime import atomic_path, file_hash
 
+INDEX = "index.csv"  # in a folder of data: what lies there, from where, and the hashes that `hsds data verify` compares
 LARGEST_IMAGE = 64_000_000  # bytes; no image of the tables comes near it
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".png"}
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as its publisher offers it.
+    """A file as its publisher offers it: its path there, mirrors in the order in which they are tried, and its sha256.
 
-    Attributes:
-        name: its path there.
-        urls: mirrors, in the order in which they are tried.
-        sha256: of its bytes.
-        size: bytes, where they are known.
-        largest: bytes at which a download of unknown size is given up.
-
-    Example:
-        >>> file = load_entry("vgg16").files[0]
-        >>> file.name, file.size
-        ('vgg16-397923af.pth', 553433881)
+    ``size`` in bytes is None where it is not known.
     """
 
     name: str
-    urls: tuple[str, ...]
+    urls: Sequence[str]
     sha256: str
     size: int | None = None
-    largest: int = LARGEST_IMAGE
+
+    @property
+    def largest(self) -> int:
+        """Bytes at which a download is given up."""
+        return self.size or LARGEST_IMAGE
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image as it lies in the data folder.
+    """An image as it lies in the data folder: ``path`` is relative to that, ``split`` development, test or all.
 
-    Attributes:
-        path: relative to the data folder.
-        split: "development" or "test" for MEFB, else "all".
-        source: the file it comes from.
-        source_format: "JPEG", "PNG" or "TIFF".
-        converted: decoded and stored as PNG with its pixels unchanged; else the bytes are those of the source.
-        pixels_sha256: of the decoded pixels (``pictures.pixel_hash``), where it is known.
-
-    Example:
-        >>> image = load_entry("mefb").images[-2]
-        >>> image.path, image.converted
-        ('mefb_test/ArchSequence/under.jpg', False)
+    The bytes are those of the source, or ``converted``: decoded (from JPEG, PNG or TIFF) and stored as PNG with its
+    pixels unchanged, whose ``images.pixel_hash`` is ``pixels_sha256`` where it is known.
     """
 
     path: str
@@ -70,143 +55,95 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set, or a file of weights.
+    """A data set of single images or of one archive, or a file of weights.
 
-    Attributes:
-        name: as in ``hsds data fetch NAME``.
-        what: a line on what it is.
-        licence: as far as it is stated.
-        citation: whom to cite.
-        download: bytes to be fetched at most, about.
-        disk: bytes needed while it is fetched, about.
-        folders: in the data folder.
-        images: for sets of single images.
-        files: for sets that are one archive or one file.
-        by_hand: what to fetch with a browser where this machine has no network.
-
-    Example:
-        >>> load_entry("sice_sample").licence
-        'research use'
+    ``download`` and ``disk`` are about how many bytes are fetched at most, and needed meanwhile; ``by_hand`` is what to
+    fetch with a browser where this machine has no network.
     """
 
     name: str
     what: str
     licence: str
-    citation: str
     download: int
     disk: int
-    folders: tuple[str, ...]
-    images: tuple[StoredImage, ...]
-    files: tuple[RemoteFile, ...]
-    by_hand: tuple[str, ...]
+    folders: Sequence[str]
+    images: Sequence[StoredImage]
+    files: Sequence[RemoteFile]
+    by_hand: Sequence[str]
 
 
 def entry_names() -> list[str]:
-    """List what is registered.
-
-    Returns:
-        Names, in the order in which they are shown.
-
-    Example:
-        >>> entry_names()
-        ['mefb', 'sice_sample', 'sice', 'coco', 'vgg16']
-    """
-    return list(_facts())
+    """Names of all entries, in the order in which they are shown."""
+    return list(json.loads(_text("entries.json")))
 
 
 def load_entry(name: str) -> Entry:
-    """Read one entry of the registry.
-
-    Args:
-        name: one of ``entry_names``.
-
-    Returns:
-        The entry.
-
-    Raises:
-        DataError: there is none of this name.
-
-    Example:
-        >>> entry = load_entry("mefb")
-        >>> len([image for image in entry.images if image.split == "development"])  # two to a scene
-        80
-        >>> load_entry("imagenet")
-        Traceback (most recent call last):
-        hsds_lib.images.datasets.DataError: data set 'imagenet' is not registered; choose one of mefb, ...
-    """
-    facts = _facts()
-    if name not in facts:
-        raise DataError(f"data set '{name}' is not registered; choose one of {', '.join(facts)}")
-    given = facts[name]
-    images = tuple(_image(row, given) for row in _rows(given["table"])) if "table" in given else ()
-    plain = {key: given[key] for key in ("what", "licence", "citation", "download", "disk")}
+    """Read one entry of the registry; DataError if there is none of this name."""
+    entries = json.loads(_text("entries.json"))
+    if name not in entries:
+        raise DataError(f"data set '{name}' is not registered; choose one of {', '.join(entries)}")
+    facts = entries[name]
+    rows = csv.DictReader(_text(facts["table"]).splitlines()) if "table" in facts else ()
     return Entry(
         name=name,
-        **plain,
-        folders=tuple(given["folders"]),
-        images=images,
-        files=tuple(_single(file) for file in given.get("files", ())),
-        by_hand=tuple(given["by_hand"]),
+        images=[_image(row, facts) for row in rows],
+        files=[RemoteFile(**file) for file in facts.get("files", ())],
+        **{key: facts[key] for key in ("what", "licence", "download", "disk", "folders", "by_hand")},
     )
 
 
-def _facts() -> dict[str, Any]:
-    return json.loads((files("data_scripts") / "entries.json").read_text(encoding="utf-8"))
-
-
-def _rows(table: str) -> list[dict[str, str]]:
-    text = (files("data_scripts") / table).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
-
-
-def _single(file: Mapping[str, Any]) -> RemoteFile:
-    return RemoteFile(file["name"], tuple(file["urls"]), file["sha256"], file["size"], largest=file["size"])
+def _text(name: str) -> str:
+    return (files("data_scripts") / name).read_text(encoding="utf-8")
 
 
 def _image(row: Mapping[str, str], facts: Mapping[str, Any]) -> StoredImage:
-    repository = row.get("repository") or next(iter(facts["commit"]))
+    repository = row["repository"]
     places = {"repository": repository, "commit": facts["commit"][repository], "path": quote(row["source"])}
-    source = RemoteFile(
-        name=row["source"],
-        urls=tuple(mirror.format(**places) for mirror in facts["mirrors"]),
-        sha256=row["source_sha256"],
-    )
-    path, split = _place(row, facts["folders"])
     return StoredImage(
-        path=path,
-        split=split,
-        source=source,
+        path=row["path"],
+        split=row["split"],
+        source=RemoteFile(row["source"], [url.format(**places) for url in facts["mirrors"]], row["source_sha256"]),
         source_format=row["source_format"],
-        converted="file" in row or row["source_format"] == "TIFF",  # the sample is stored as PNG throughout
+        converted=row["converted"] == "yes",
         pixels_sha256=row["pixels_sha256"] or None,
     )
 
 
-def _place(row: Mapping[str, str], folders: list[str]) -> tuple[str, str]:
-    """Where an image is stored, and its split: the scenes for final evaluation have a folder of their own."""
-    if "file" in row:
-        return f"{folders[0]}/{row['file']}", "all"
-    folder = folders[1] if row["split"] == "test" else folders[0]
-    return f"{folder}/{row['scene']}/{row['role']}{_SUFFIXES[row['source_format']]}", row["split"]
-
-
 def data_root(to: Path | None = None) -> Path:
-    """Say in which folder data sets lie.
-
-    Args:
-        to: the folder given with the command, if any.
-
-    Returns:
-        That one, else the folder that ``HSDS_DATA`` names; it need not exist.
-
-    Raises:
-        DataError: neither is given.
-
-    Example:
-        >>> data_root(Path("data")).name
-        'data'
-    """
+    """The folder in which data sets lie: ``to``, else what ``HSDS_DATA`` names; DataError if neither is given."""
     named = os.environ.get(DATA_VARIABLE)
     if to is None and not named:
         raise DataError(f"no folder for data was given: set {DATA_VARIABLE} to one, or give it with --to DIR")
     return to if to is not None else Path(str(named))
+
+
+def write_index(folder: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write the index of a folder, atomically: at least one row, each with ``file`` (relative to it) and ``sha256``."""
+    with atomic_path(folder / INDEX) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_index(folder: Path) -> dict[str, dict[str, str]]:
+    """Rows of a folder's index by file, none where there is no index or one of another layout; DataError if no CSV."""
+    path = folder / INDEX
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [{key: value for key, value in row.items() if key is not None} for row in csv.DictReader(file)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no CSV file ({error}); fetch the data set again") from error
+    return {row["file"]: row for row in rows if row.get("file") and row.get("sha256")}
+
+
+def states_by_index(folder: Path) -> dict[str, str]:
+    """Say "ok", "missing" or "changed" of each file in the folder's index."""
+    states = {}
+    for name, row in read_index(folder).items():
+        if not (folder / name).is_file():
+            states[name] = "missing"
+        else:
+            states[name] = "ok" if file_hash(folder / name) == row["sha256"] else "changed"
+    return states

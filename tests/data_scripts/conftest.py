@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from data_scripts.download import Downloader
-from data_scripts.ranges import Patience
+from data_scripts.download import Downloader, Patience
 from data_scripts.registry import RemoteFile
 
 
@@ -22,25 +21,24 @@ class Site:
     """What the server holds, how it misbehaves, and what it was asked.
 
     A behaviour is taken from the front of the list of its path with each request: an integer is a status; "truncate"
-    and "die" end in the middle (with the announced length kept); "stall" and "drip" come to a halt or nearly so; others
+    ends in the middle (with the announced length kept); "stall" and "drip" come to a halt or nearly so; others
     are explained where they are met.
     """
 
     url: str
     content: dict[str, bytes] = field(default_factory=dict)
     behaviour: dict[str, list[int | str]] = field(default_factory=dict)
-    etags: dict[str, str] = field(default_factory=dict)
-    asked: list[tuple[str, str | None, str | None]] = field(default_factory=list)  # path, Range, If-Range
+    asked: list[tuple[str, str | None]] = field(default_factory=list)  # path, Range
     agents: set[str] = field(default_factory=set)
     closing: threading.Event = field(default_factory=threading.Event)
 
     def ranges(self, path: str) -> list[str | None]:
-        return [asked_range for asked, asked_range, _ in self.asked if asked == path]
+        return [asked_range for asked, asked_range in self.asked if asked == path]
 
-    def file(self, *paths: str, size: bool = True) -> RemoteFile:
-        """The file of the first path, with all paths as mirrors."""
+    def file(self, *paths: str, size: bool = True, mirrors: int = 0) -> RemoteFile:
+        """The file of the first path, with all paths as mirrors, or those from a number on."""
         content = self.content[paths[0]]
-        urls = tuple(self.url + path for path in paths)
+        urls = tuple(self.url + path for path in paths[mirrors:])
         known = len(content) if size else None
         return RemoteFile(paths[0].rpartition("/")[2], urls, hashlib.sha256(content).hexdigest(), known)
 
@@ -52,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site, path = self.site, self.path
         wanted = self.headers.get("Range")
-        site.asked.append((path, wanted, self.headers.get("If-Range")))
+        site.asked.append((path, wanted))
         site.agents.add(self.headers.get("User-Agent", ""))
         queue = site.behaviour.get(path, [])
         how = queue.pop(0) if queue else "well"
@@ -63,29 +61,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._give(site.content[path], wanted, how)
 
     def _give(self, content: bytes, wanted: str | None, how: str) -> None:
-        tag = self.site.etags.get(self.path)
-        same = self.headers.get("If-Range") in (None, tag)
-        match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "") if same and how != "ignore range" else None
-        extra = {"ETag": tag} if tag else {}
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "") if how != "ignore range" else None
         if match is None:
-            return self._body(200, b"x" * len(content) if how == "wrong" else content, how, extra)
+            extra = {"Content-Encoding": "gzip"} if how == "compressed" else {}
+            return self._body(200, b"x" * len(content) if how == "wrong" else content, how, **extra)
         start, end = int(match[1]), min(int(match[2] or len(content)), len(content) - 1)
         if start >= len(content):
             return self._answer(416, b"", **{"Content-Range": f"bytes */{len(content)}"})
         shown = start + 1 if how == "wrong range" else start
-        extra["Content-Range"] = f"bytes {shown}-{end}/{len(content)}"
-        self._body(206, content[start : end + 1], how, extra)
+        self._body(206, content[start : end + 1], how, **{"Content-Range": f"bytes {shown}-{end}/{len(content)}"})
 
-    def _body(self, status: int, body: bytes, how: str, extra: dict[str, str]) -> None:
+    def _body(self, status: int, body: bytes, how: str, **headers: str) -> None:
         announced = {"announce more": len(body) + 100, "announce less": len(body) // 2}.get(how, len(body))
-        self.send_response(status)
-        for name, value in extra.items():
-            self.send_header(name, value)
-        if how == "endless":
-            self.send_header("Connection", "close")
-        else:
-            self.send_header("Content-Length", str(announced))
-        self.end_headers()
+        self._head(status, headers, None if how == "endless" else announced)
         self.close_connection = how != "well"
         if how == "endless":
             for _ in range(200):
@@ -101,12 +89,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[:announced])
 
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
+        self._head(status, headers, len(body))
+        self.wfile.write(body)
+
+    def _head(self, status: int, headers: dict[str, str], length: int | None) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        if length is None:
+            self.send_header("Connection", "close")
+        else:
+            self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from dataclasses import replace
@@ -14,8 +13,7 @@ import pytest
 
 from data_scripts.coco import fetch_coco
 from data_scripts.download import FetchError
-from data_scripts.index import read_index
-from data_scripts.registry import Entry, RemoteFile, load_entry
+from data_scripts.registry import Entry, load_entry, read_index
 from data_scripts.verify import verify
 from hsds_lib.images.datasets import DataError, list_images
 
@@ -23,6 +21,7 @@ COUNT, ZIP = 12, "/zips/val2017.zip"
 IMAGES = {
     f"val2017/{139 + 7 * number:012d}.jpg": np.random.default_rng(number).bytes(150_000) for number in range(COUNT)
 }
+NAMES = sorted(IMAGES)
 
 
 @pytest.fixture
@@ -30,13 +29,10 @@ def entry(site: Any) -> Entry:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("val2017/", b"")
-        for name, content in sorted(IMAGES.items(), reverse=True):
-            archive.writestr(name, content)
-    content = buffer.getvalue()
-    site.content[ZIP] = content
-    digest = hashlib.sha256(content).hexdigest()
-    file = RemoteFile("val2017.zip", (site.url + ZIP,), digest, len(content), largest=len(content))
-    return replace(load_entry("coco"), files=(file,), disk=10_000_000)
+        for name in reversed(NAMES):
+            archive.writestr(name, IMAGES[name])
+    site.content[ZIP] = buffer.getvalue()
+    return replace(load_entry("coco"), files=(site.file(ZIP),), disk=10_000_000)
 
 
 def stored(root: Path) -> dict[str, bytes]:
@@ -45,59 +41,75 @@ def stored(root: Path) -> dict[str, bytes]:
 
 def test_the_facts_of_the_archive_are_registered() -> None:
     (file,) = load_entry("coco").files
-    assert file.size == 815_585_330
+    assert file.size == file.largest == 815_585_330
     assert file.sha256 == "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05"
-    assert file.urls == ("http://images.cocodataset.org/zips/val2017.zip",)
+    assert file.urls == ["http://images.cocodataset.org/zips/val2017.zip"]
 
 
-def test_single_images_come_without_the_whole_archive(entry: Entry, site: Any, downloader: Any, tmp_path: Path) -> None:
+def test_single_images_come_without_the_whole_archive_and_later_ones_are_added(
+    entry: Entry, site: Any, downloader: Any, tmp_path: Path
+) -> None:
+    site.behaviour[ZIP] = ["truncate", 503]  # broken answers are asked for again
     fetched = fetch_coco(entry, tmp_path, images=2, downloader=downloader)
-    first_two = sorted(IMAGES)[:2]
     assert (fetched.new, fetched.kept) == (2, 0)
-    assert stored(tmp_path) == {name: IMAGES[name] for name in first_two}
+    assert stored(tmp_path) == {name: IMAGES[name] for name in NAMES[:2]}
     wanted = [part.removeprefix("bytes=").split("-") for part in site.ranges(ZIP)]
-    assert sum(int(end) - int(start) + 1 for start, end in wanted) < len(site.content[ZIP]) / 1.5
+    assert sum(int(end) - int(start) + 1 for start, end in wanted) < len(site.content[ZIP]) / 3
     assert {row["checked_by"] for row in read_index(tmp_path / "coco").values()} == {"crc32 in the archive's directory"}
     assert verify(entry, tmp_path).troubles == {}
-
-
-def test_more_images_later_fetch_only_those_that_are_missing(entry: Entry, downloader: Any, tmp_path: Path) -> None:
-    fetch_coco(entry, tmp_path, images=2, downloader=downloader)
-    fetched = fetch_coco(entry, tmp_path, images=3, downloader=downloader)
-    assert (fetched.new, fetched.kept) == (1, 2)
-    (tmp_path / "coco" / sorted(IMAGES)[0]).write_bytes(b"changed")
+    (tmp_path / "coco" / NAMES[0]).write_bytes(b"changed")
     assert list(verify(entry, tmp_path).troubles.values()) == ["changed"]
     fetched = fetch_coco(entry, tmp_path, images=3, downloader=downloader)
-    assert (fetched.new, fetched.kept) == (1, 2) and verify(entry, tmp_path).troubles == {}
+    assert (fetched.new, fetched.kept) == (2, 1) and verify(entry, tmp_path).troubles == {}
 
 
 def test_a_damaged_image_is_found_by_its_checksum(entry: Entry, site: Any, downloader: Any, tmp_path: Path) -> None:
     content = bytearray(site.content[ZIP])
-    name = sorted(IMAGES)[1]
-    content[content.index(IMAGES[name]) + 1000] ^= 1
+    content[content.index(IMAGES[NAMES[1]]) + 1000] ^= 1
     site.content[ZIP] = bytes(content)
-    with pytest.raises(FetchError, match="damaged image or directory"):
+    with pytest.raises(FetchError, match=r"damaged image or directory.*everything runs on data embedded"):
         fetch_coco(entry, tmp_path, images=3, downloader=downloader)
-    assert list(stored(tmp_path)) == sorted(IMAGES)[:1]
-    assert verify(entry, tmp_path).troubles == {}
+    assert list(stored(tmp_path)) == NAMES[:1] and verify(entry, tmp_path).troubles == {}
 
 
-def test_a_server_without_ranges_is_said(entry: Entry, site: Any, downloader: Any, tmp_path: Path) -> None:
-    site.behaviour[ZIP] = ["ignore range"] * 9
-    with pytest.raises(FetchError, match=r"gives no parts of a file \(HTTP Range\).*fetch the whole"):
+def damaged(content: bytes, signature: bytes, offset: int, value: bytes) -> bytes:
+    """The content with other bytes behind the first place of a signature."""
+    at = content.index(signature) + offset
+    return content[:at] + value + content[at + len(value) :]
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("ignore range", r"gives no parts of a file \(HTTP Range\).*fetch the whole"),
+        ("wrong range", "gave the range 'bytes .*', asked for"),
+        ("truncate", "failed 3 times, last: "),
+        ("longer", r"has a file of \d+ bytes, expected"),
+        ("no directory", "damaged image or directory"),
+        ("member outside", "damaged image or directory"),
+        ("odd compression", "damaged image or directory"),
+        ("encrypted", "damaged image or directory"),
+        ("huge directory", "of which more would have to be read than single images need"),
+    ],
+)
+def test_a_server_or_archive_that_lies_is_said(
+    entry: Entry, site: Any, downloader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, sentence: str
+) -> None:
+    content, directory = site.content[ZIP], b"PK\x01\x02"
+    first = content.rindex(directory)  # of the image with the first name, which is the last one
+    site.content[ZIP] = {
+        "longer": content + b"more",
+        "no directory": content[:-200] + bytes(200),
+        "member outside": content[:first] + damaged(content[first:], directory, 42, b"\xf0\xff\xff\x7f"),
+        "odd compression": content[:first] + damaged(content[first:], directory, 10, b"\x63"),
+        "encrypted": content[:first] + damaged(content[first:], directory, 8, b"\x01"),
+    }.get(how, content)
+    if how == "huge directory":
+        monkeypatch.setattr("data_scripts.coco._DIRECTORY", -3_990_000)
+    site.behaviour[ZIP] = [how] * 9
+    with pytest.raises(FetchError, match=sentence):
         fetch_coco(entry, tmp_path, images=1, downloader=downloader)
-
-
-def test_another_archive_on_the_server_is_refused(entry: Entry, site: Any, downloader: Any, tmp_path: Path) -> None:
-    site.content[ZIP] += b"more"
-    with pytest.raises(FetchError, match=r"has a file of \d+ bytes, expected"):
-        fetch_coco(entry, tmp_path, images=1, downloader=downloader)
-
-
-def test_broken_answers_are_asked_for_again(entry: Entry, site: Any, downloader: Any, tmp_path: Path) -> None:
-    downloader.patience = replace(downloader.patience, wait=0.0)
-    site.behaviour[ZIP] = ["truncate", 503]
-    assert fetch_coco(entry, tmp_path, images=1, downloader=downloader).new == 1
+    assert not (tmp_path / "coco").exists()
 
 
 def test_the_whole_archive_is_proven_unpacked_and_thrown_away(entry: Entry, downloader: Any, tmp_path: Path) -> None:
@@ -118,18 +130,15 @@ def test_what_somebody_else_has_put_there_is_not_replaced(entry: Entry, download
 
 
 @pytest.mark.parametrize("images", [None, 2])
-def test_an_archive_fetched_by_hand_needs_no_network(
+def test_an_archive_fetched_by_hand_needs_no_network_and_is_proven(
     entry: Entry, site: Any, tmp_path: Path, images: int | None
 ) -> None:
-    (tmp_path / "downloaded").write_bytes(site.content[ZIP])
-    fetched = fetch_coco(entry, tmp_path / "data", images=images, given=[tmp_path / "downloaded"])
-    assert fetched.new == (images or COUNT) and site.asked == []
-    assert (tmp_path / "downloaded").is_file()
-    assert verify(entry, tmp_path / "data").troubles == {}
-
-
-def test_another_archive_given_by_hand_is_refused(entry: Entry, site: Any, tmp_path: Path) -> None:
-    (tmp_path / "val2017.zip").write_bytes(site.content[ZIP][:-1] + b"?")
+    by_hand = tmp_path / "downloaded"
+    by_hand.write_bytes(site.content[ZIP][:-1] + b"?")
     with pytest.raises(DataError, match=f"its sha256 is .*, expected {entry.files[0].sha256}"):
-        fetch_coco(entry, tmp_path / "data", given=[tmp_path / "val2017.zip"])
+        fetch_coco(entry, tmp_path / "data", images=images, given=[by_hand])
     assert not (tmp_path / "data" / "coco").exists()
+    by_hand.write_bytes(site.content[ZIP])
+    fetched = fetch_coco(entry, tmp_path / "data", images=images, given=[by_hand])
+    assert fetched.new == (images or COUNT) and site.asked == [] and by_hand.is_file()
+    assert verify(entry, tmp_path / "data").troubles == {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import re
+import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from data_scripts import fetching
+from data_scripts import commands
 from data_scripts.registry import entry_names
 from hsds_lib.cli import main
 
@@ -24,7 +26,9 @@ def hsds(*words: str | Path) -> int:
 
 
 @pytest.fixture(autouse=True)
-def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+def unset(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "data_root" in request.fixturenames:
+        request.getfixturevalue("data_root")  # before it is unset
     monkeypatch.delenv("HSDS_DATA", raising=False)
 
 
@@ -78,20 +82,9 @@ def test_verify_exits_with_1_when_something_is_missing(tmp_path: Path, capsys: p
     assert "missing: sice" in capsys.readouterr().out
 
 
-def test_verify_says_that_all_is_well(data_root_kept: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert hsds("verify", "sice_sample", "--to", data_root_kept) == 0
+def test_verify_says_that_all_is_well(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hsds("verify", "sice_sample", "--to", data_root) == 0
     assert capsys.readouterr().out == "sice_sample: 28 files, all as they should be\n"
-
-
-@pytest.fixture
-def data_root_kept(request: pytest.FixtureRequest) -> str:
-    folder = KEPT.get("HSDS_DATA")
-    if not folder:
-        pytest.skip("HSDS_DATA is not set")
-    return folder
-
-
-KEPT = dict(os.environ)
 
 
 def test_hsds_data_names_the_folder_and_to_overrides_it(
@@ -110,7 +103,7 @@ def test_ctrl_c_says_that_what_was_fetched_is_kept(
     def pressed(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetching, "fetch_entry", pressed)
+    monkeypatch.setattr(commands, "fetch_entry", pressed)
     assert hsds("fetch", "mefb") == 130
     assert "what was fetched is kept, and the same command goes on" in capsys.readouterr().err
 
@@ -128,8 +121,6 @@ def test_ctrl_c_says_that_what_was_fetched_is_kept(
 def test_every_script_does_what_its_command_does(
     script: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import runpy
-
     words = ["--from", "gone.pth"] if script in ("vgg16", "sice") else []
     if script == "vgg16":
         words += ["--to", "nowhere"]
@@ -139,10 +130,19 @@ def test_every_script_does_what_its_command_does(
     assert end.value.code == 2 and sentence in capsys.readouterr().err
 
 
-def test_there_is_a_script_for_each_entry_and_a_row_in_the_table() -> None:
-    assert sorted(path.stem for path in SCRIPTS.glob("*.py")) == sorted(entry_names())
+def test_every_entry_has_a_script_and_a_row_in_the_table() -> None:
+    scripts = {path.stem for path in SCRIPTS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+    assert scripts == set(entry_names())
     table = (SCRIPTS / "README.md").read_text(encoding="utf-8")
-    assert all(f"| `{name}.py` |" in table for name in entry_names())
+    rows = re.findall(r"^\| `(\w+)\.py` \|", table, flags=re.MULTILINE)
+    assert rows[: len(scripts)] == entry_names()
+    assert sorted(rows) == sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem != "__init__")
+
+
+def test_no_module_hides_another_one_from_the_scripts() -> None:
+    """A script's own folder comes first where modules are looked for."""
+    found = {path.stem: find_spec(path.stem) for path in SCRIPTS.glob("*.py") if path.stem != "__init__"}
+    assert [name for name, spec in found.items() if spec is not None] == []
 
 
 def test_help_answers_without_the_heavy_libraries() -> None:

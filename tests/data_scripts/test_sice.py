@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_scripts.index import read_index
-from data_scripts.registry import load_entry
-from data_scripts.sice import divide, prepare_sice
-from data_scripts.sice_pairs import shift_between
+from data_scripts.registry import load_entry, read_index
+from data_scripts.sice import Prepared, divide, prepare_sice, shift_between
 from data_scripts.verify import verify
 from hsds_lib.images.datasets import DataError, list_scenes
 
@@ -44,32 +41,42 @@ def put_sequence(
     put(part / "Label" / f"{number}.PNG", light, 0.8)
 
 
-@pytest.fixture
-def parts(tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two parts of SICE with six and four sequences; not to be changed."""
+    folder = tmp_path_factory.mktemp("given")
     for number in range(1, 7):
-        put_sequence(tmp_path / "given" / "Dataset_Part1", number)
+        put_sequence(folder / "Dataset_Part1", number)
     for number in range(1, 5):
-        put_sequence(tmp_path / "given" / "Dataset_Part2", number, seed=100 + number)
-    return [tmp_path / "given" / "Dataset_Part1", tmp_path / "given" / "Dataset_Part2"]
+        put_sequence(folder / "Dataset_Part2", number, seed=100 + number)
+    return [folder / "Dataset_Part1", folder / "Dataset_Part2"]
 
 
-def rejected(folder: Path) -> dict[str, str]:
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    table = page.partition("<h2>Not used</h2>")[2].partition("<h2>Used</h2>")[0]
-    return dict(re.findall(r"<th scope='row'>(.*?)</th><td>(.*?)</td>", table))
+@pytest.fixture(scope="module")
+def made(given: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """What is made of them; not to be changed."""
+    return prepare_sice(given, tmp_path_factory.mktemp("data"), seed=3)
 
 
-def test_sequences_become_scenes_that_the_library_lists(parts: list[Path], tmp_path: Path) -> None:
-    made = prepare_sice(parts, tmp_path / "data")
+@pytest.fixture
+def parts(given: list[Path], tmp_path: Path) -> list[Path]:
+    """A copy of them, to be spoilt."""
+    return [Path(shutil.copytree(part, tmp_path / "given" / part.name)) for part in given]
+
+
+def test_sequences_become_scenes_that_the_library_lists(made: Prepared) -> None:
     assert (len(made.train), len(made.test), made.rejected) == (8, 2, 0)
-    folder = tmp_path / "data" / "sice"
-    listed = {split: list_scenes(folder, split) for split in ("train", "val", "test")}  # type: ignore[arg-type]
+    listed = {split: list_scenes(made.folder, split) for split in ("train", "val", "test")}  # type: ignore[arg-type]
     assert [len(listed[split]) for split in ("train", "val", "test")] == [6, 2, 2]
     for scene in listed["train"]:
         lumas = [np.asarray(Image.open(path)).mean() for path in (scene.under, scene.ref, scene.over) if path]
         assert lumas == sorted(lumas) and len(lumas) == 3
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["sice"]
-    assert "not the paper's 565 scenes" in str(made)
+    assert [path.name for path in made.folder.parent.iterdir()] == ["sice"]
+    assert "8 scenes for training, 2 for testing, 0 sequences not used" in str(made)
+    assert "not the paper's 565 scenes, so its proportion of 452 to 113 was kept" in str(made)
+    split = json.loads((made.folder / "split.json").read_text(encoding="utf-8"))
+    assert (split["seed"], split["train"], split["test"]) == (3, made.train, made.test)
+    assert [scene.name for scene in listed["test"]] == made.test
 
 
 def test_the_pair_is_the_darkest_and_the_brightest_that_show_something(tmp_path: Path) -> None:
@@ -96,7 +103,9 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(parts: list[Path], tmp_
     for index, exposure in enumerate((1.0, 1.01, 1.02), start=1):
         put(second / "3" / f"{index}.PNG", scenery(103), exposure)
     made = prepare_sice(parts, tmp_path / "data")
-    reasons = rejected(made.folder)
+    page = (made.folder / "report.html").read_text(encoding="utf-8")
+    table = page.partition("<h2>Not used</h2>")[2].partition("<h2>Used</h2>")[0]
+    reasons = dict(re.findall(r"<th scope='row'>(.*?)</th><td>(.*?)</td>", table))
     expected = {
         "dataset_part1_001": "has no reference",
         "dataset_part1_002": "cannot be read: 3.PNG",
@@ -114,26 +123,23 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(parts: list[Path], tmp_
         "dataset_part1_006",
         "dataset_part2_004",
     ]
+    # The report needs nothing else, and describes every picture.
+    assert not re.search(r"(src|href)=\"(?!data:)|url\(|<script|https?://", page)
+    assert page.count("<img ") == page.count('alt="') == 21 and 'alt=""' not in page
+    assert "10 sequences, 3 used (2 for training, 1 for testing), 7 not used." in page
 
 
-def test_a_part_that_was_given_twice_counts_once(parts: list[Path], tmp_path: Path) -> None:
-    shutil.copytree(parts[0], tmp_path / "again" / "Dataset_Part1")
-    made = prepare_sice([parts[0], tmp_path / "again"], tmp_path / "data")
-    assert len(made.train) + len(made.test) == 6 and made.rejected == 6
+def test_a_part_that_was_given_twice_counts_once(given: list[Path], parts: list[Path], tmp_path: Path) -> None:
+    made = prepare_sice([given[1], parts[1]], tmp_path / "data")
+    assert len(made.train) + len(made.test) == 4 and made.rejected == 4
 
 
-def test_archives_give_the_same_as_their_folders(parts: list[Path], tmp_path: Path) -> None:
-    archives = []
-    for part in parts:
-        archives.append(tmp_path / f"{part.name}.zip")
-        with zipfile.ZipFile(archives[-1], "w") as archive:
-            for path in sorted(part.rglob("*.PNG")):
-                archive.write(path, path.relative_to(part.parent).as_posix())
-    prepare_sice(parts, tmp_path / "one")
-    prepare_sice(archives, tmp_path / "two")
-    one, two = (read_index(tmp_path / name / "sice") for name in ("one", "two"))
+def test_archives_give_the_same_as_their_folders(parts: list[Path], made: Prepared, tmp_path: Path) -> None:
+    archives = [Path(shutil.make_archive(str(part), "zip", part.parent, part.name)) for part in parts]
+    unpacked = prepare_sice(archives, tmp_path / "data", seed=3)
+    one, two = (read_index(prepared.folder) for prepared in (made, unpacked))
     assert {name: row["sha256"] for name, row in one.items()} == {name: row["sha256"] for name, row in two.items()}
-    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["sice"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["sice"]
 
 
 def test_the_division_is_452_to_113_and_depends_on_the_seed_alone() -> None:
@@ -146,45 +152,28 @@ def test_the_division_is_452_to_113_and_depends_on_the_seed_alone() -> None:
     assert [len(part) for part in divide(names[:2], 0)] == [1, 1]
 
 
-def test_the_split_is_written_down_and_holds(parts: list[Path], tmp_path: Path) -> None:
-    made = prepare_sice(parts, tmp_path / "data", seed=3)
-    split = json.loads((made.folder / "split.json").read_text(encoding="utf-8"))
-    assert (split["seed"], split["train"], split["test"]) == (3, made.train, made.test)
-    assert [scene.name for scene in list_scenes(made.folder, "test")] == made.test
-
-
-def test_verify_finds_what_was_changed_afterwards(parts: list[Path], tmp_path: Path) -> None:
-    made = prepare_sice(parts, tmp_path / "data")
-    entry, scene = load_entry("sice"), made.train[0]
-    assert verify(entry, tmp_path / "data").checked == 30 and verify(entry, tmp_path / "data").troubles == {}
-    (made.folder / "train" / "under" / f"{scene}.png").unlink()
-    (made.folder / "train" / "under" / "new.png").write_bytes(b"new")
-    assert verify(entry, tmp_path / "data").troubles == {
+def test_verify_finds_what_was_changed_afterwards(made: Prepared, tmp_path: Path) -> None:
+    shutil.copytree(made.folder, tmp_path / "sice")
+    entry, folder, scene = load_entry("sice"), tmp_path / "sice" / "train" / "under", made.train[0]
+    assert verify(entry, tmp_path).checked == 30 and verify(entry, tmp_path).troubles == {}
+    (folder / f"{scene}.png").unlink()
+    (folder / "new.png").write_bytes(b"new")
+    assert verify(entry, tmp_path).troubles == {
         f"sice/train/under/{scene}.png": "missing",
         "sice/train/under/new.png": "extra",
     }
 
 
-def test_the_report_needs_nothing_else_and_describes_every_picture(parts: list[Path], tmp_path: Path) -> None:
-    (parts[0] / "Label" / "1.PNG").unlink()
-    page = (prepare_sice(parts, tmp_path / "data").folder / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"(src|href)=\"(?!data:)|url\(|<script|https?://", page)
-    assert page.count("<img ") == page.count('alt="') == 27 and 'alt=""' not in page
-    assert "10 sequences, 9 used (7 for training, 2 for testing), 1 not used." in page
-
-
-def test_pictures_are_reduced_or_kept_byte_for_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("long_side", [256, 0])
+def test_pictures_are_reduced_or_kept_byte_for_byte(tmp_path: Path, long_side: int) -> None:
     for number in (1, 2):
         put_sequence(tmp_path / "Part1", number)
-        for path in (tmp_path / "Part1" / str(number)).iterdir():
-            Image.open(path).resize((900, 600), Image.Resampling.NEAREST).save(path)
-        path = tmp_path / "Part1" / "Label" / f"{number}.PNG"
-        Image.open(path).resize((900, 600), Image.Resampling.NEAREST).save(path)
-    reduced = prepare_sice([tmp_path / "Part1"], tmp_path / "reduced").folder
-    assert {Image.open(path).size for path in reduced.rglob("*.png")} == {(600, 400)}
-    kept = prepare_sice([tmp_path / "Part1"], tmp_path / "kept", long_side=0).folder
-    rows = read_index(kept)
-    assert len(rows) == 6 and all(row["sha256"] == row["source_sha256"] for row in rows.values())
+    for path in (tmp_path / "Part1").rglob("*.PNG"):
+        Image.open(path).resize((360, 240), Image.Resampling.NEAREST).save(path)
+    folder = prepare_sice([tmp_path / "Part1"], tmp_path / "data", long_side=long_side).folder
+    rows = read_index(folder)
+    assert {Image.open(folder / name).size for name in rows} == {(256, 171) if long_side else (360, 240)}
+    assert len(rows) == 6 and all((row["sha256"] == row["source_sha256"]) == (not long_side) for row in rows.values())
 
 
 def test_nothing_usable_says_why(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from data_scripts.registry import Entry, load_entry
 from data_scripts.verify import verify
-from data_scripts.vgg import converted_file, fetch_vgg16, weights_state
+from data_scripts.vgg16 import converted_file, fetch_vgg16, weights_state
 from hsds_lib.images.datasets import DataError
 from hsds_lib.losses import features
 from hsds_lib.losses.features import LAYERS, VGG16, WeightsError, load_vgg16
@@ -46,10 +46,12 @@ def values(network: VGG16) -> list[torch.Tensor]:
 
 def test_the_registered_file_is_the_one_that_the_features_expect() -> None:
     (file,) = load_entry("vgg16").files
-    assert (file.sha256, file.urls) == (features.WEIGHTS_SHA256, (features.WEIGHTS_URL,))
+    assert (file.sha256, file.urls) == (features.WEIGHTS_SHA256, [features.WEIGHTS_URL])
 
 
-def test_fetched_weights_are_found_by_the_features(entry: Entry, downloader: Any, tmp_path: Path) -> None:
+def test_fetched_weights_are_found_by_the_features_and_not_fetched_twice(
+    entry: Entry, site: Any, downloader: Any, tmp_path: Path
+) -> None:
     assert load_vgg16("auto").source == "random"
     fetched = fetch_vgg16(entry, downloader=downloader)
     assert fetched.place == tmp_path / "cache" / "vgg16-397923af.safetensors"
@@ -60,10 +62,6 @@ def test_fetched_weights_are_found_by_the_features(entry: Entry, downloader: Any
     published = load_vgg16("imagenet", path=tmp_path / "published.pth")
     assert all(torch.equal(one, other) for one, other in zip(values(published), values(network), strict=True))
     assert not any(parameter.requires_grad for parameter in network.parameters())
-
-
-def test_a_second_fetch_does_nothing(entry: Entry, site: Any, downloader: Any) -> None:
-    fetch_vgg16(entry, downloader=downloader)
     assert fetch_vgg16(entry, downloader=downloader).kept == 1
     assert len(site.asked) == 1
 
