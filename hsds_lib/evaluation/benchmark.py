@@ -6,19 +6,29 @@ evaluation that was stopped goes on where it was, and only what has changed is c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from hsds_lib.evaluation.built_in import BuiltIn, entry_of, fuse_scenes
-from hsds_lib.evaluation.entries import BenchmarkError, Entry, Selection, require_different, require_fair
-from hsds_lib.evaluation.peers import beside, is_recorded, recorded_scenes
-from hsds_lib.evaluation.score_cache import Job, score_job, score_key
-from hsds_lib.evaluation.scoring import Scores, in_processes
+import pandas as pd
+
+from hsds_lib.evaluation.methods import (
+    BenchmarkError,
+    Method,
+    Selection,
+    fuse_scenes,
+    require_different,
+    require_fair,
+)
+from hsds_lib.evaluation.metrics import PAPER_METRICS
+from hsds_lib.evaluation.peers import beside, is_recorded, peers_table, recorded_scenes
+from hsds_lib.evaluation.scoring import Scores, in_processes, joined_hash, metric_version, score_once
 from hsds_lib.evaluation.statistics import (
     DRAWS,
+    MEAN_RANK,
+    RANKED,
     Difference,
     Means,
     MethodScores,
@@ -27,39 +37,33 @@ from hsds_lib.evaluation.statistics import (
     rank_table,
     ranked_metrics,
 )
+from hsds_lib.evaluation.tables import (
+    ScoreTable,
+    differences_table,
+    means_table,
+    ranks_table,
+    write_csv,
+    write_method_scores,
+)
 from hsds_lib.images.io import read_pair
+from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import atomic_path, file_hash
 
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
-"""Goes over things and shows how far it is: the things, how many there are, and what is done with them."""
-
 _MARKER = "written-by-hsds-evaluate.txt"
+_HIGHER = "Higher is better in all of these metrics (for SD and EN by convention: noise raises both)."
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate, and how.
+    """What to evaluate, and how: with the baseline None for ``mertens``, or else the first method.
 
-    Attributes:
-        selection: the scenes.
-        given: methods whose pictures are there.
-        built_in: methods that the library fuses itself.
-        baseline: the method that differences are taken from; None for ``mertens``, or else the first method.
-        recorded: whether to set recorded scores of other methods beside, on scenes of MEFB.
-        seed: of the draws of the bootstrap.
-        draws: how many there are.
-        workers: processes that score.
-        device: for models.
-
-    Example:
-        >>> plan = Plan(Selection("pairs", "all", (), frozenset()), given=(Entry("ours", Path("out")),))
-        >>> plan.chosen_baseline
-        'ours'
+    ``recorded`` sets recorded scores of other methods beside, on scenes of MEFB; ``seed`` and ``draws`` are those of
+    the bootstrap, ``workers`` the processes that score, and ``device`` is for models.
     """
 
     selection: Selection
-    given: tuple[Entry, ...] = ()
-    built_in: tuple[BuiltIn, ...] = ()
+    methods: tuple[Method, ...] = ()
     baseline: str | None = None
     recorded: bool = False
     seed: int = 0
@@ -69,167 +73,110 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        """Names of the methods that are measured, in the order of the tables."""
-        return [*(entry.name for entry in self.given), *(method.name for method in self.built_in)]
+        """Names of the methods that are measured, in the order of the tables: those with pictures come first."""
+        return [method.name for method in sorted(self.methods, key=lambda method: method.folder is None)]
 
     @property
     def chosen_baseline(self) -> str:
         """The method that differences are taken from."""
         return self.baseline or ("mertens" if "mertens" in self.names else self.names[0])
 
+    @property
+    def scene_count(self) -> str:
+        """How many scenes there are, in words."""
+        count = len(self.selection.scenes)
+        return f"{count} {'scene' if count == 1 else 'scenes'}"
+
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an evaluation found.
+class Comparison:
+    """What an evaluation found: scores by method, scene and metric, recorded ones last, and what follows from them.
 
-    Attributes:
-        plan: what was asked for.
-        entries: the methods that were measured.
-        fused: their pictures by method and scene.
-        sources: SHA-256 of the files that were fused, by role (``under``, ``over``, ``ref``) and scene.
-        hashes: SHA-256 of the fused files, by method and scene.
-        scores: by method, scene and metric; recorded ones come last.
-        means: over common scenes.
-        ranked: the metrics that ranks were taken of.
-        ranks: places by method and metric, and the mean rank.
-        differences: from the baseline, in all metrics that both have.
-
-    Example:
-        >>> [name for name in Outcome.__dataclass_fields__][:3]
-        ['plan', 'entries', 'fused']
+    ``origins`` says where the pictures of a method are and how they came about, ``fused`` gives them by method and
+    scene, ``hashes`` their SHA-256, and ``sources`` that of the files by role (``under``, ``over``, ``ref``) and scene.
     """
 
     plan: Plan
-    entries: tuple[Entry, ...]
-    fused: Mapping[str, Mapping[str, Path]]
-    sources: Mapping[str, Mapping[str, str]]
-    hashes: Mapping[str, Mapping[str, str]]
     scores: MethodScores
-    means: Means
-    ranked: list[str]
-    ranks: Mapping[str, Mapping[str, float]]
-    differences: list[Difference]
+    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fused: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def means(self) -> Means:
+        """Means over common scenes."""
+        return common_means(self.scores)
+
+    @cached_property
+    def ranked(self) -> list[str]:
+        """The metrics that ranks are taken of."""
+        return ranked_metrics(self.means)
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """Places by method and metric, and the mean rank; without a metric to rank by it is empty."""
+        return rank_table(self.means.values, self.ranked) if self.ranked else pd.DataFrame()
+
+    @cached_property
+    def differences(self) -> list[Difference]:
+        """From the baseline, in all metrics that both have."""
+        plan = self.plan
+        metrics = list(self.means.scenes)
+        return paired_differences(self.scores, plan.chosen_baseline, metrics, draws=plan.draws, seed=plan.seed)
+
+    @property
+    def ranked_differences(self) -> list[Difference]:
+        """Those in the metrics of ``RANKED``, in their order."""
+        kept = [one for one in self.differences if one.metric in RANKED]
+        methods = list(self.scores)
+        return sorted(kept, key=lambda one: (methods.index(one.method), RANKED.index(one.metric)))
+
+    @property
+    def leader(self) -> str:
+        """A sentence on the best mean rank; empty where fewer than two methods are ranked."""
+        if len(self.ranks) < 2:
+            return ""
+        best = self.ranks[MEAN_RANK].idxmin()
+        return f"Best mean rank: {best}, {self.ranks[MEAN_RANK].min():.2f}, over {', '.join(self.ranked)}."
 
 
-def silent(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
-    """Show no progress.
+def run_benchmark(plan: Plan, out: Path, *, show: bool = False) -> Comparison:
+    """Check, fuse what is to be fused, score, and compare; pictures go to ``out/fused``, scores to ``out/cache``.
 
-    Args:
-        items: what to go over.
-        total: how many there are.
-        what: is done with them.
-
-    Returns:
-        The items.
-
-    Example:
-        >>> list(silent([1, 2], 2, "scoring"))
-        [1, 2]
-    """
-    return items
-
-
-def run_benchmark(plan: Plan, out: Path, *, progress: Progress = silent) -> Outcome:
-    """Check, fuse what is to be fused, score, and compare.
-
-    Args:
-        plan: what to evaluate.
-        out: the folder of results; pictures go to ``out/fused`` and single scores to ``out/cache``.
-        progress: shows how far it is.
-
-    Returns:
-        All scores, means, ranks and differences.
-
-    Raises:
-        BenchmarkError: what was given cannot be compared; nothing was scored then.
-        RunError: if a scoring process ends early; the same command goes on.
-
-    Example:
-        >>> import tempfile, torch
-        >>> from hsds_lib.evaluation.entries import select_scenes
-        >>> from hsds_lib.images.io import write_rgb
-        >>> place = Path(tempfile.mkdtemp())
-        >>> for number, path in enumerate(("pairs/hall/under.png", "pairs/hall/over.png", "ours/hall.png")):
-        ...     write_rgb(place / path, torch.rand(3, 48, 48, generator=torch.Generator().manual_seed(number)))
-        >>> plan = Plan(select_scenes(str(place / "pairs")), (Entry("ours", place / "ours"),), (BuiltIn("average"),))
-        >>> outcome = run_benchmark(plan, place / "results")
-        >>> outcome.ranks["average"]["MEF-SSIM"], outcome.ranks["ours"]["MEF-SSIM"]
-        (1.0, 2.0)
+    ``BenchmarkError``: what was given cannot be compared, and nothing was scored. ``RunError``: a scoring process ended
+    early; the same command goes on. ``show`` shows how far it is.
     """
     check_plan(plan, out)
-    fused = require_fair(plan.selection, plan.given)
+    fused = require_fair(plan.selection, [method for method in plan.methods if method.folder is not None])
     if plan.recorded:
         _require_recorded(plan.selection)
-    claim_folder(out)
-    entries = [*plan.given, *(entry_of(method, out) for method in plan.built_in)]
-    for method in plan.built_in:
-        folder = out / "fused" / method.name
-        made = fuse_scenes(method, plan.selection.scenes, folder, out / "cache", device=plan.device)
-        names = progress(made, len(plan.selection.scenes), f"fusing by {method.name}")
-        fused[method.name] = {name: folder / f"{name}.png" for name in names}
+    _claim(out)
+    scenes = plan.selection.scenes
+    for method in plan.methods:
+        if method.folder is None:
+            made = fuse_scenes(method, scenes, out, device=plan.device)
+            fused[method.name] = dict(_watched(made, len(scenes), f"fusing by {method.name}", show))
     hashes = {name: {scene: file_hash(path) for scene, path in paths.items()} for name, paths in fused.items()}
     require_different(hashes)
-    sources = _source_hashes(plan.selection)
-    jobs = [
-        Job(method, scene, paths[scene.name], _key(sources, scene.name, hashes[method]))
-        for method, paths in fused.items()
-        for scene in plan.selection.scenes
-    ]
-    scores = _score_all(jobs, out / "cache", plan.workers, progress)
-    return summarise(plan, scores, entries=entries, fused=fused, sources=sources, hashes=hashes)
-
-
-def summarise(plan: Plan, measured: MethodScores, **facts: Any) -> Outcome:
-    """Take means, ranks and differences of scores.
-
-    Args:
-        plan: what was asked for.
-        measured: scores by method, scene and metric.
-        **facts: the attributes ``entries``, ``fused``, ``sources`` and ``hashes`` of the outcome; default: empty.
-
-    Returns:
-        The outcome, recorded scores included where the plan asks for them.
-
-    Example:
-        >>> plan = Plan(Selection("pairs", "all", (), frozenset()), (Entry("a", Path("a")), Entry("b", Path("b"))))
-        >>> outcome = summarise(plan, {"a": {"hall": {"EN": 7.0}}, "b": {"hall": {"EN": 6.0}}})
-        >>> outcome.ranked, outcome.differences[0].mean
-        (['EN'], -1.0)
-    """
-    scores = {**measured, **(beside(measured, plan.selection.names) if plan.recorded else {})}
-    means = common_means(scores)
-    ranked = ranked_metrics(means)
-    return Outcome(
-        plan=plan,
-        entries=tuple(facts.get("entries", ())),
-        fused=facts.get("fused", {}),
-        sources=facts.get("sources", {}),
-        hashes=facts.get("hashes", {}),
-        scores=scores,
-        means=means,
-        ranked=ranked,
-        ranks=rank_table(means.values, ranked) if ranked else {},
-        differences=paired_differences(
-            scores, plan.chosen_baseline, list(means.scenes), draws=plan.draws, seed=plan.seed
-        ),
+    sources = {
+        role: {scene.name: file_hash(path) for scene in scenes if (path := getattr(scene, role)) is not None}
+        for role in ("under", "over", "ref")
+    }
+    return Comparison(
+        plan,
+        scores=_scores(plan, fused, sources, hashes, out / "cache", show),
+        origins={
+            method.name: {"folder": str(method.pictures(out)), "origin": method.origin} for method in plan.methods
+        },
+        fused=fused,
+        sources=sources,
+        hashes=hashes,
     )
 
 
 def check_plan(plan: Plan, out: Path) -> None:
-    """Refuse a plan that cannot work, before any picture is read.
-
-    Args:
-        plan: what to evaluate.
-        out: the folder of results, which need not exist.
-
-    Raises:
-        BenchmarkError: no method, two of one name, an unknown baseline, or a folder with other things in it.
-
-    Example:
-        >>> check_plan(Plan(Selection("pairs", "all", (), frozenset())), Path("results"))
-        Traceback (most recent call last):
-        hsds_lib.evaluation.entries.BenchmarkError: there is no method to evaluate; give --method NAME=DIR, ...
-    """
+    """Refuse a plan that cannot work, as ``BenchmarkError``, before any picture is read; ``out`` need not exist."""
     if not plan.names:
         raise BenchmarkError("there is no method to evaluate; give --method NAME=DIR, --builtin or --model NAME=RUN")
     twice = next((name for name in plan.names if plan.names.count(name) > 1), None)
@@ -245,19 +192,69 @@ def check_plan(plan: Plan, out: Path) -> None:
         raise BenchmarkError(f"--out {out} holds other files; name a new folder, or one of an earlier evaluation")
 
 
-def claim_folder(out: Path) -> None:
-    """Mark a folder as one of results, so that later evaluations may write into it.
+def result_tables(found: Comparison) -> dict[str, ScoreTable]:
+    """Make the tables of an evaluation, by the name of their file; those without a row are left out."""
+    plan, means, count = found.plan, found.means, len(found.plan.selection.scenes)
+    where = f"{plan.scene_count} of {plan.selection.data} ({plan.selection.split})"
+    ranked = f"The mean rank is over {', '.join(found.ranked) or 'no metric'}."
+    gaps = [f"{name} ({means.scenes[name]})" for name in RANKED if 0 < means.scenes[name] < count]
+    less = f" Means over fewer scenes, and not ranked: {', '.join(gaps)}." if gaps else ""
+    dashes = " A dash: there is no reference, or the recorded scores lack the metric."
+    tables = {
+        "means": means_table(
+            means.values,
+            RANKED,
+            title=f"Means over {where}, metrics in their correct form",
+            note=f"{_HIGHER} {ranked}{less}{dashes}",
+            ranks=found.ranks if found.ranked else None,
+        ),
+        "as_printed": means_table(
+            means.values,
+            PAPER_METRICS,
+            title=f"Means over {where}, metrics as papers print them",
+            note=f"SD, VIF and TMQI here are artefacts of old toolboxes, to compare with printed tables.{dashes}",
+        ),
+    }
+    if found.ranked:
+        tables["ranks"] = ranks_table(found.ranks, title=f"Places by means over {where}", note="1 is the best.")
+    kept = found.ranked_differences
+    if kept:
+        title = f"Differences from {plan.chosen_baseline}"
+        tables["differences"] = differences_table(kept, title=title, note=_interval_note(plan))
+    if plan.recorded:
+        tables["peers"] = peers_table("no reference", plan.selection.names)
+    return tables
 
-    Args:
-        out: the folder; it is made if need be.
 
-    Example:
-        >>> import tempfile
-        >>> out = Path(tempfile.mkdtemp()) / "results"
-        >>> claim_folder(out)
-        >>> [path.name for path in out.iterdir()]
-        ['written-by-hsds-evaluate.txt']
-    """
+def write_results(found: Comparison, out: Path) -> list[Path]:
+    """Write three CSV files with all digits, and each table as LaTeX, Markdown and HTML; each whole or not at all."""
+    paths = [out / "scores.csv", out / "means.csv", out / "differences.csv"]
+    write_method_scores(paths[0], found.scores)
+    means = found.means.values.rename_axis("method")
+    means.insert(0, "scenes", [len(found.scores[method]) for method in means.index])
+    write_csv(paths[1], means)
+    names = [part.name for part in fields(Difference)]
+    write_csv(paths[2], pd.DataFrame(found.differences, columns=names), index=False)
+    for name, table in result_tables(found).items():
+        for suffix, text in (("tex", table.latex()), ("md", table.markdown()), ("html", table.html())):
+            path = out / "tables" / f"{name}.{suffix}"
+            with atomic_path(path) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+            paths.append(path)
+    return paths
+
+
+def _interval_note(plan: Plan) -> str:
+    count = len(plan.selection.scenes)
+    few = " With so few scenes the intervals are too narrow: 95 % is about 91 % at 12 scenes." if count < 20 else ""
+    return (
+        f"Mean of (method - {plan.chosen_baseline}) over {count} scenes, and its 95 % bootstrap interval "
+        f"(percentiles, pairs of scenes drawn {plan.draws} times, seed {plan.seed}); then the scenes won.{few}"
+    )
+
+
+def _claim(out: Path) -> None:
+    """Mark a folder as one of results, so that later evaluations may write into it."""
     with atomic_path(out / _MARKER) as temporary:
         temporary.write_text("`hsds evaluate` writes into this folder and replaces what it wrote before.\n")
 
@@ -272,21 +269,29 @@ def _require_recorded(selection: Selection) -> None:
             )
 
 
-def _source_hashes(selection: Selection) -> dict[str, dict[str, str]]:
-    return {
-        "under": {scene.name: file_hash(scene.under) for scene in selection.scenes},
-        "over": {scene.name: file_hash(scene.over) for scene in selection.scenes},
-        "ref": {scene.name: file_hash(scene.ref) for scene in selection.scenes if scene.ref is not None},
-    }
+def _scores(
+    plan: Plan,
+    fused: Mapping[str, Mapping[str, Path]],
+    sources: Mapping[str, Mapping[str, str]],
+    hashes: Mapping[str, Mapping[str, str]],
+    cache: Path,
+    show: bool,
+) -> MethodScores:
+    """Score every picture, and set recorded scores beside where the plan asks for them."""
+    places = [(method, scene) for method in fused for scene in plan.selection.scenes]
+    jobs = []
+    for method, scene in places:
+        files = [*(sources[role].get(scene.name) for role in ("under", "over", "ref")), hashes[method][scene.name]]
+        jobs.append((scene, fused[method][scene.name], joined_hash([*files, metric_version()])))
+    scores: dict[str, dict[str, Scores]] = {method: {} for method in fused}
+    results = in_processes(partial(score_once, folder=cache), jobs, workers=plan.workers)
+    for (method, scene), found in zip(places, _watched(results, len(jobs), "scoring", show), strict=True):
+        scores[method][scene.name] = found
+    return {**scores, **(beside(scores, plan.selection.names) if plan.recorded else {})}
 
 
-def _key(sources: Mapping[str, Mapping[str, str]], scene: str, fused: Mapping[str, str]) -> str:
-    return score_key(sources["under"][scene], sources["over"][scene], sources["ref"].get(scene), fused[scene])
-
-
-def _score_all(jobs: list[Job], cache: Path, workers: int, progress: Progress) -> dict[str, dict[str, Scores]]:
-    scores: dict[str, dict[str, Scores]] = {job.method: {} for job in jobs}
-    results = in_processes(partial(score_job, folder=cache), jobs, workers=workers)
-    for job, found in zip(jobs, progress(results, len(jobs), "scoring"), strict=True):
-        scores[job.method][job.scene.name] = found
-    return scores
+def _watched(items: Iterable[_Item], total: int, what: str, show: bool) -> Iterator[_Item]:
+    with Progress(total, label=what, unit="pictures", show=show, every=30) as progress:
+        for item in items:
+            progress.step()
+            yield item

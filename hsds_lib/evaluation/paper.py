@@ -25,16 +25,9 @@ STUDIES: dict[Study, tuple[str, ...]] = {
 
 
 def table2(dataset: Dataset = "SICE") -> dict[str, dict[str, float]]:
-    """Table 2: ten methods on the 113 test pairs of SICE, or on 31 pairs without a reference.
+    """Table 2: ten methods on the 113 test pairs of SICE (with CC and TMQI), or on 31 pairs without a reference.
 
-    Args:
-        dataset: ``SICE`` (with CC and TMQI) or ``no reference`` (with EN and Qabf).
-
-    Returns:
-        For each method in the printed order, its six metrics in the printed order; higher is better in all.
-
-    Raises:
-        ValueError: for any other data set.
+    By method and metric, both in the printed order; higher is better in all. Any other data set is a ``ValueError``.
 
     Example:
         >>> table2()["HSDS-MEF"]["VIF"], table2("no reference")["CF-NET"]["Qabf"]
@@ -42,43 +35,28 @@ def table2(dataset: Dataset = "SICE") -> dict[str, dict[str, float]]:
     """
     _check(dataset, Dataset)
     table: dict[str, dict[str, float]] = {}
-    for row in _rows("paper_table2.csv"):
+    for row in data_rows("paper_table2.csv"):
         if row["dataset"] == dataset:
             table.setdefault(row["method"], {})[row["metric"]] = float(row["value"])
     return table
 
 
 def table2_sources() -> dict[str, str]:
-    """Where the methods of Table 2 were published, as printed there.
-
-    Returns:
-        Venue and year by method.
-
-    Example:
-        >>> table2_sources()["U2Fusion"]
-        'TPAMI 2022'
-    """
-    return {row["method"]: row["source"] for row in _rows("paper_table2.csv")}
+    """Where the methods of Table 2 were published, as printed there: venue and year by method."""
+    return {row["method"]: row["source"] for row in data_rows("paper_table2.csv")}
 
 
 def table3(study: Study | None = None) -> dict[str, dict[str, float]]:
-    """Table 3: ablations on SICE, of the loss search and of the architecture search.
+    """Table 3: ablations on SICE, of the loss search and of the architecture search, or of one of the two.
 
-    Args:
-        study: ``loss search`` or ``architecture search`` for one half of the table; default: all seven conditions.
-
-    Returns:
-        For each condition, its six metrics in the printed order.
-
-    Raises:
-        ValueError: for any other study.
+    By condition and metric, both in the printed order. Any other study is a ``ValueError``.
 
     Example:
         >>> list(table3("architecture search")), table3()["only WR"]["MEF-SSIM"]
         (['only WR', 'only PR', 'DARTS', 'ours'], 0.908)
     """
     table: dict[str, dict[str, float]] = {}
-    for row in _rows("paper_table3.csv"):
+    for row in data_rows("paper_table3.csv"):
         table.setdefault(row["condition"], {})[row["metric"]] = float(row["value"])
     if study is None:
         return table
@@ -87,23 +65,13 @@ def table3(study: Study | None = None) -> dict[str, dict[str, float]]:
 
 
 def improvements(part: Dataset | Study) -> dict[str, float]:
-    """The printed gains of the paper's method over the best other one, in Table 2 and Table 3.
+    """The printed gains of the paper's method over the best other one, in Table 2 and Table 3, by metric.
 
-    Args:
-        part: a data set of :func:`table2` or a study of :func:`table3`.
-
-    Returns:
-        By metric, negative where another one is better; Qabf, where CF-NET is as good, has a dash and is left out.
-
-    Raises:
-        ValueError: for any other part.
-
-    Example:
-        >>> improvements("no reference")["MEF-SSIM"], improvements("architecture search")["MEF-SSIM"]
-        (0.001, -0.005)
+    They are negative where another one is better; Qabf, where CF-NET is as good, has a dash and is left out. Any other
+    part is a ``ValueError``.
     """
     _check(part, Dataset, Study)
-    return {row["metric"]: float(row["value"]) for row in _rows("paper_improvements.csv") if row["part"] == part}
+    return {row["metric"]: float(row["value"]) for row in data_rows("paper_improvements.csv") if row["part"] == part}
 
 
 def _check(name: str, *kinds: object) -> None:
@@ -113,6 +81,7 @@ def _check(name: str, *kinds: object) -> None:
 
 
 @cache
-def _rows(file: str) -> tuple[dict[str, str], ...]:
+def data_rows(file: str) -> tuple[dict[str, str], ...]:
+    """Read one of the CSV files beside this module."""
     with (Path(__file__).parent / file).open(newline="", encoding="utf-8") as stream:
         return tuple(csv.DictReader(stream))

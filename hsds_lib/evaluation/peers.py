@@ -8,17 +8,15 @@ native resolution, and scored with metrics that agree with those of this package
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 
+import pandas as pd
 from torch import Tensor
 
-from hsds_lib.evaluation.paper import OURS, Dataset, table2
+from hsds_lib.evaluation.paper import OURS, Dataset, data_rows, table2
 from hsds_lib.evaluation.statistics import common_means
-from hsds_lib.evaluation.tables import NO_VALUE, Cell, ScoreTable
+from hsds_lib.evaluation.tables import NO_VALUE, ScoreTable
 from hsds_lib.runtime import fingerprint
 
 NOT_MEASURED = "weights not public or not obtainable"
@@ -28,15 +26,10 @@ _SAME_AS_BUILT_IN = {"average": "average", "mertens": "Mertens (RGB order)"}
 
 @dataclass(frozen=True)
 class Peer:
-    """A method whose scores are recorded, and where its pictures come from.
-
-    Example:
-        >>> peers()["DeepFuse"].source, peers()["DeepFuse"].commit
-        ('KRamPrabhakar/DeepFuse', '31c226f8')
-    """
+    """A method whose scores are recorded, its name in the paper or "", and where its pictures come from."""
 
     method: str
-    paper_name: str  # its name in the paper, or an empty string
+    paper_name: str
     source: str
     commit: str
     parameters: int
@@ -45,18 +38,9 @@ class Peer:
 
 @dataclass(frozen=True)
 class PeerRow:
-    """A method in the paper's terms and in ours; the two were measured on different pictures.
+    """A method in the paper's terms and in ours, by metric; the two were measured on different pictures.
 
-    Attributes:
-        name: of the method.
-        printed: the paper's numbers by metric; empty if the paper does not have it.
-        measured: recorded means by metric; empty if it could not be measured.
-        scenes: how many scenes were measured.
-        reason: why it was not measured, else an empty string.
-
-    Example:
-        >>> PeerRow("AGAL", {"SD": 9.836}, reason=NOT_MEASURED).measured
-        {}
+    ``printed`` is empty if the paper does not have it, ``measured`` if it could not be measured, for a ``reason``.
     """
 
     name: str
@@ -69,68 +53,33 @@ class PeerRow:
 def peers() -> dict[str, Peer]:
     """Say which methods have recorded scores, and where they come from.
 
-    Returns:
-        Origins by method.
-
     Example:
-        >>> list(peers())[:4]
-        ['average', 'Mertens (RGB order)', 'DeepFuse', 'PMGI']
+        >>> list(peers())[:4], peers()["DeepFuse"].commit
+        (['average', 'Mertens (RGB order)', 'DeepFuse', 'PMGI'], '31c226f8')
     """
-    rows = _rows("peers_origin.csv")
+    rows = data_rows("peers_origin.csv")
     return {row["method"]: Peer(**{**row, "parameters": int(row["parameters"])}) for row in rows}  # type: ignore[arg-type]
 
 
 def recorded_scenes() -> list[str]:
-    """List the scenes of MEFB that scores are recorded of.
-
-    Returns:
-        40 names, sorted.
-
-    Example:
-        >>> len(recorded_scenes()), recorded_scenes()[:2]
-        (40, ['507', 'AirBellowsGap'])
-    """
-    return [row["scene"] for row in _rows("peers_scenes.csv")]
+    """List the 40 scenes of MEFB that scores are recorded of, sorted."""
+    return [row["scene"] for row in data_rows("peers_scenes.csv")]
 
 
 def is_recorded(scene: str, under: Tensor, over: Tensor) -> bool:
-    """Whether two exposures are, pixel by pixel, those that the recorded scores of a scene belong to.
-
-    Args:
-        scene: its name.
-        under: RGB ``(3, H, W)`` in [0, 1], as :func:`hsds_lib.images.io.read_rgb` gives it.
-        over: the same.
-
-    Returns:
-        True when the scene is one of :func:`recorded_scenes` and the pixels are the same.
-
-    Example:
-        >>> import torch
-        >>> is_recorded("Cave", torch.zeros(3, 4, 4), torch.ones(3, 4, 4))
-        False
-    """
-    known = {row["scene"]: row["pixels"] for row in _rows("peers_scenes.csv")}
+    """Whether two exposures, RGB ``(3, H, W)`` in [0, 1], are pixel by pixel those that a scene's scores belong to."""
+    known = {row["scene"]: row["pixels"] for row in data_rows("peers_scenes.csv")}
     return scene in known and fingerprint([under, over])[:16] == known[scene]
 
 
 def peer_scores(scenes: Iterable[str] | None = None) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Read the recorded scores.
+    """Read the recorded scores by method, scene and metric, of all scenes or of some in the order wanted.
 
-    Args:
-        scenes: names of scenes of MEFB, in the order wanted; default: all 40.
-
-    Returns:
-        Method to scene to metric to value.
-
-    Raises:
-        ValueError: if a scene was not recorded.
+    A scene that was not recorded is a ``ValueError``.
 
     Example:
         >>> peer_scores(["Cave"])["PMGI"]["Cave"]["EN"]
         7.11828
-        >>> peer_scores(["cave"])
-        Traceback (most recent call last):
-        ValueError: scene 'cave' has no recorded scores; recorded are 40 scenes of MEFB, such as 507
     """
     wanted = recorded_scenes() if scenes is None else list(scenes)
     missing = [scene for scene in wanted if scene not in set(recorded_scenes())]
@@ -140,26 +89,16 @@ def peer_scores(scenes: Iterable[str] | None = None) -> dict[str, dict[str, dict
             f"such as {recorded_scenes()[0]}"
         )
     found: dict[str, dict[str, dict[str, float | None]]] = {name: {} for name in peers()}
-    for row in _rows("peers.csv"):
+    for row in data_rows("peers.csv"):
         values = {name: float(value) for name, value in row.items() if name not in ("method", "scene")}
         found[row["method"]][row["scene"]] = {**values}
     return {method: {scene: rows[scene] for scene in wanted} for method, rows in found.items()}
 
 
 def beside(measured: Iterable[str], scenes: Iterable[str]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Recorded scores to set beside measured ones, each method labelled as recorded.
+    """Recorded scores to set beside those of measured methods, each labelled as recorded; see :func:`peer_scores`.
 
-    Args:
-        measured: names of the methods that are measured; the recorded ``average`` and Mertens are left out where the
-            built-in ones are among them.
-        scenes: names of scenes of MEFB.
-
-    Returns:
-        As :func:`peer_scores`.
-
-    Example:
-        >>> list(beside(["average", "ours"], ["Cave"]))[:2]
-        ['Mertens (RGB order) (recorded)', 'DeepFuse (recorded)']
+    The recorded ``average`` and Mertens are left out where the built-in ones are measured.
     """
     doubled = {_SAME_AS_BUILT_IN[name] for name in measured if name in _SAME_AS_BUILT_IN}
     scores = peer_scores(scenes)
@@ -169,27 +108,13 @@ def beside(measured: Iterable[str], scenes: Iterable[str]) -> dict[str, dict[str
 def published_and_measured(dataset: Dataset = "no reference", scenes: Iterable[str] | None = None) -> list[PeerRow]:
     """Give every method of the paper a row: what is printed, what was measured, or why it was not.
 
-    Args:
-        dataset: whose printed numbers; see :func:`hsds_lib.evaluation.paper.table2`.
-        scenes: which recorded scenes the means are taken over; default: all 40.
-
-    Returns:
-        The paper's ten methods in its order, then the measured ones that the paper does not have.
-
-    Raises:
-        ValueError: for another data set, or a scene that was not recorded.
-
-    Example:
-        >>> rows = {row.name: row for row in published_and_measured()}
-        >>> rows["PMGI"].printed["MS-SSIM"], round(rows["PMGI"].measured["MS-SSIM"], 4), rows["AGAL"].reason
-        (0.815, 0.9399, 'weights not public or not obtainable')
+    First the paper's ten methods in its order, then the measured ones that the paper does not have. Another data set,
+    or a scene that was not recorded, is a ``ValueError``.
     """
     scores = peer_scores(scenes)
     means = common_means(scores).values
-    found = {
-        peer.paper_name or peer.method: {name: value for name, value in means[peer.method].items() if value is not None}
-        for peer in peers().values()
-    }
+    names = {peer.paper_name or peer.method: peer.method for peer in peers().values()}
+    found = {name: means.loc[method].dropna().to_dict() for name, method in names.items()}
     count = len(next(iter(scores.values())))
     printed = table2(dataset)
     rows = []
@@ -201,35 +126,19 @@ def published_and_measured(dataset: Dataset = "no reference", scenes: Iterable[s
 
 
 def peers_table(dataset: Dataset = "no reference", scenes: Iterable[str] | None = None) -> ScoreTable:
-    """Lay :func:`published_and_measured` out: in each cell the printed number, then the measured one.
-
-    Args:
-        dataset: whose printed numbers.
-        scenes: which recorded scenes.
-
-    Returns:
-        A table that can be had as Markdown, LaTeX and HTML.
-
-    Raises:
-        ValueError: for another data set, or a scene that was not recorded.
-
-    Example:
-        >>> table = peers_table()
-        >>> dict(table.rows)["CF-NET"][0].text, dict(table.rows)["CF-NET"][-1].text
-        ('9.913 / -', 'weights not public or not obtainable')
-    """
+    """Lay :func:`published_and_measured` out: in each cell the printed number, then the measured one."""
     rows = published_and_measured(dataset, scenes)
-    metrics = list(rows[0].printed)
-    lines = []
-    for row in rows:
-        cells = [f"{_text(row.printed.get(name))} / {_text(row.measured.get(name))}" for name in metrics]
-        lines.append((row.name, [Cell(text) for text in (*cells, row.reason or _scenes(row.scenes))]))
-    header = ("method", *(f"{name} ↑" for name in metrics), "measured on")
+    texts = {
+        f"{metric} ↑": [f"{_text(row.printed.get(metric))} / {_text(row.measured.get(metric))}" for row in rows]
+        for metric in rows[0].printed
+    }
+    texts["measured on"] = [row.reason or _scenes(row.scenes) for row in rows]
     note = (
         f"In each cell: printed in the paper ({dataset}) / measured here, on other pictures. Do not subtract one from "
         f"the other. SD and VIF are in the paper's arithmetic on both sides; {OURS} is the paper's own method."
     )
-    return ScoreTable("The paper's methods: printed and measured", header, lines, note)
+    frame = pd.DataFrame(texts, index=pd.Index([row.name for row in rows], name="method"), dtype=object)
+    return ScoreTable("The paper's methods: printed and measured", frame, note=note)
 
 
 def _scenes(count: int) -> str:
@@ -238,9 +147,3 @@ def _scenes(count: int) -> str:
 
 def _text(value: float | None) -> str:
     return NO_VALUE if value is None else f"{value:.3f}"
-
-
-@cache
-def _rows(file: str) -> tuple[dict[str, str], ...]:
-    with (Path(__file__).parent / file).open(newline="", encoding="utf-8") as stream:
-        return tuple(csv.DictReader(stream))

@@ -1,13 +1,20 @@
-"""Metrics of files: one fused image, or a folder of them in several processes, as a table or a CSV file."""
+"""Metrics of files: one fused image, or a folder of them in several processes; scores are kept once they are known.
+
+Kept scores are JSON, a file a picture, found again by the hashes of all that they depend on.
+"""
 
 from __future__ import annotations
 
+import ast
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -17,25 +24,23 @@ import torch
 from hsds_lib.evaluation.metrics import CORRECT_FORM, METRICS, PAPER_METRICS, all_metrics
 from hsds_lib.evaluation.picture import to_pixels
 from hsds_lib.fusing.fuse import scene_folders
+from hsds_lib.images.datasets import SceneFiles
 from hsds_lib.images.io import ImageError, find_image, read_rgb
-from hsds_lib.runtime import RunError, atomic_path
+from hsds_lib.runtime import RunError, atomic_path, file_hash, read_json, write_json
 
 Scores = Mapping[str, float | None]
 """What :func:`hsds_lib.evaluation.metrics.all_metrics` gives: None where a metric has no value."""
 
+COMPUTING = ("torch", "numpy", "scipy", "scikit-image", "kornia", "opencv-python-headless", "pillow")
+"""The packages that fused pictures and scores are computed with; another version may give other digits."""
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class SceneScores:
-    """What became of one scene of a folder: ``problem`` is None when it was scored.
-
-    Example:
-        >>> SceneScores("garden", problem="no image named over.* in pairs/garden").scores
-        {}
-    """
+    """What became of one scene of a folder: ``problem`` is None when it was scored."""
 
     name: str
     scores: Scores = field(default_factory=dict)
@@ -45,25 +50,9 @@ class SceneScores:
 def score_files(
     under: str | Path, over: str | Path, fused: str | Path, ref: str | Path | None = None
 ) -> dict[str, float | None]:
-    """Compute all metrics of a fused image file; see :func:`hsds_lib.images.io.read_rgb` for formats.
+    """Compute all metrics of a fused image file, as :func:`hsds_lib.evaluation.metrics.all_metrics` does of arrays.
 
-    Args:
-        under: the darker exposure.
-        over: the brighter exposure.
-        fused: the fused image.
-        ref: the reference, if there is one.
-
-    Returns:
-        What :func:`hsds_lib.evaluation.metrics.all_metrics` gives.
-
-    Raises:
-        ImageError: if a file cannot be read as 8-bit RGB.
-        ValueError: if the sizes differ.
-
-    Example:
-        >>> score_files("under.png", "over.png", "nowhere.png")
-        Traceback (most recent call last):
-        hsds_lib.images.io.ImageError: under.png does not exist; give an image file (...)
+    A file that is not 8-bit RGB is an ``ImageError``, different sizes are a ``ValueError``.
     """
     first, second, third = (to_pixels(read_rgb(path)) for path in (under, over, fused))
     return all_metrics(first, second, third, None if ref is None else to_pixels(read_rgb(ref)))
@@ -72,25 +61,8 @@ def score_files(
 def score_folder(pairs: str | Path, fused: str | Path, *, workers: int = 1) -> Iterator[SceneScores]:
     """Score ``fused/<scene>.*`` for every ``pairs/<scene>/{under,over[,ref]}.*``, one result per scene, in order.
 
-    A scene that cannot be scored is reported and the others go on.
-
-    Args:
-        pairs: a folder of scene folders.
-        fused: the folder of fused images, each called as its scene.
-        workers: processes to compute in; 1 computes in this one.
-
-    Yields:
-        The scores of a scene, or its problem in one sentence.
-
-    Raises:
-        ImageError: if ``pairs`` holds no scene folders or ``fused`` is no folder.
-        ValueError: if ``workers`` is less than 1.
-        RunError: if a process ends early, for example for want of memory.
-
-    Example:
-        >>> next(score_folder("nowhere", "."))
-        Traceback (most recent call last):
-        hsds_lib.images.io.ImageError: 'nowhere' holds no scenes; expected folders <scene>/ with ...
+    A scene that cannot be scored is reported and the others go on. ``ImageError``: ``pairs`` holds no scene folders or
+    ``fused`` is no folder; ``ValueError``: less than 1 process; ``RunError``: a process ended early.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; give at least 1 process")
@@ -100,27 +72,12 @@ def score_folder(pairs: str | Path, fused: str | Path, *, workers: int = 1) -> I
     yield from in_processes(partial(_score_scene, fused=folder), scenes, workers=workers)
 
 
-def in_processes(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int = 1) -> Iterator[Result]:
+def in_processes(work: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: int = 1) -> Iterator[_Result]:
     """Do the same work on every item, in several processes of one thread each, and give the results in order.
 
-    Args:
-        work: a function of a module, or a ``partial`` of one.
-        items: what to work on; each is copied to its process.
-        workers: processes to compute in; 1 computes in this one.
-
-    Yields:
-        The result of an item.
-
-    Raises:
-        ValueError: if ``workers`` is less than 1.
-        RunError: if a process ends early, for example for want of memory.
-
-    Example:
-        >>> list(in_processes(len, ["one", "three"]))
-        [3, 5]
+    ``work`` is a function of a module, or a ``partial`` of one; one worker is this process. ``RunError``: a process
+    ended early, for example for want of memory.
     """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; give at least 1 process")
     count = min(workers, len(items))
     if count <= 1:
         yield from map(work, items)
@@ -128,20 +85,68 @@ def in_processes(work: Callable[[Item], Result], items: Sequence[Item], *, worke
     # A forked copy of a process that has used torch may hang, so each worker starts afresh.
     fresh = get_context("spawn")
     try:
-        with ProcessPoolExecutor(count, mp_context=fresh, initializer=_use_one_thread) as pool:
+        with ProcessPoolExecutor(count, mp_context=fresh, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield from pool.map(work, items)
     except BrokenProcessPool:
         raise RunError("a scoring process ended early, perhaps for want of memory; use fewer workers") from None
 
 
+def score_once(paths: tuple[SceneFiles, Path, str], folder: Path) -> Scores:
+    """Give the scores of ``(scene, fused picture, key)`` from the folder of kept scores, or compute and keep them."""
+    scene, fused, key = paths
+    try:
+        found = read_json(folder / f"{key}.json")["scores"]
+        return {name: None if found[name] is None else float(found[name]) for name in METRICS}
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
+        scores = score_files(scene.under, scene.over, fused, scene.ref)
+        write_json(folder / f"{key}.json", {"fused": fused.as_posix(), "scene": scene.name, "scores": scores})
+        return scores
+
+
+def joined_hash(parts: Iterable[str | None]) -> str:
+    """Give SHA-256 over several texts, their order and None included, as 64 hexadecimal digits.
+
+    Example:
+        >>> joined_hash(["a", None]) == joined_hash(["a", ""])
+        False
+    """
+    return hashlib.sha256(repr(list(parts)).encode()).hexdigest()
+
+
+@cache
+def code_hash(*modules: str) -> str:
+    """Give SHA-256 over the sources of modules, of all that they import of this library, and over ``COMPUTING``."""
+    return joined_hash([*map(file_hash, sources_of(modules)), *map(version, COMPUTING)])
+
+
+def metric_version() -> str:
+    """Say which version of the metrics this is: a hash of their code and of the packages that they compute with."""
+    return code_hash("hsds_lib.evaluation.metrics", "hsds_lib.images.io")
+
+
+def sources_of(modules: Iterable[str]) -> list[Path]:
+    """Follow the imports from some modules, and give the files of this library that they lead to, sorted."""
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or not name.startswith("hsds_lib."):
+            continue
+        try:
+            spec = find_spec(name)
+        except ModuleNotFoundError:  # a name within a module
+            spec = None
+        if spec is None or spec.origin is None:
+            continue
+        found[name] = Path(spec.origin)
+        for node in ast.walk(ast.parse(found[name].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return sorted(found.values())
+
+
 def mean_scores(scores: Sequence[Scores]) -> dict[str, float | None]:
-    """Average every metric over the scenes in which it has a value.
-
-    Args:
-        scores: the metrics of each scene.
-
-    Returns:
-        Means by metric, in the order of ``METRICS``; None where no scene has a value.
+    """Average every metric over the scenes in which it has a value; None where no scene has one.
 
     Example:
         >>> mean_scores([{"EN": 7.0, "CC": None}, {"EN": 6.0, "CC": 0.5}])
@@ -157,16 +162,7 @@ def mean_scores(scores: Sequence[Scores]) -> dict[str, float | None]:
 def write_scores(path: str | Path, scores: Mapping[str, Scores]) -> None:
     """Write one row per scene as CSV, atomically and with all digits; a cell is empty where there is no value.
 
-    Args:
-        path: the file to write.
-        scores: the metrics by scene. Means are not written: a row of them would be taken for a scene.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "scores.csv"
-        >>> write_scores(path, {"garden": {"VIF": None, "EN": 6.5}})
-        >>> path.read_text().splitlines()
-        ['scene,VIF,EN', 'garden,,6.5']
+    Means are not written: a row of them would be taken for a scene.
     """
     names = _names(list(scores.values()))
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
@@ -178,12 +174,6 @@ def write_scores(path: str | Path, scores: Mapping[str, Scores]) -> None:
 
 def score_table(scores: Scores) -> str:
     """Lay scores out for reading: the paper's metrics as the paper computes them and correctly, then the others.
-
-    Args:
-        scores: the metrics of one image, or means.
-
-    Returns:
-        Lines of equal length, with four decimals, and ``-`` where there is no value.
 
     Example:
         >>> print(score_table({"SD": 10.2, "EN": 7.25, "SD_double": 41.5, "VIFF": None}))
@@ -224,8 +214,3 @@ def _image(folder: Path, stem: str) -> Path:
     if path is None:
         raise ImageError(f"no image named {stem}.* in {folder}")
     return path
-
-
-def _use_one_thread() -> None:
-    """Workers share the cores, so each of them uses one."""
-    torch.set_num_threads(1)

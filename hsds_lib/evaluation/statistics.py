@@ -1,45 +1,39 @@
-"""How sure a difference of two methods is: intervals from scenes drawn again and again."""
+"""How sure a difference of two methods is, and who is the best: means, ranks, and intervals from scenes drawn again."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hsds_lib.evaluation.metrics import CORRECT_FORM, METRICS, PAPER_METRICS
 from hsds_lib.evaluation.scoring import Scores
-from hsds_lib.runtime import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import; notebooks that only draw intervals do without
 
 DRAWS = 10_000
 """How often the scenes are drawn."""
 LEVEL = 0.95
 """The share of intervals that should hold the true mean."""
+RANKED = tuple(CORRECT_FORM.get(name, name) for name in PAPER_METRICS)
+"""The paper's eight metrics in their correct forms: what ranks are taken of. Higher is better in all of them."""
+MEAN_RANK = "mean rank"
+"""The name of the column of mean ranks."""
 _AT_ONCE = 4_000_000  # picked numbers in memory
+
+MethodScores = Mapping[str, Mapping[str, Scores]]
+"""Method to scene to metric to value; None where a metric has no value."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A method minus the baseline in one metric, over the scenes in which both have a value.
+    """A method minus the baseline in one metric: mean and interval over the scenes in which both have a value.
 
-    Attributes:
-        method: the first of the two.
-        baseline: the one that is subtracted.
-        metric: name of the metric.
-        mean: mean difference over the scenes.
-        low: lower end of the interval; None with fewer than two scenes.
-        high: upper end of the interval; None with fewer than two scenes.
-        scenes: how many there are.
-        won: scenes in which the method is higher.
-        lost: scenes in which it is lower; the others are equal.
-
-    Example:
-        >>> Difference("ours", "mertens", "EN", 0.2, 0.1, 0.3, scenes=12, won=11, lost=1).clear
-        True
+    The interval is None with fewer than two scenes; scenes neither ``won`` nor ``lost`` by the method are equal.
     """
 
     method: str
@@ -58,6 +52,13 @@ class Difference:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
+class Means(NamedTuple):
+    """Means, methods by metrics with NaN where there is none, and over how many scenes each metric was averaged."""
+
+    values: pd.DataFrame
+    scenes: dict[str, int]
+
+
 def mean_interval(
     values: ArrayLike,
     of_group: Sequence[str] | None = None,
@@ -66,23 +67,11 @@ def mean_interval(
     level: float = LEVEL,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Give the percentile bootstrap interval of a mean, from values (or groups of them) drawn with replacement.
+    """Give the percentile bootstrap interval of the mean of values ``(N,)``, drawn with replacement.
 
-    With few values it is a little too narrow: of 95 % intervals of normal numbers, 94 % hold the mean with 30 values
-    and 91 % with 12.
-
-    Args:
-        values: one number per scene, ``(N,)``.
-        of_group: the group of each scene; whole groups are drawn. Default: each scene is its own.
-        draws: how often.
-        level: the share of intervals that should hold the true mean, in (0, 1).
-        seed: of the draws; the same seed draws the same scenes.
-
-    Returns:
-        Lower and upper end.
-
-    Raises:
-        ValueError: without values, with values that are not finite, or if the groups do not fit.
+    With ``of_group`` (a name for each value) whole groups are drawn. With few values it is a little too narrow: of 95 %
+    intervals of normal numbers, 94 % hold the mean with 30 values and 91 % with 12. Values that are missing or not
+    finite, and groups that do not fit, are a ``ValueError``.
 
     Example:
         >>> mean_interval([1.0, 2.0, 6.0, 7.0], ["a", "a", "b", "b"])
@@ -116,18 +105,8 @@ def paired_differences(
 ) -> list[Difference]:
     """Subtract the baseline from every other method, scene by scene, with an interval for each mean.
 
-    Args:
-        scores: method to scene to metric to value.
-        baseline: the method that is subtracted.
-        metrics: names of metrics.
-        draws: how often the scenes are drawn.
-        seed: of the draws.
-
-    Returns:
-        One difference for each method and metric that both have values of, method by method.
-
-    Raises:
-        ValueError: if there are no scores of the baseline.
+    One difference for each method and metric that both have values of, method by method. ``ValueError``: the baseline
+    has no scores.
 
     Example:
         >>> scores = {"a": {"s": {"EN": 7.0}, "t": {"EN": 6.0}}, "b": {"s": {"EN": 7.5}, "t": {"EN": 6.5}}}
@@ -145,57 +124,13 @@ def paired_differences(
     return found
 
 
-def write_differences(path: str | Path, differences: Sequence[Difference]) -> None:
-    """Write differences as CSV, one a row, atomically and with all digits.
+def score_frame(scores: MethodScores, metrics: Iterable[str] = tuple(METRICS)) -> pd.DataFrame:
+    """Give scores as a table with a row for each method and scene; NaN where there is no value."""
+    import pandas as pd
 
-    Args:
-        path: the file to write.
-        differences: what to write.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "differences.csv"
-        >>> write_differences(path, [Difference("b", "a", "EN", 0.5, None, None, scenes=1, won=1, lost=0)])
-        >>> path.read_text().splitlines()
-        ['method,baseline,metric,mean,low,high,scenes,won,lost', 'b,a,EN,0.5,,,1,1,0']
-    """
-    names = list(Difference.__dataclass_fields__)
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([getattr(one, name) for name in names] for one in differences)
-
-
-def _difference(
-    scores: Mapping[str, Mapping[str, Scores]], method: str, baseline: str, metric: str, draws: int, seed: int
-) -> Difference | None:
-    pairs = [(row.get(metric), scores[baseline].get(scene, {}).get(metric)) for scene, row in scores[method].items()]
-    gaps = np.array([first - second for first, second in pairs if first is not None and second is not None])
-    if not len(gaps):
-        return None
-    low, high = mean_interval(gaps, draws=draws, seed=seed) if len(gaps) > 1 else (None, None)
-    mean = float((gaps - gaps[0]).mean() + gaps[0])
-    won, lost = int((gaps > 0).sum()), int((gaps < 0).sum())
-    return Difference(method, baseline, metric, mean, low, high, scenes=len(gaps), won=won, lost=lost)
-
-
-MethodScores = Mapping[str, Mapping[str, Scores]]
-"""Method to scene to metric to value; None where a metric has no value."""
-
-RANKED = tuple(CORRECT_FORM.get(name, name) for name in PAPER_METRICS)
-"""The paper's eight metrics in their correct forms: what ranks are taken of. Higher is better in all of them."""
-
-
-class Means(NamedTuple):
-    """Means by method and metric, and over how many scenes each metric was averaged.
-
-    Example:
-        >>> Means({"a": {"EN": 7.0}}, {"EN": 12}).scenes
-        {'EN': 12}
-    """
-
-    values: dict[str, dict[str, float | None]]
-    scenes: dict[str, int]
+    rows = {(method, scene): row for method, by_scene in scores.items() for scene, row in by_scene.items()}
+    index = pd.MultiIndex.from_tuples(rows, names=("method", "scene"))
+    return pd.DataFrame(list(rows.values()), index=index, columns=list(metrics), dtype=float)
 
 
 def common_means(scores: MethodScores, metrics: Iterable[str] = tuple(METRICS)) -> Means:
@@ -204,42 +139,26 @@ def common_means(scores: MethodScores, metrics: Iterable[str] = tuple(METRICS)) 
     A mean over other scenes would not be comparable. A method knows a metric when it has a value of it in some scene;
     of recorded scores some metrics are missing.
 
-    Args:
-        scores: of all methods, on the same scenes.
-        metrics: names of metrics.
-
-    Returns:
-        Means, None where a method does not know a metric, and the number of scenes by metric.
-
     Example:
         >>> scores = {"a": {"s": {"EN": 7.0}, "t": {"EN": 6.0}}, "b": {"s": {"EN": 7.5}, "t": {"EN": None}}}
-        >>> common_means(scores, ["EN", "CC"])
-        Means(values={'a': {'EN': 7.0, 'CC': None}, 'b': {'EN': 7.5, 'CC': None}}, scenes={'EN': 1, 'CC': 0})
+        >>> means, scenes = common_means(scores, ["EN", "CC"])
+        >>> means["EN"].to_dict(), scenes
+        ({'a': 7.0, 'b': 7.5}, {'EN': 1, 'CC': 0})
     """
-    values: dict[str, dict[str, float | None]] = {method: {} for method in scores}
-    counts = {}
-    for metric in metrics:
-        columns = {
-            method: {scene: value for scene, row in rows.items() if (value := row.get(metric)) is not None}
-            for method, rows in scores.items()
-        }
-        known = [set(column) for column in columns.values() if column]
-        common = set.intersection(*known) if known else set()
-        counts[metric] = len(common)
-        for method, column in columns.items():
-            kept = [column[scene] for scene in column if scene in common]
-            values[method][metric] = float(np.mean(kept)) if kept else None
-    return Means(values, counts)
+    import pandas as pd
+
+    frame = score_frame(scores, metrics)
+    means, counts = {}, {}
+    for metric in frame:
+        known = frame[metric].unstack("scene", sort=False).dropna(how="all")
+        common = known.dropna(axis="columns")
+        counts[metric] = common.shape[1] if len(known) else 0
+        means[metric] = {name: np.mean(row.to_numpy()) for name, row in common.iterrows()} if counts[metric] else {}
+    return Means(pd.DataFrame(means, index=list(scores), dtype=float), counts)
 
 
 def places(values: ArrayLike) -> np.ndarray:
-    """Rank the methods in every column, 1 for the highest value; equal values share their places.
-
-    Args:
-        values: ``(methods, columns)``; higher is better.
-
-    Returns:
-        float64 of the same shape, from 1 to the number of methods.
+    """Rank the methods in every column of ``(methods, columns)``, 1 for the highest; equal values share their places.
 
     Example:
         >>> places([[0.9, 0.5], [0.8, 0.5], [0.1, 0.7]]).tolist()
@@ -254,43 +173,35 @@ def places(values: ArrayLike) -> np.ndarray:
 def ranked_metrics(means: Means) -> list[str]:
     """Say which of ``RANKED`` all methods have a mean of, over all scenes: those that a mean rank can be taken over.
 
-    Args:
-        means: what :func:`common_means` gives. A metric that has a value in some of the scenes only (CC, where one
-            scene of many has a reference) is left out: it would weigh as much as the others.
-
-    Returns:
-        Names of metrics, in the order of ``RANKED``.
-
-    Example:
-        >>> scores = {"a": {"s": {"EN": 7.0, "CC": 0.5}, "t": {"EN": 6.0, "CC": None}}}
-        >>> ranked_metrics(common_means(scores))
-        ['EN']
+    A metric that has a value in some of the scenes only (CC, where one scene of many has a reference) is left out: it
+    would weigh as much as the others.
     """
     most = max(means.scenes.values(), default=0)
-    rows = means.values.values()
-    return [
-        name
-        for name in RANKED
-        if means.scenes.get(name, 0) == most > 0 and all(row.get(name) is not None for row in rows)
-    ]
+    return [name for name in RANKED if means.scenes.get(name, 0) == most > 0 and means.values[name].notna().all()]
 
 
-def rank_table(means: Mapping[str, Mapping[str, float | None]], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Rank the methods by their means.
-
-    Args:
-        means: by method and metric, without gaps in these metrics.
-        metrics: which to rank by, at least one.
-
-    Returns:
-        For each method, its place in every metric, and under ``mean rank`` their mean.
+def rank_table(means: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Rank the methods by their means in some metrics, 1 for the highest, and take the mean of the places.
 
     Example:
-        >>> rank_table({"a": {"EN": 7.0, "Qabf": 0.6}, "b": {"EN": 6.0, "Qabf": 0.7}}, ["EN", "Qabf"])["a"]
-        {'EN': 1.0, 'Qabf': 2.0, 'mean rank': 1.5}
+        >>> import pandas as pd
+        >>> rank_table(pd.DataFrame({"EN": {"a": 7.0, "b": 6.0}, "Qabf": {"a": 0.6, "b": 0.7}}), ["EN", "Qabf"])
+            EN  Qabf  mean rank
+        a  1.0   2.0        1.5
+        b  2.0   1.0        1.5
     """
-    found = places(np.array([[means[method][metric] for metric in metrics] for method in means], dtype=float))
-    return {
-        method: {**dict(zip(metrics, row.tolist(), strict=True)), "mean rank": float(row.mean())}
-        for method, row in zip(means, found, strict=True)
-    }
+    ranks = means[list(metrics)].rank(ascending=False)
+    return ranks.assign(**{MEAN_RANK: ranks.mean(axis="columns")})
+
+
+def _difference(
+    scores: Mapping[str, Mapping[str, Scores]], method: str, baseline: str, metric: str, draws: int, seed: int
+) -> Difference | None:
+    pairs = [(row.get(metric), scores[baseline].get(scene, {}).get(metric)) for scene, row in scores[method].items()]
+    gaps = np.array([first - second for first, second in pairs if first is not None and second is not None])
+    if not len(gaps):
+        return None
+    low, high = mean_interval(gaps, draws=draws, seed=seed) if len(gaps) > 1 else (None, None)
+    mean = float((gaps - gaps[0]).mean() + gaps[0])
+    won, lost = int((gaps > 0).sum()), int((gaps < 0).sum())
+    return Difference(method, baseline, metric, mean, low, high, scenes=len(gaps), won=won, lost=lost)

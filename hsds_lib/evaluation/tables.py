@@ -1,112 +1,89 @@
-"""Tables of scores for papers and pages: LaTeX with booktabs, Markdown and HTML, with best and second best marked."""
+"""Tables of results for papers, pages and notebooks: LaTeX with booktabs, Markdown and HTML; and scores as CSV."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from hsds_lib.evaluation.statistics import Difference
+import pandas as pd
 
-Mark = Literal["", "best", "second"]
+from hsds_lib.evaluation.statistics import MEAN_RANK, Difference, MethodScores, score_frame
+from hsds_lib.runtime import atomic_path
+
 NO_VALUE = "-"
-_BEST = "Best in bold, second best"
-"""What the marks mean; no colour is needed to see them."""
-
+_BEST = "Best in bold, second best"  # no colour is needed to see it
 _LATEX = {
     **{sign: rf"\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$"},
     **{"▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "↓": r"$\downarrow$", "–": "--", "|": r"\textbar{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "\n": " "},
 }
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell of a table: its text, perhaps of several lines, and whether it is the best or second best of its column.
-
-    Example:
-        >>> Cell("0.9764", "best").mark
-        'best'
-    """
-
-    text: str
-    mark: Mark = ""
-
-
-@dataclass(frozen=True)
 class ScoreTable:
-    r"""A table of methods and metrics.
-
-    Attributes:
-        title: what it shows, in a line.
-        header: names of the columns, that of the methods first.
-        rows: the name of a method and its cells.
-        note: how to read it.
+    r"""A table of texts with methods as its index, a mark of the same shape for each (best, second or nothing), a note.
 
     Example:
-        >>> table = ScoreTable("Means", ("method", "EN ↑"), [("a_b", [Cell("7.1", "best")]), ("c", [Cell("6.2")])])
-        >>> print(table.markdown())
+        >>> values = pd.DataFrame({"EN ↑": {"a_b": 7.12, "c": 6.25}})
+        >>> print(number_table(values, title="Means").markdown())
         **Means**
         <BLANKLINE>
         | method | EN ↑ |
         |---|---:|
-        | a\_b | **7.1** |
-        | c | 6.2 |
+        | a\_b | **7.1200** |
+        | c | *6.2500* |
         <BLANKLINE>
         Best in bold, second best in italics.
     """
 
     title: str
-    header: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
-    note: str = field(default="")
-
-    def __post_init__(self) -> None:
-        """Refuse rows that do not fit the header."""
-        for name, cells in self.rows:
-            if len(cells) != len(self.header) - 1:
-                raise ValueError(
-                    f"row '{name}' has {len(cells)} cells under {len(self.header) - 1} headings; give one for each"
-                )
+    texts: pd.DataFrame
+    marks: pd.DataFrame | None = None
+    note: str = ""
 
     def markdown(self) -> str:
         """The table as Markdown, as GitHub reads it."""
-        lines = [f"**{escape_markdown(self.title)}**", ""]
-        lines.append("| " + " | ".join(escape_markdown(name) for name in self.header) + " |")
-        lines.append("|---" + "|---:" * (len(self.header) - 1) + "|")
-        for name, cells in self.rows:
-            lines.append(f"| {' | '.join([escape_markdown(name), *map(_markdown_cell, cells)])} |")
-        note = self._note("in italics.")
-        return "\n".join([*lines, *(["", escape_markdown(note)] if note else [])])
+        frame = self._filled(escape_markdown, "**{}**", "*{}*").reset_index()
+        lines = [f"| {' | '.join(row)} |" for row in ([*frame.columns], *frame.to_numpy())]
+        lines.insert(1, "|---" + "|---:" * (len(frame.columns) - 1) + "|")
+        note = escape_markdown(self._note("in italics."))
+        return "\n".join([f"**{escape_markdown(self.title)}**", "", *lines, *(["", note] if note else [])])
 
     def latex(self) -> str:
         """The table as LaTeX; the document needs the packages booktabs and amssymb."""
-        lines = [f"% {line}" for line in (self.title, self._note("underlined.")) if line]
-        lines += [r"\begin{tabular}{l" + "r" * (len(self.header) - 1) + "}", r"\toprule"]
-        lines.append(" & ".join(escape_latex(name) for name in self.header) + r" \\")
-        lines.append(r"\midrule")
-        lines += [" & ".join([escape_latex(name), *map(_latex_cell, cells)]) + r" \\" for name, cells in self.rows]
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+        frame = self._filled(escape_latex, r"\textbf{{{}}}", r"\underline{{{}}}").reset_index()
+        said = [f"% {line}\n" for line in (self.title, self._note("underlined.")) if line]
+        columns = "l" + "r" * (len(frame.columns) - 1)
+        return "".join(said) + frame.style.hide().to_latex(hrules=True, column_format=columns).rstrip()
 
     def html(self) -> str:
         """The table as an HTML element, with headings for screen readers."""
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.header)
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(name)}</th>{"".join(map(_html_cell, cells))}</tr>\n'
-            for name, cells in self.rows
-        )
+        looks = '<strong title="best">{}</strong>', '<u title="second best">{}</u>'
+        frame = self._filled(lambda text: html.escape(text).replace("\n", "<br>"), *looks)
+        frame = frame.rename_axis(index=None, columns=frame.index.name)
+        plain = frame.style.set_caption(html.escape(self.title)).to_html(exclude_styles=True)
+        table = plain.replace("<table>", '<table class="scores">').replace("<td >", "<td>")
+        table = table.replace("<th >", '<th scope="col">', len(frame.columns) + 1).replace("<th >", '<th scope="row">')
         said = self._note("underlined.")
-        note = f'<p class="note">{html.escape(said)}</p>' if said else ""
-        caption = f"<caption>{html.escape(self.title)}</caption>"
-        return f'<table class="scores">{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>{note}'
+        return table.rstrip() + (f'<p class="note">{html.escape(said)}</p>' if said else "")
+
+    def _filled(self, escape: Callable[[str], str], best: str, second: str) -> pd.DataFrame:
+        """All texts as one of the formats wants them, the names of rows and columns included."""
+        filled = self.texts.map(escape)
+        for mark, look in (("best", best), ("second", second)):
+            if self.marks is not None:
+                filled = filled.mask(self.marks == mark, filled.map(look.format))
+        filled.index = pd.Index([escape(name) for name in self.texts.index], name=self.texts.index.name or "method")
+        return filled.set_axis([escape(name) for name in self.texts], axis="columns")
 
     def _note(self, second: str) -> str:
         """The note, and what the marks mean where there are some."""
-        marked = any(cell.mark for _, cells in self.rows for cell in cells)
+        marked = self.marks is not None and (self.marks != "").any(axis=None)
         return f"{self.note} {_BEST} {second}".strip() if marked else self.note
 
     def _repr_html_(self) -> str:
@@ -114,161 +91,59 @@ class ScoreTable:
 
 
 def escape_latex(text: str) -> str:
-    r"""Write a text so that LaTeX prints it.
-
-    Args:
-        text: a name, say.
-
-    Returns:
-        The text with its special signs escaped.
-
-    Example:
-        >>> print(escape_latex("50%_A & B"))
-        50\%\_A \& B
-    """
+    r"""Write a text, such as a name, so that LaTeX prints it: ``50%_A`` becomes ``50\%\_A``."""
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
 def escape_markdown(text: str) -> str:
-    r"""Write a text so that Markdown shows it as it is.
+    r"""Write a text so that Markdown shows it as it is, in a cell of a table: ``a_b|c`` becomes ``a\_b\|c``."""
+    return _MARKDOWN.sub(r"\\\1", text).replace("\n", "<br>")
 
-    Args:
-        text: a name, say.
 
-    Returns:
-        The text with its special signs escaped.
+def number_table(
+    values: pd.DataFrame, *, title: str, note: str = "", forms: Mapping[str, str] | None = None
+) -> ScoreTable:
+    """Lay out numbers, methods by columns: the best two of a column are marked by all their digits, equal ones alike.
 
-    Example:
-        >>> print(escape_markdown("a_b|c"))
-        a\_b\|c
+    A heading that ends in ``↓`` says that low is good. A column has the form that is given (as of ``str.format``), or
+    else 4 decimals, and 2 where a number reaches 20; NaN becomes ``-``.
     """
-    return _MARKDOWN.sub(r"\\\1", text)
-
-
-def marks(values: Sequence[float | None], *, low_is_good: bool = False) -> list[Mark]:
-    """Find the best and the second best of a column; equal ones share a mark.
-
-    Args:
-        values: by method; None is left out.
-        low_is_good: for ranks.
-
-    Returns:
-        A mark for each value.
-
-    Example:
-        >>> marks([0.5, None, 0.9, 0.9, 0.7])
-        ['', '', 'best', 'best', 'second']
-    """
-    found = sorted({value for value in values if value is not None}, reverse=not low_is_good)
-    names: dict[float, Mark] = dict(zip(found, ("best", "second"), strict=False))
-    return ["" if value is None else names.get(value, "") for value in values]
-
-
-def number_column(
-    values: Sequence[float | None], *, digits: int | None = None, low_is_good: bool = False
-) -> list[Cell]:
-    """Make a column of cells: numbers with the same decimals, the best two marked by their unrounded values.
-
-    Args:
-        values: by method; None becomes ``-``.
-        digits: decimals; default: 4, and 2 where a number reaches 20.
-        low_is_good: for ranks.
-
-    Returns:
-        A cell for each value.
-
-    Example:
-        >>> [(cell.text, cell.mark) for cell in number_column([0.25, None, 0.5])]
-        [('0.2500', 'second'), ('-', ''), ('0.5000', 'best')]
-    """
-    if digits is None:
-        digits = 2 if max((abs(value) for value in values if value is not None), default=0) >= 20 else 4
-    texts = [NO_VALUE if value is None else f"{value:.{digits}f}" for value in values]
-    return [Cell(text, mark) for text, mark in zip(texts, marks(values, low_is_good=low_is_good), strict=True)]
+    texts, marks = {}, {}
+    for heading, column in values.astype(float).items():
+        form = (forms or {}).get(str(heading)) or ("{:.2f}" if column.abs().max() >= 20 else "{:.4f}")
+        texts[heading] = [NO_VALUE if pd.isna(value) else form.format(value) for value in column]
+        places = column.rank(method="dense", ascending=str(heading).endswith("↓"))
+        marks[heading] = [{1: "best", 2: "second"}.get(place, "") for place in places]
+    frames = (pd.DataFrame(cells, index=values.index, dtype=object) for cells in (texts, marks))
+    return ScoreTable(title, *frames, note)
 
 
 def means_table(
-    means: Mapping[str, Mapping[str, float | None]],
-    metrics: Sequence[str],
-    *,
-    title: str,
-    note: str = "",
-    ranks: Mapping[str, Mapping[str, float]] | None = None,
+    means: pd.DataFrame, metrics: Sequence[str], *, title: str, note: str = "", ranks: pd.DataFrame | None = None
 ) -> ScoreTable:
-    """Lay out means by method and metric, with the mean rank as the last column where ranks are given.
-
-    Args:
-        means: by method and metric.
-        metrics: the columns.
-        title: of the table.
-        note: how to read it.
-        ranks: what :func:`hsds_lib.evaluation.statistics.rank_table` gives.
-
-    Returns:
-        The table; higher is better in every metric, so each heading has an arrow up, and ranks one down.
-
-    Example:
-        >>> table = means_table({"a": {"EN": 7.0}, "b": {"EN": None}}, ["EN"], title="Means")
-        >>> table.header, [(name, cells[0].text) for name, cells in table.rows]
-        (('method', 'EN ↑'), [('a', '7.0000'), ('b', '-')])
-    """
-    columns = [number_column([row.get(metric) for row in means.values()]) for metric in metrics]
-    header = ["method", *(f"{metric} ↑" for metric in metrics)]
-    if ranks:
-        columns.append(number_column([ranks[name]["mean rank"] for name in means], digits=2, low_is_good=True))
-        header.append("mean rank ↓")
-    rows = [(name, [column[number] for column in columns]) for number, name in enumerate(means)]
-    return ScoreTable(title, tuple(header), rows, note)
+    """Lay out means by method and metric, with the mean rank of ``rank_table`` as the last column where it is given."""
+    values = means[list(metrics)].add_suffix(" ↑")
+    heading = f"{MEAN_RANK} ↓"
+    if ranks is not None:
+        values[heading] = ranks[MEAN_RANK]
+    return number_table(values, title=title, note=note, forms={heading: "{:.2f}"})
 
 
-def ranks_table(ranks: Mapping[str, Mapping[str, float]], *, title: str, note: str = "") -> ScoreTable:
-    """Lay out the places of the methods in every metric, and their mean.
-
-    Args:
-        ranks: what :func:`hsds_lib.evaluation.statistics.rank_table` gives.
-        title: of the table.
-        note: how to read it.
-
-    Returns:
-        The table; low is good.
-
-    Example:
-        >>> ranks_table({"a": {"EN": 1.0, "mean rank": 1.0}}, title="Ranks").rows
-        [('a', [Cell(text='1', mark='best'), Cell(text='1.00', mark='best')])]
-    """
-    columns = list(next(iter(ranks.values()), {}))
-    cells: list[list[Cell]] = []
-    for name in columns:
-        values = [row[name] for row in ranks.values()]
-        found = marks(values, low_is_good=True)
-        texts = [f"{value:.2f}" if name == "mean rank" else f"{value:g}" for value in values]
-        cells.append([Cell(text, mark) for text, mark in zip(texts, found, strict=True)])
-    rows = [(name, [column[number] for column in cells]) for number, name in enumerate(ranks)]
-    return ScoreTable(title, ("method", *(f"{name} ↓" for name in columns)), rows, note)
+def ranks_table(ranks: pd.DataFrame, *, title: str, note: str = "") -> ScoreTable:
+    """Lay out what ``rank_table`` gives: the places of the methods in every metric, and their mean."""
+    forms = {f"{name} ↓": "{:.2f}" if name == MEAN_RANK else "{:g}" for name in ranks}
+    return number_table(ranks.add_suffix(" ↓"), title=title, note=note, forms=forms)
 
 
 def differences_table(differences: Sequence[Difference], *, title: str, note: str = "") -> ScoreTable:
-    r"""Lay out differences from a baseline: mean, interval, scenes won.
-
-    Args:
-        differences: of one baseline.
-        title: of the table.
-        note: is put before the meaning of the signs.
-
-    Returns:
-        The table: ▲ where the whole interval is above zero, ▼ where it is below.
-
-    Example:
-        >>> one = Difference("b", "a", "EN", 0.5, 0.25, 0.75, scenes=12, won=11, lost=1)
-        >>> differences_table([one], title="b - a").rows
-        [('b', [Cell(text='▲ +0.5000\n[+0.2500, +0.7500]\n11/12 won', mark='')])]
-    """
+    """Lay out differences from a baseline: mean, interval, scenes won; ▲ or ▼ where the interval is beside zero."""
+    texts: dict[str, dict[str, str]] = {}
+    for one in differences:
+        texts.setdefault(f"{one.metric} ↑", {})[one.method] = _difference_text(one)
     methods = list(dict.fromkeys(one.method for one in differences))
-    metrics = list(dict.fromkeys(one.metric for one in differences))
-    found = {(one.method, one.metric): _difference_text(one) for one in differences}
-    rows = [(name, [Cell(found.get((name, metric), NO_VALUE)) for metric in metrics]) for name in methods]
     signs = "▲: the whole interval is above zero, ▼: below; neither: it includes zero."
-    return ScoreTable(title, ("method", *(f"{metric} ↑" for metric in metrics)), rows, f"{note} {signs}".strip())
+    frame = pd.DataFrame(texts, index=methods, dtype=object).fillna(NO_VALUE)
+    return ScoreTable(title, frame, note=f"{note} {signs}".strip())
 
 
 def _difference_text(one: Difference) -> str:
@@ -280,18 +155,32 @@ def _difference_text(one: Difference) -> str:
     return f"{text}\n{one.won}/{one.scenes} won"
 
 
-def _markdown_cell(cell: Cell) -> str:
-    text = escape_markdown(cell.text).replace("\n", "<br>")
-    return {"": text, "best": f"**{text}**", "second": f"*{text}*"}[cell.mark]
+def write_csv(path: str | Path, table: pd.DataFrame, *, index: bool = True) -> None:
+    """Write a table as CSV, atomically and with all digits; a cell is empty where there is no value."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=index, lineterminator="\n")
 
 
-def _latex_cell(cell: Cell) -> str:
-    text = escape_latex(cell.text.replace("\n", " "))
-    return {"": text, "best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}"}[cell.mark]
+def write_method_scores(path: str | Path, scores: MethodScores) -> None:
+    """Write one row per method and scene as CSV, atomically and with all digits."""
+    write_csv(path, score_frame(scores))
 
 
-def _html_cell(cell: Cell) -> str:
-    text = html.escape(cell.text).replace("\n", "<br>")
-    marked = {"": text, "best": f"<strong>{text}</strong>", "second": f"<u>{text}</u>"}
-    said = {"": "", "best": ' title="best"', "second": ' title="second best"'}
-    return f"<td{said[cell.mark]}>{marked[cell.mark]}</td>"
+def read_method_scores(path: str | Path) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Read what ``write_method_scores`` wrote, such as ``scores.csv`` of an evaluation, by method, scene and metric.
+
+    A missing file is a ``FileNotFoundError``, another table a ``ValueError``; None where there was no value.
+
+    Example:
+        >>> from hsds_lib.fusing.fuse import MODELS
+        >>> round(read_method_scores(MODELS / "validation.csv")["mertens"]["Cave"]["Qabf"], 3)
+        0.877
+    """
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)  # a scene called 507 or NA stays a name
+    if list(frame.columns[:2]) != ["method", "scene"]:
+        raise ValueError(f"{path} is not a table of scores; give the scores.csv of an evaluation")
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for method, scene, *values in frame.itertuples(index=False, name=None):
+        row = {name: float(value) if value else None for name, value in zip(frame.columns[2:], values, strict=True)}
+        found.setdefault(method, {})[scene] = row
+    return found

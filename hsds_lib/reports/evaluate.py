@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hsds_lib.runs.progress import Progress
-
 if TYPE_CHECKING:
-    from hsds_lib.evaluation.crops import Crop
-    from hsds_lib.evaluation.entries import Selection
+    from hsds_lib.evaluation.methods import Selection
+    from hsds_lib.reports.evaluation_figures import Crop
 
-# Imports of torch and matplotlib wait until the command runs, so that --help answers at once.
-BUILT_IN = "average,mertens,default,paper,released"  # evaluation.built_in.NAMES
+# Imports of torch, pandas and matplotlib wait until the command runs, so that --help answers at once.
+BUILT_IN = "average,mertens,default,paper,released"  # evaluation.methods.BUILT_IN
 
 
 def evaluate(
@@ -54,18 +52,17 @@ def evaluate(
     Names and sizes are checked before anything is computed. Scores are kept in RESULTS/cache: the same command goes on
     where it was stopped, and computes again only what has changed.
     """
-    from hsds_lib.evaluation.benchmark import Plan, run_benchmark
-    from hsds_lib.evaluation.built_in import built_ins
-    from hsds_lib.evaluation.entries import Entry, read_named, select_scenes
+    from hsds_lib.evaluation.benchmark import Plan, result_tables, run_benchmark
+    from hsds_lib.evaluation.methods import Method, built_ins, read_named, select_scenes
 
     given = read_named(method or [], "--method")
     names = [name.strip() for name in builtin.split(",") if name.strip()]
     selection = select_scenes(pairs, split=split, only=None if scenes is None else _listed(scenes))
     parts = _crops(selection, crop or [], gallery or [])
+    with_pictures = [Method(name, folder=Path(folder)) for name, folder in given.items()]
     plan = Plan(
         selection=selection,
-        given=tuple(Entry(name, Path(folder)) for name, folder in given.items()),
-        built_in=tuple(built_ins(names, read_named(model or [], "--model").items())),
+        methods=(*with_pictures, *built_ins(names, read_named(model or [], "--model").items())),
         baseline=baseline,
         recorded=peers,
         seed=seed,
@@ -73,21 +70,20 @@ def evaluate(
         device=device,
     )
     try:
-        outcome = run_benchmark(plan, out, progress=_progress)
+        found = run_benchmark(plan, out, show=True)
     except KeyboardInterrupt:
         typer.echo("stopped; scores so far are kept, and the same command goes on from here", err=True)
         raise typer.Exit(130) from None
-    from hsds_lib.evaluation.results import tables
     from hsds_lib.reports.evaluation_page import write_folder
 
     command = shlex.join(["hsds", *sys.argv[1:]])
-    page = write_folder(outcome, out, command=command, shown=gallery or [], crops=parts)
-    typer.echo(tables(outcome)["means"].markdown())
+    page = write_folder(found, out, command=command, shown=gallery or [], crops=parts)
+    typer.echo(result_tables(found)["means"].markdown())
     typer.echo(f"open {page}", err=True)
 
 
 def _listed(path: Path) -> list[str]:
-    from hsds_lib.evaluation.entries import BenchmarkError
+    from hsds_lib.evaluation.methods import BenchmarkError
 
     if not path.is_file():
         raise BenchmarkError(f"--scenes {path} is not a file; give a text file with the name of a scene on each line")
@@ -100,9 +96,9 @@ def _listed(path: Path) -> list[str]:
 
 def _crops(selection: Selection, texts: Sequence[str], shown: Sequence[str]) -> dict[str, list[Crop]]:
     """Read and check what is to be shown, now and not after minutes of computing."""
-    from hsds_lib.evaluation.crops import read_crop
-    from hsds_lib.evaluation.entries import BenchmarkError
+    from hsds_lib.evaluation.methods import BenchmarkError
     from hsds_lib.images.io import read_rgb
+    from hsds_lib.reports.evaluation_figures import read_crop
 
     files = {scene.name: scene for scene in selection.scenes}
     found: dict[str, list[Crop]] = {}
@@ -117,10 +113,3 @@ def _crops(selection: Selection, texts: Sequence[str], shown: Sequence[str]) -> 
         if len(crops) > 2 or any(one.x + one.width > width or one.y + one.height > height for one in crops):
             raise BenchmarkError(f"--crop of '{scene}': give one or two parts inside its {width} x {height} pixels")
     return found
-
-
-def _progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
-    with Progress(total, label=what, unit="pictures", every=30) as progress:
-        for item in items:
-            yield item
-            progress.step()

@@ -806,7 +806,7 @@ print("and by mean rank over all six:", rows[int(np.argmin(ranks))][0].startswit
 
 # %%
 beside = peers_table("no reference")
-Table(beside.header, [(name, *(cell.text for cell in cells)) for name, cells in beside.rows])
+Table(("method", *beside.texts), list(beside.texts.itertuples(name=None)))
 
 # %% [markdown]
 # Three rows have both numbers. Does the order of the paper hold on the pictures here?

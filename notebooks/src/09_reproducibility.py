@@ -719,7 +719,7 @@ check("9.4", my_saturating_sd)
 
 # %%
 from hsds_lib.course.figures import metric_pictures
-from hsds_lib.evaluation.results import read_method_scores
+from hsds_lib.evaluation.tables import read_method_scores
 from hsds_lib.fusing.fuse import MODELS
 
 four = ("MEF-SSIM", "MS-SSIM", "VIF_double", "Qabf")

@@ -14,12 +14,20 @@ from bs4 import BeautifulSoup
 
 from hsds_lib.cli import main
 from hsds_lib.evaluation.benchmark import Plan, run_benchmark
-from hsds_lib.evaluation.crops import Crop, choose_crops, disagreement, read_crop
-from hsds_lib.evaluation.entries import BenchmarkError, Entry, select_scenes
+from hsds_lib.evaluation.methods import BenchmarkError, Method, select_scenes
+from hsds_lib.evaluation.picture import rgb2gray
 from hsds_lib.reports.evaluate import _listed
-from hsds_lib.reports.evaluation_gallery import most_different, picture_wall
+from hsds_lib.reports.evaluation_figures import (
+    Crop,
+    choose_crops,
+    evaluation_wall,
+    looks,
+    most_different,
+    read_crop,
+    scores_by_method,
+    scores_by_scene,
+)
 from hsds_lib.reports.evaluation_page import page_text
-from hsds_lib.reports.evaluation_plots import looks, scores_by_method, scores_by_scene
 from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.runtime import provenance
 
@@ -137,9 +145,9 @@ def test_a_mistake_is_said_before_anything_is_written(
 
 
 def test_one_method_alone_is_evaluated_without_differences(contest: Path) -> None:
-    plan = Plan(select_scenes(str(contest / "pairs")), (Entry("one", contest / "near"),))
+    plan = Plan(select_scenes(str(contest / "pairs")), (Method("one", contest / "near"),))
     outcome = run_benchmark(plan, contest / "results")
-    assert outcome.differences == [] and outcome.ranks["one"]["mean rank"] == 1
+    assert outcome.differences == [] and outcome.ranks.loc["one", "mean rank"] == 1
     page = page_text(outcome, [], {**provenance(), "command": "hsds evaluate"})
     assert "How sure" not in page and "Means and ranks" in page
 
@@ -151,7 +159,7 @@ def test_crops_lie_where_pictures_disagree_and_do_not_overlap() -> None:
     other[10:30, 80:110] += 60
     other[60:80, 5:30] += 30
     first, second = choose_crops([plain, other])
-    assert disagreement([plain, other])[first.y : first.y + first.height, first.x : first.x + first.width].mean() > 25
+    assert np.std([rgb2gray(first.of(picture)) for picture in (plain, other)], axis=0).mean() > 25
     assert first.x > 70 and first.y < 20 and second.x < 20 and second.y > 50
     assert (first.width, first.height) == (second.width, second.height)
     apart = first.x >= second.x + second.width or second.x >= first.x + first.width
@@ -199,7 +207,7 @@ def test_the_wall_shows_the_pixels_of_each_picture_and_of_each_crop() -> None:
     generator = np.random.default_rng(1)
     pictures = {name: generator.integers(0, 256, (40, 60, 3)).astype(np.uint8) for name in ("under", "over", "$a_b")}
     crops = [Crop(3, 5, 12, 9), Crop(30, 20, 12, 9)]
-    figure, alt = picture_wall(pictures, {"$a_b": "EN 7"}, crops, title="hall")
+    figure, alt = evaluation_wall(pictures, {"$a_b": "EN 7"}, crops, title="hall")
     shown = [axes.get_images()[0].get_array() for axes in figure.axes]
     expected = [part for picture in pictures.values() for part in (picture, *(crop.of(picture) for crop in crops))]
     assert all(np.array_equal(one, other) for one, other in zip(shown, expected, strict=True))
@@ -208,7 +216,7 @@ def test_the_wall_shows_the_pixels_of_each_picture_and_of_each_crop() -> None:
 
 
 def test_the_page_escapes_what_it_is_given(contest: Path) -> None:
-    plan = Plan(select_scenes(str(contest / "pairs")), (Entry(ODD, contest / "near"), Entry("far", contest / "far")))
+    plan = Plan(select_scenes(str(contest / "pairs")), (Method(ODD, contest / "near"), Method("far", contest / "far")))
     outcome = run_benchmark(plan, contest / "results")
     figure = {"part": "methods", "title": ODD, "alt": f'"{ODD}', "data": "data:,", "width": 5}
     page = page_text(outcome, [figure], {**provenance(), "command": f"hsds {ODD}"})

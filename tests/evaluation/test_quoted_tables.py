@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 from statistics import fmean, stdev
 
+import pandas as pd
 import pytest
 
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.recordings.ablations import STUDIES
 from hsds_lib.evaluation.peers import peer_scores, recorded_scenes
-from hsds_lib.evaluation.results import read_method_scores
 from hsds_lib.evaluation.statistics import paired_differences, rank_table
+from hsds_lib.evaluation.tables import read_method_scores
 from hsds_lib.fusing.fuse import MODELS, SHIPPED
 
 METRICS = {
@@ -101,11 +102,11 @@ def test_the_table_of_the_readme_holds_means_and_ranks_beside_the_recorded_peers
     means = {
         name: {metric: mean(everyone, methods.get(name, name), metric) for metric in METRICS.values()} for name in rows
     }
-    ranks = rank_table(means, list(METRICS.values()))
+    ranks = rank_table(pd.DataFrame(means).T, list(METRICS.values()))
     assert len(scenes) == 12 and len(rows) == 9
     for name, cells in rows.items():
         for column, cell in zip(columns, cells, strict=True):
-            value = ranks[name]["mean rank"] if column == "mean rank" else means[name][METRICS[column]]
+            value = ranks.loc[name, "mean rank"] if column == "mean rank" else means[name][METRICS[column]]
             assert cell == written_like(cell, value), (name, column)
 
 
