@@ -1,9 +1,10 @@
-"""What the metrics are computed on: 8-bit pixels, their gray image, and whatever was worked out of them before."""
+"""What metrics are computed on: 8-bit pixels, their gray image, and whatever was worked out of them before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 GRAY_WEIGHTS = (298_936, 587_043, 114_021)  # of R, G and B in millionths, as in MATLAB's rgb2gray
 _MILLION = 1_000_000
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class UndefinedMetricError(ValueError):
@@ -21,26 +22,14 @@ class UndefinedMetricError(ValueError):
 
 
 class Picture:
-    """One 8-bit RGB image that remembers what was worked out of it.
+    """One 8-bit RGB image, uint8 ``(H, W, 3)`` and not to be changed, that remembers what was worked out of it.
 
     Every metric takes arrays or pictures. Make pictures yourself to compute several metrics of the same images: gray
-    images, local means and the like are then worked out once.
-
-    Example:
-        >>> import numpy as np
-        >>> Picture(np.full((2, 3, 3), 7, dtype=np.uint8)).gray.tolist()
-        [[7, 7, 7], [7, 7, 7]]
+    images, local means and the like are then worked out once. A ValueError refuses any other type or shape; see
+    :func:`to_pixels` for tensors.
     """
 
     def __init__(self, pixels: np.ndarray) -> None:
-        """Hold an image.
-
-        Args:
-            pixels: RGB, uint8 ``(H, W, 3)``; not to be changed afterwards.
-
-        Raises:
-            ValueError: for any other type or shape; see :func:`to_pixels` for tensors.
-        """
         pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise ValueError(
@@ -50,28 +39,23 @@ class Picture:
         self.pixels = np.ascontiguousarray(pixels)  # sums are rounded by the layout
         self._known: dict[tuple[object, ...], object] = {}
 
-    @property
+    @cached_property
     def gray(self) -> np.ndarray:
         """The gray image of :func:`rgb2gray`, uint8 ``(H, W)``."""
-        return self.once(_gray)
+        return rgb2gray(self.pixels)
 
-    @property
+    @cached_property
     def gray_double(self) -> np.ndarray:
         """The same gray image, float64 ``(H, W)`` in 0..255."""
-        return self.once(_gray_double)
+        return self.gray.astype(np.float64)
 
     @property
     def flat(self) -> bool:
         """Whether all pixels have the same gray level."""
         return bool((self.gray == self.gray[0, 0]).all())
 
-    def once(self, work: Callable[..., Result], *details: object) -> Result:
-        """Give ``work(self, *details)``: computed at the first call, remembered for the next.
-
-        Args:
-            work: a function of a module; a lambda would be another one at each call.
-            details: its further arguments, hashable.
-        """
+    def once(self, work: Callable[..., _Result], *details: object) -> _Result:
+        """Give ``work(self, *details)``, computed at the first call: details are hashable, work is no lambda."""
         key = (work, *details)
         if key not in self._known:
             self._known[key] = work(self, *details)
@@ -79,7 +63,7 @@ class Picture:
 
     def forget(self) -> None:
         """Forget everything but the gray images, which gives the memory back."""
-        self._known = {key: result for key, result in self._known.items() if key[0] in (_gray, _gray_double)}
+        self._known = {}
 
 
 Arithmetic = Literal["double", "uint8"]
@@ -93,26 +77,9 @@ Image = np.ndarray | Picture
 
 
 def pictures(metric: str, minimum: int = 1, **images: Image) -> tuple[Picture, ...]:
-    """Make pictures of arrays, and ask that a metric can be computed on them.
+    """Make pictures of the images of a metric, named for messages; a picture is given back as it is.
 
-    Args:
-        metric: its name, for messages.
-        minimum: the least number of pixels on each side.
-        images: the images by name.
-
-    Returns:
-        One picture per image; a picture is given back as it is.
-
-    Raises:
-        UndefinedMetricError: if a side is shorter than ``minimum``.
-        ValueError: if the sizes differ, or one is no 8-bit RGB image.
-
-    Example:
-        >>> import numpy as np
-        >>> pictures("VIF", 41, under=np.zeros((40, 50, 3), dtype=np.uint8))
-        Traceback (most recent call last):
-        hsds_lib.evaluation.picture.UndefinedMetricError: VIF got images of 50 x 40 pixels, but needs at least 41 on
-        each side; give larger images
+    UndefinedMetricError if a side has fewer pixels than ``minimum``; ValueError if the sizes differ.
     """
     made = tuple(image if isinstance(image, Picture) else Picture(image) for image in images.values())
     sizes = [f"{picture.gray.shape[1]} x {picture.gray.shape[0]}" for picture in made]
@@ -127,38 +94,17 @@ def pictures(metric: str, minimum: int = 1, **images: Image) -> tuple[Picture, .
 
 
 def check_option(name: str, value: object, choices: Sequence[object]) -> None:
-    """Refuse an option that is none of the choices.
-
-    Args:
-        name: what the option is called.
-        value: what was given.
-        choices: what may be given.
-
-    Raises:
-        ValueError: if it is something else.
-
-    Example:
-        >>> check_option("data_range", 2, (1, 255))
-        Traceback (most recent call last):
-        ValueError: data_range is 2; choose 1 or 255
-    """
+    """Refuse, with a ValueError, an option that is none of the choices."""
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; choose {' or '.join(map(repr, choices))}")
 
 
 def rgb2gray(pixels: np.ndarray) -> np.ndarray:
-    """Convert to gray as MATLAB does: 0.298936 R + 0.587043 G + 0.114021 B, halves rounded up.
+    """Convert uint8 ``(H, W, 3)`` to gray ``(H, W)`` as MATLAB does, halves rounded up.
 
-    The sum is taken in integers, so that it is the same on every machine.
-
-    Args:
-        pixels: RGB, uint8 ``(H, W, 3)``.
-
-    Returns:
-        uint8 ``(H, W)``.
+    The sum 0.298936 R + 0.587043 G + 0.114021 B is taken in integers, so that it is the same on every machine.
 
     Example:
-        >>> import numpy as np
         >>> rgb2gray(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], dtype=np.uint8)).tolist()
         [[76, 150, 29, 9]]
     """
@@ -167,59 +113,23 @@ def rgb2gray(pixels: np.ndarray) -> np.ndarray:
 
 
 def to_pixels(image: Tensor) -> np.ndarray:
-    """Convert a tensor to the 8-bit pixels that a file of it would hold.
+    """Convert RGB ``(3, H, W)`` in [0, 1] to the pixels that a file of it would hold, uint8 ``(H, W, 3)``.
 
-    Args:
-        image: RGB ``(3, H, W)`` in [0, 1]; what :func:`hsds_lib.images.io.read_rgb` gives is converted exactly.
-
-    Returns:
-        uint8 ``(H, W, 3)``: clamped, and rounded to the nearest level.
-
-    Example:
-        >>> import torch
-        >>> to_pixels(torch.tensor([0.0, 0.5, 1.2]).reshape(3, 1, 1)).tolist()
-        [[[0, 128, 255]]]
+    Values are clamped and rounded to the nearest level, which undoes :func:`hsds_lib.images.io.read_rgb` exactly.
     """
     levels = (image.detach().cpu().double().clamp(0, 1) * 255).round()
     return levels.permute(1, 2, 0).numpy().astype(np.uint8)
 
 
-def _gray(picture: Picture) -> np.ndarray:
-    return rgb2gray(picture.pixels)
-
-
-def _gray_double(picture: Picture) -> np.ndarray:
-    return picture.gray.astype(np.float64)
-
-
 def gaussian(size: int, sigma: float) -> np.ndarray:
-    """Give a one-dimensional Gaussian window with the sum 1; a square window is its outer product.
-
-    Args:
-        size: pixels, odd.
-        sigma: pixels.
-
-    Returns:
-        float64 ``(size,)``.
-
-    Example:
-        >>> gaussian(3, 0.6).round(4).tolist()
-        [0.1664, 0.6672, 0.1664]
-    """
+    """Give a one-dimensional Gaussian window of ``size`` pixels (odd) with the sum 1; a square one is its product."""
     offsets = np.arange(size) - size // 2
     window = np.exp(-(offsets**2) / (2 * sigma**2))
     return window / window.sum()
 
 
 def window_means(image: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Weighted means over every window that lies inside the image.
-
-    Args:
-        image: float64 ``(H, W)``.
-        window: one-dimensional, of odd size n, used in both directions.
-
-    Returns:
-        float64 ``(H - n + 1, W - n + 1)``.
+    """Weighted means over every window inside: float64 ``(H, W)`` and ``(n,)``, n odd, to ``(H - n + 1, W - n + 1)``.
 
     Example:
         >>> window_means(np.arange(12.0).reshape(3, 4), gaussian(3, 0.6)).round(9).tolist()
@@ -232,13 +142,7 @@ def window_means(image: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 def halve(image: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels; the last row or column of an odd size is repeated.
-
-    Args:
-        image: float64 ``(H, W)``.
-
-    Returns:
-        float64 ``(ceil(H / 2), ceil(W / 2))``.
+    """Means of 2 x 2 pixels of ``(H, W)``; the last row or column of an odd size is repeated.
 
     Example:
         >>> halve(np.array([[0.0, 2.0, 8.0], [4.0, 6.0, 8.0]])).tolist()
@@ -250,13 +154,7 @@ def halve(image: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Moments:
-    """An image ``(H, W)``, and its mean and variance (never negative) in each window inside, as ``window_means``.
-
-    Example:
-        >>> row = Moments.of(np.tile([0.0, 1.0, 2.0], (3, 1)), np.ones(3) / 3)
-        >>> row.mean.round(9).tolist(), row.variance.round(4).tolist()
-        ([[1.0]], [[0.6667]])
-    """
+    """An image ``(H, W)``, and its mean and variance (never negative) in each window inside, as ``window_means``."""
 
     image: np.ndarray
     window: np.ndarray

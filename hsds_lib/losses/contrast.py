@@ -22,25 +22,10 @@ def gamma(
 ) -> Tensor:
     """Contrast one set of features, Eq. 3: distance to the positive over the summed distances to M negatives.
 
-    Per item and layer ``MSE(F, P) / (sum_m (MSE(F, u_m) + MSE(F, o_m)) + 1e-7)``; summed over the layers,
-    mean over the items. A batch therefore gives the mean of its items.
-
-    Args:
-        fused: VGG-16 features of the fused image, one ``(B, C, h, w)`` per layer.
-        positive: features of the image to come near to.
-        negatives: M pairs (features of an under-exposed image, of an over-exposed image), ``M >= 1``.
-        layers: layers to sum over.
-
-    Returns:
-        A scalar, 0 when fused and positive agree.
-
-    Raises:
-        ValueError: without negatives, or when a layer is missing.
-
-    Example:
-        >>> fused, positive, under, over = ({"relu": torch.full((1, 1, 1, 1), x)} for x in (1.0, 2.0, 0.0, 4.0))
-        >>> round(gamma(fused, positive, [(under, over)], layers=["relu"]).item(), 5)  # 1 / (1 + 9)
-        0.1
+    Per item and layer ``MSE(F, P) / (sum_m (MSE(F, u_m) + MSE(F, o_m)) + 1e-7)``; summed over the layers, mean over the
+    items: a scalar, 0 when fused and positive agree. Features are VGG-16's, one ``(B, C, h, w)`` per layer; negatives
+    are pairs (of an under-exposed image, of an over-exposed image). ValueError without negatives, or when a layer is
+    missing.
     """
     if not negatives:
         raise ValueError("the contrast of Eq. 3 got no negatives; give at least one (under, over) pair of features")
@@ -62,51 +47,16 @@ def gamma(
 def gamma_r(features: Features, targets: Targets, *, n_negatives: int = 1) -> Tensor:
     """Contrast with the reference as positive: Gamma_R, Eq. 3.
 
-    Args:
-        features: VGG-16 features of the fused image, at least ``CONTRAST_LAYERS``.
-        targets: made with ``prepare_targets(..., contrast=True)``.
-        n_negatives: M; 1 is the item's own two exposures, more adds those of the next items of the batch.
-
-    Returns:
-        A scalar, 0 for the reference itself.
-
-    Raises:
-        ValueError: if M does not fit the batch, or the targets were prepared without contrast.
-
-    Example:
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> from hsds_lib.losses.terms import Batch, encode_fused, prepare_targets
-        >>> rng, vgg = torch.Generator().manual_seed(0), load_vgg16("random")
-        >>> batch = Batch(*(torch.rand(1, 3, 16, 16, generator=rng) for _ in range(4)))
-        >>> targets = prepare_targets(batch, vgg, contrast=True)
-        >>> round(gamma_r(encode_fused(targets.ref_y, vgg, contrast=True), targets).item(), 6)
-        0.0
+    Of the features of the fused image, at least ``CONTRAST_LAYERS``, and of targets prepared with ``contrast=True``. M
+    negatives: 1 is the item's own two exposures, more adds those of the next items of the batch.
     """
     return gamma(features, targets.ref_features, source_negatives(targets, n_negatives))
 
 
 def gamma_n(features: Features, targets: Targets, *, n_negatives: int = 1) -> Tensor:
-    """Contrast with a natural image as positive: Gamma_N, Eq. 3.
+    """Contrast with a natural image as positive: Gamma_N, Eq. 3; as ``gamma_r``.
 
-    Args:
-        features: VGG-16 features of the fused image, at least ``CONTRAST_LAYERS``.
-        targets: made with ``prepare_targets(..., contrast=True)``.
-        n_negatives: M, as in ``gamma_r``.
-
-    Returns:
-        A scalar.
-
-    Raises:
-        ValueError: if M does not fit the batch, or the targets were prepared without contrast.
-
-    Example:
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> from hsds_lib.losses.terms import Batch, encode_fused, prepare_targets
-        >>> rng, vgg = torch.Generator().manual_seed(0), load_vgg16("random")
-        >>> batch = Batch(*(torch.rand(1, 3, 16, 16, generator=rng) for _ in range(4)))
-        >>> targets = prepare_targets(batch, vgg, contrast=True)
-        >>> bool(gamma_n(encode_fused(targets.ref_y, vgg, contrast=True), targets) > 0)
-        True
+    ValueError if the targets were prepared without contrast.
     """
     if targets.natural_features is None:
         raise ValueError("the targets hold no natural features; prepare them with prepare_targets(..., contrast=True)")
@@ -116,26 +66,7 @@ def gamma_n(features: Features, targets: Targets, *, n_negatives: int = 1) -> Te
 def gamma_h(features: Features, targets: Targets, *, n_negatives: int = 1) -> Tensor:
     """Contrast with both positives: Gamma_H = Gamma_R + Gamma_N, Eq. 3 and the sentence after it.
 
-    Args:
-        features: VGG-16 features of the fused image, at least ``CONTRAST_LAYERS``.
-        targets: made with ``prepare_targets(..., contrast=True)``.
-        n_negatives: M, as in ``gamma_r``.
-
-    Returns:
-        A scalar. It does not contain beta: only its effect through the network weights does.
-
-    Raises:
-        ValueError: if M does not fit the batch, or the targets were prepared without contrast.
-
-    Example:
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> from hsds_lib.losses.terms import Batch, encode_fused, prepare_targets
-        >>> rng, vgg = torch.Generator().manual_seed(0), load_vgg16("random")
-        >>> batch = Batch(*(torch.rand(1, 3, 16, 16, generator=rng) for _ in range(4)))
-        >>> targets = prepare_targets(batch, vgg, contrast=True)
-        >>> features = encode_fused(targets.under_y, vgg, contrast=True)
-        >>> bool(gamma_h(features, targets) == gamma_r(features, targets) + gamma_n(features, targets))
-        True
+    It does not contain beta: only its effect through the network weights does.
     """
     return gamma_r(features, targets, n_negatives=n_negatives) + gamma_n(features, targets, n_negatives=n_negatives)
 
@@ -143,23 +74,7 @@ def gamma_h(features: Features, targets: Targets, *, n_negatives: int = 1) -> Te
 def source_negatives(targets: Targets, n_negatives: int = 1) -> list[tuple[Features, Features]]:
     """Choose the M negatives of Eq. 3: each item's own exposures, then those of the items after it (cyclically).
 
-    Args:
-        targets: prepared targets of a batch of B items.
-        n_negatives: M, ``1 <= M <= B``.
-
-    Returns:
-        M pairs (under features, over features), each for the whole batch.
-
-    Raises:
-        ValueError: if M is outside 1..B.
-
-    Example:
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> from hsds_lib.losses.terms import Batch, prepare_targets
-        >>> batch = Batch(*(torch.zeros(2, 3, 16, 16) for _ in range(4)))
-        >>> targets = prepare_targets(batch, load_vgg16("random"), contrast=True)
-        >>> len(source_negatives(targets, 2))
-        2
+    M pairs (under features, over features), each for the whole batch of B; ValueError if M is outside 1..B.
     """
     batch = targets.images.shape[0]
     if not 1 <= n_negatives <= batch:

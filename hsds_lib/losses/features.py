@@ -13,19 +13,12 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hsds_lib.runtime import RunError, atomic_path, fingerprint
 
 WEIGHTS_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 WEIGHTS_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
-BLOCKS = (
-    (64, 64),
-    (128, 128),
-    (256, 256, 256),
-    (512, 512, 512),
-    (512, 512, 512),
-)  # channels of the 13 convolutions
+BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels of the 13 convolutions
 LAYERS = tuple(f"relu{b}_{c}" for b, block in enumerate(BLOCKS, 1) for c in range(1, len(block) + 1))
 PERCEPTUAL_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # of Table 1 row 4
 CONTRAST_LAYERS = ("relu2_2", "relu3_3", "relu5_1")  # of Eq. 3
@@ -37,17 +30,10 @@ Features = dict[str, Tensor]
 
 @dataclass
 class Trace:
-    """What a pass through VGG-16 leaves behind for :func:`hsds_lib.losses.features.feature_tangents`.
+    """What a pass through VGG-16 leaves behind for ``feature_tangents``, by layer in order.
 
-    Attributes:
-        activations: output of every convolution after its ReLU, without a graph, in order.
-        pooled: for layers behind a pooling, which pixels it took.
-
-    Example:
-        >>> trace = Trace()
-        >>> _ = load_vgg16("random")(torch.rand(1, 1, 16, 16), ["relu2_1"], trace=trace)
-        >>> list(trace.activations), list(trace.pooled)
-        (['relu1_1', 'relu1_2', 'relu2_1'], ['relu2_1'])
+    ``activations`` are the outputs of every convolution after its ReLU, without a graph; ``pooled`` says, for layers
+    behind a pooling, which pixels it took.
     """
 
     activations: Features = field(default_factory=dict)
@@ -61,22 +47,14 @@ class WeightsError(RunError):
 class VGG16(nn.Module):
     """The 13-convolution trunk of VGG-16, frozen; make it with ``load_vgg16``.
 
-    Attributes:
-        source: ``"imagenet"`` or ``"random"``.
-        label: a sentence for plots and reports that says which features were used.
-
-    Example:
-        >>> vgg = load_vgg16("random", seed=0)
-        >>> features = vgg(torch.rand(1, 1, 32, 48), ["relu1_2", "relu3_3"])
-        >>> {name: tuple(feature.shape) for name, feature in features.items()}
-        {'relu1_2': (1, 64, 32, 48), 'relu3_3': (1, 256, 8, 12)}
+    ``source`` is ``"imagenet"`` or ``"random"``; ``label`` is a sentence for plots and reports that says which features
+    were used.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, source: Literal["imagenet", "random"]) -> None:
-        """Build the trunk with its weights still unset."""
         super().__init__()
         self.source = source
         self.label = (
@@ -101,19 +79,12 @@ class VGG16(nn.Module):
         return super().train(False)
 
     def forward(self, image: Tensor, layers: Sequence[str], *, trace: Trace | None = None) -> Features:
-        """Encode images up to the deepest layer asked for.
+        """Encode images in [0, 1], ``(B, 1, H, W)`` (repeated to three channels) or RGB ``(B, 3, H, W)``.
 
-        Args:
-            image: in [0, 1], luminance ``(B, 1, H, W)`` (repeated to three channels) or RGB ``(B, 3, H, W)``.
-                ImageNet mean and standard deviation are applied here. Gradients flow to it.
-            layers: names such as ``"relu2_2"`` (block 2, second convolution, after the ReLU).
-            trace: is filled with what forward mode needs, if given.
-
-        Returns:
-            One tensor per name, ``(B, C, H / 2**(block - 1), W / 2**(block - 1))`` rounded down.
-
-        Raises:
-            ValueError: for an unknown layer, a wrong shape, or an image too small for the deepest layer.
+        ImageNet mean and standard deviation are applied here, and gradients flow to the image. Layers are named as
+        ``"relu2_2"`` (block 2, second convolution, after the ReLU): one ``(B, C, H / 2**(block - 1), W / 2**(block -
+        1))``, rounded down, for each. A trace, if given, is filled with what forward mode needs. ValueError for an
+        unknown layer, a wrong shape, or an image too small for the deepest layer.
         """
         wanted = set(layers)
         _check_request(image, wanted)
@@ -137,26 +108,12 @@ class VGG16(nn.Module):
 def load_vgg16(
     source: Literal["auto", "imagenet", "random"] = "auto", *, seed: int = 0, path: str | Path | None = None
 ) -> VGG16:
-    """Make a frozen VGG-16 trunk.
+    """Make a frozen VGG-16 trunk, whose ``source`` and ``label`` say which weights it has.
 
-    Args:
-        source: ``"imagenet"`` reads the published weights: from ``path``, else from the cache (first the
-            convolutions that ``hsds data fetch vgg16`` keeps), else downloads 528 MB into the cache; ``"random"``
-            draws He-normal weights from ``seed``, for work offline; ``"auto"`` takes the weight file if it is there
-            and random weights otherwise, and never downloads.
-        seed: seed of the random weights; no global generator is touched.
-        path: weight file to use instead of the cached one.
-
-    Returns:
-        The network; its ``source`` and ``label`` say which weights it has.
-
-    Raises:
-        WeightsError: if the ImageNet weights cannot be had or the file is not the published one.
-        ValueError: for an unknown source.
-
-    Example:
-        >>> load_vgg16("random", seed=0).label
-        'random VGG-16 features: not comparable with the paper'
+    ``"imagenet"`` reads the published weights: from ``path``, else from the cache (first the convolutions that ``hsds
+    data fetch vgg16`` keeps), else downloads 528 MB into the cache. ``"random"`` draws He-normal weights from ``seed``,
+    for work offline. ``"auto"`` takes the weight file if it is there and random weights otherwise, and never downloads.
+    WeightsError if the published weights cannot be had or the file is another; ValueError for an unknown source.
     """
     if source not in ("auto", "imagenet", "random"):
         raise ValueError(f"VGG-16 source is {source!r}; choose 'auto', 'imagenet' or 'random'")
@@ -171,19 +128,9 @@ def load_vgg16(
 
 
 def save_vgg16(network: VGG16, file: str | Path) -> None:
-    """Keep the 13 convolutions of the published weights as safetensors, a tenth of the published file.
+    """Keep the 13 convolutions of the published weights as safetensors, a tenth of the published file, atomically.
 
-    Args:
-        network: as ``load_vgg16("imagenet")`` reads it from the published file.
-        file: to be written, atomically; its suffix is ``.safetensors``.
-
-    Raises:
-        ValueError: the network has random weights.
-
-    Example:
-        >>> save_vgg16(load_vgg16("random"), "vgg16.safetensors")
-        Traceback (most recent call last):
-        ValueError: random weights are drawn from a seed and not kept; give a network with source 'imagenet'
+    ValueError for a network with random weights.
     """
     from safetensors.torch import save_file
 
@@ -196,15 +143,7 @@ def save_vgg16(network: VGG16, file: str | Path) -> None:
 
 
 def vgg16_cache_path() -> Path:
-    """Say where the ImageNet weights are cached for this user.
-
-    Returns:
-        The file; it need not exist.
-
-    Example:
-        >>> vgg16_cache_path().name
-        'vgg16-397923af.pth'
-    """
+    """Say where the published ImageNet weights are cached for this user; the file need not exist."""
     import pooch
 
     return Path(pooch.os_cache("hsds-mef")) / Path(WEIGHTS_URL).name
@@ -261,21 +200,11 @@ def _read_imagenet_vgg16(file: Path) -> VGG16:
     published = torch.load(file, map_location="cpu", weights_only=True)
     network = VGG16("imagenet")
     with torch.no_grad():
-        for name, position in zip(LAYERS, _published_positions(), strict=True):
+        for index, name in enumerate(LAYERS):
+            position = 2 * index + int(name[4]) - 1  # the file counts ReLUs and pools too: 0, 2, 5, 7, ...
             network.weights[name].copy_(published[f"features.{position}.weight"])
             network.biases[name].copy_(published[f"features.{position}.bias"])
     return network
-
-
-def _published_positions() -> list[int]:
-    """Index of each convolution in the published file, which counts ReLUs and pools too: 0, 2, 5, 7, ..."""
-    positions, index = [], 0
-    for block in BLOCKS:
-        for _ in block:
-            positions.append(index)
-            index += 2
-        index += 1
-    return positions
 
 
 def _download(file: Path) -> None:
@@ -311,26 +240,10 @@ def _check_request(image: Tensor, wanted: set[str]) -> None:
 
 
 def feature_tangents(vgg: VGG16, trace: Trace, moved: Tensor, layers: Sequence[str]) -> Features:
-    """Tell how features move when the image does.
+    """Tell how features move when the image does: forward mode through the recorded pass.
 
-    Args:
-        vgg: the feature network.
-        trace: of the pass that encoded the image.
-        moved: tangent of the image, luminance ``(B, 1, H, W)``.
-        layers: which features, all of them recorded in the trace.
-
-    Returns:
-        One tangent per layer, in the shape of the feature.
-
-    Example:
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> vgg, trace = load_vgg16("random").double(), Trace()
-        >>> image = torch.rand(1, 1, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        >>> features = vgg(image, ["relu2_1"], trace=trace)
-        >>> moved = feature_tangents(vgg, trace, torch.full_like(image, 1e-6), ["relu2_1"])["relu2_1"]
-        >>> change = vgg(image + 1e-6, ["relu2_1"])["relu2_1"] - features["relu2_1"]
-        >>> bool((change - moved).norm() < 1e-3 * change.norm())
-        True
+    ``moved`` is the tangent of the luminance ``(B, 1, H, W)``; one tangent in the shape of the feature for each layer,
+    all of them recorded in the trace.
     """
     tangents: Features = {}
     x = moved.expand(-1, 3, -1, -1) / vgg.std
@@ -338,7 +251,7 @@ def feature_tangents(vgg: VGG16, trace: Trace, moved: Tensor, layers: Sequence[s
         if name in trace.pooled:
             chosen = trace.pooled[name]
             x = x.flatten(2).gather(2, chosen.flatten(2)).view(chosen.shape)
-        x = functional.conv2d(x, vgg.weights[name], padding=1)
+        x = F.conv2d(x, vgg.weights[name], padding=1)
         x = torch.ops.aten.threshold_backward(x, activation, 0)
         if name in layers:
             tangents[name] = x

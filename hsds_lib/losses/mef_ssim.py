@@ -1,7 +1,6 @@
 """MEF-SSIM on luminance: against one image (Table 1), and of an exposure pair (Ma, Zeng and Wang, 2015).
 
-The published definition is for gray images in 0..255. Here images are in [0, 1] and every constant is scaled
-to match, so the values are the published ones.
+The published definition is for gray images in 0..255. Here they are in [0, 1], and every constant is scaled to match.
 """
 
 from __future__ import annotations
@@ -27,51 +26,23 @@ _LOWEST_SCORE = 0.01
 def contrast_structure(fused_y: Tensor, sources_y: Tensor) -> Tensor:
     """Compare contrast and structure of one fused image with each of K images (no luminance term).
 
-    Per 11 x 11 Gaussian window (sigma 1.5, only windows inside the image):
-    ``(2 s_fr + C) / (s_f^2 + s_r^2 + C)`` with ``C = 0.03^2``; then the mean over the windows.
-
-    Args:
-        fused_y: luminance in [0, 1], ``(B, 1, H, W)``.
-        sources_y: K images to compare with, ``(B, K, H, W)``.
-
-    Returns:
-        ``(B, K)`` values, at most 1, in the dtype of ``fused_y``.
-
-    Raises:
-        ValueError: if a side is shorter than 11 pixels, or the shapes do not fit.
-
-    Example:
-        >>> image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-        >>> values = contrast_structure(image, torch.cat([image, 0.5 * image], dim=1))
-        >>> bool((values[0, 0] - 1).abs() < 1e-5), bool(values[0, 1] < 1)
-        (True, True)
+    Per 11 x 11 Gaussian window (sigma 1.5, only windows inside the image) of luminance in [0, 1]:
+    ``(2 s_fr + C) / (s_f^2 + s_r^2 + C)`` with ``C = 0.03^2``; then the mean over the windows. ``(B, 1, H, W)`` and
+    ``(B, K, H, W)`` to ``(B, K)`` values, at most 1.
     """
     _check_images(fused_y, sources_y, minimum=WINDOW)
     # Variances do not change with the offset, but rounding does: centred values lose fewer digits.
     fused, sources = fused_y - 0.5, sources_y - 0.5
     fused_mean, fused_variance = _moments(fused)
     mean, variance = _moments(sources)
-    covariance = _gaussian(fused * sources) - fused_mean * mean
+    covariance = gaussian_means(fused * sources) - fused_mean * mean
     return _ratio(covariance, fused_variance, variance).mean(dim=(2, 3))
 
 
 def mef_ssim_single(fused_y: Tensor, source_y: Tensor) -> Tensor:
     """Give MEF-SSIM against one image, Table 1 row 2: the desired structure is the image itself.
 
-    Args:
-        fused_y: luminance in [0, 1], ``(B, 1, H, W)``.
-        source_y: the image to compare with, same shape.
-
-    Returns:
-        ``(B,)`` values, 1 when equal.
-
-    Raises:
-        ValueError: if a side is shorter than 11 pixels, or the shapes differ.
-
-    Example:
-        >>> image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-        >>> bool((mef_ssim_single(image + 0.2, image) - 1).abs() < 1e-4)  # brightness does not count
-        True
+    Two luminances ``(B, 1, H, W)``, at least 11 pixels on each side, to ``(B,)`` values, 1 when equal.
     """
     _check_images(fused_y, source_y, minimum=WINDOW, channels=1)
     return contrast_structure(fused_y, source_y).squeeze(1)
@@ -83,11 +54,6 @@ class PairScale:
 
     ``under`` and ``over`` are the centred sources ``(B, 1, h, w)``; the other fields have one value per
     patch, ``(B, 1, h - 10, w - 10)``: gains, and Gaussian mean and variance of the desired patch.
-
-    Example:
-        >>> image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-        >>> prepare_pair(image, image, scales=1)[0].under_gain.shape
-        torch.Size([1, 1, 6, 6])
     """
 
     under: Tensor
@@ -99,24 +65,10 @@ class PairScale:
 
 
 def prepare_pair(under_y: Tensor, over_y: Tensor, *, scales: int = 3) -> tuple[PairScale, ...]:
-    """Work out what MEF-SSIM wants of a pair; nothing here depends on the fused image.
+    """Work out what MEF-SSIM wants of a pair, finest scale first; nothing here depends on the fused image.
 
-    Statistics are taken in float64 (where the device has it), as patch norms of nearly flat patches need it.
-
-    Args:
-        under_y: luminance in [0, 1], ``(B, 1, H, W)``.
-        over_y: same shape.
-        scales: 1 to 3 scales, each half the size of the one before.
-
-    Returns:
-        One ``PairScale`` per scale, finest first, in the dtype of ``under_y``.
-
-    Raises:
-        ValueError: if a side is shorter than ``11 * 2**(scales - 1)`` pixels (44 for three scales).
-
-    Example:
-        >>> len(prepare_pair(torch.zeros(1, 1, 44, 44), torch.zeros(1, 1, 44, 44)))
-        3
+    Statistics of the luminances ``(B, 1, H, W)`` are taken in float64 (where the device has it), as patch norms of
+    nearly flat patches need it. ValueError for other than 1 to 3 scales, or a side too short for them (44 for three).
     """
     if not 1 <= scales <= len(SCALE_WEIGHTS):
         raise ValueError(f"scales is {scales}; MEF-SSIM is defined for 1 to {len(SCALE_WEIGHTS)} scales")
@@ -134,24 +86,10 @@ def prepare_pair(under_y: Tensor, over_y: Tensor, *, scales: int = 3) -> tuple[P
 
 
 def score_pair(fused_y: Tensor, prepared: tuple[PairScale, ...]) -> Tensor:
-    """Score a fused image against prepared pairs: MEF-SSIM of Ma, Zeng and Wang (2015).
+    """Score a fused image ``(B, 1, H, W)`` against prepared pairs: MEF-SSIM of Ma, Zeng and Wang (2015), ``(B,)``.
 
-    Args:
-        fused_y: luminance in [0, 1], ``(B, 1, H, W)``.
-        prepared: result of ``prepare_pair`` for the same ``B``, ``H`` and ``W``.
-
-    Returns:
-        ``(B,)`` values, at most 1. With one scale it may be negative; with more, scores of a scale below 0.01
-        are continued by an exponential, as the published product of powers is not real for negative ones.
-
-    Raises:
-        ValueError: if the shapes do not fit.
-
-    Example:
-        >>> image = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0))
-        >>> prepared = prepare_pair(image, image)  # once, for many fused images
-        >>> bool(score_pair(0.5 * image, prepared) < score_pair(image, prepared))
-        True
+    At most 1. With one scale it may be negative; with more, scores of a scale below 0.01 are continued by an
+    exponential, as the published product of powers is not real for negative ones.
     """
     _check_images(fused_y, prepared[0].under, minimum=WINDOW, channels=1)
     fused = fused_y - 0.5
@@ -160,36 +98,20 @@ def score_pair(fused_y: Tensor, prepared: tuple[PairScale, ...]) -> Tensor:
         if scale:
             fused = _halve(fused)
         fused_mean, fused_variance = _moments(fused)
-        covariance = pair.under_gain * _gaussian(fused * pair.under) + pair.over_gain * _gaussian(fused * pair.over)
-        covariance = covariance - fused_mean * pair.mean
+        under, over = gaussian_means(fused * pair.under), gaussian_means(fused * pair.over)
+        covariance = pair.under_gain * under + pair.over_gain * over - fused_mean * pair.mean
         scores.append(_ratio(covariance, fused_variance, pair.variance).mean(dim=(1, 2, 3)))
     return scores[0] if len(scores) == 1 else combine_scales(torch.stack(scores, dim=1))
 
 
 def mef_ssim_pair(fused_y: Tensor, under_y: Tensor, over_y: Tensor, *, scales: int = 3) -> Tensor:
-    """Give MEF-SSIM of a fused image for its exposure pair (Ma, Zeng and Wang, 2015).
+    """Give MEF-SSIM of a fused image for its exposure pair (Ma, Zeng and Wang, 2015): ``(B,)`` values, at most 1.
 
-    Every 11 x 11 patch of the pair defines a desired patch: the stronger contrast of the two, and a
-    structure that leans to the stronger source the more the two agree. The fused patch is compared with it
-    in contrast and structure. Three scales are multiplied, each to its power: 0.0448, 0.2856 and 0.3001,
-    normalised to the sum 1.
-
-    Args:
-        fused_y: luminance in [0, 1], ``(B, 1, H, W)``.
-        under_y: same shape.
-        over_y: same shape; the two sources may be swapped.
-        scales: 3 is the published measure; 1 is its full-resolution form.
-
-    Returns:
-        ``(B,)`` values, at most 1, in the dtype of the input; differentiable in all three images.
-
-    Raises:
-        ValueError: if a side is shorter than ``11 * 2**(scales - 1)`` pixels (44 for three scales).
-
-    Example:
-        >>> pair = torch.rand(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
-        >>> bool(mef_ssim_pair(pair, pair, pair).min() > 0.999)
-        True
+    Every 11 x 11 patch of the pair defines a desired patch: the stronger contrast of the two, and a structure that
+    leans to the stronger source the more the two agree. The fused patch is compared with it in contrast and structure.
+    Three scales are multiplied, each to its power: 0.0448, 0.2856 and 0.3001, normalised to the sum 1; one scale is the
+    form at full resolution. Luminances ``(B, 1, H, W)`` in [0, 1]; the two sources may be swapped; differentiable in
+    all three.
     """
     return score_pair(fused_y, prepare_pair(under_y, over_y, scales=scales))
 
@@ -222,7 +144,7 @@ def _desired_structure(under: Tensor, over: Tensor) -> tuple[Tensor, Tensor, Ten
 
     under_mean, under_variance = _moments(under)
     over_mean, over_variance = _moments(over)
-    covariance = _gaussian(under * over) - under_mean * over_mean
+    covariance = gaussian_means(under * over) - under_mean * over_mean
     mean = under_gain * under_mean + over_gain * over_mean
     variance = under_gain**2 * under_variance + over_gain**2 * over_variance + 2 * under_gain * over_gain * covariance
     return under_gain, over_gain, mean, variance
@@ -245,18 +167,7 @@ def _patch_powers(under: Tensor, over: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def combine_scales(scores: Tensor) -> Tensor:
-    """Multiply the scores of the scales, each to its power, continued by an exponential below 0.01.
-
-    Args:
-        scores: finest scale first, ``(B, S)``.
-
-    Returns:
-        ``(B,)`` products of ``score ** weight``, the weights normalised to sum 1.
-
-    Example:
-        >>> combine_scales(torch.tensor([[0.5, 0.5, 0.5]]))
-        tensor([0.5000])
-    """
+    """Multiply scores ``(B, S)``, finest scale first, each to its power, continued by an exponential below 0.01."""
     weights = scores.new_tensor(SCALE_WEIGHTS[: scores.shape[1]])
     inside = scores.clamp(min=_LOWEST_SCORE)
     logs = torch.log(inside) + (scores - inside) / _LOWEST_SCORE
@@ -268,19 +179,19 @@ def _ratio(covariance: Tensor, first_variance: Tensor, second_variance: Tensor) 
 
 
 def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
-    mean = _gaussian(image)
-    return mean, _gaussian(image * image) - mean * mean
+    mean = gaussian_means(image)
+    return mean, gaussian_means(image * image) - mean * mean
 
 
-def _gaussian(image: Tensor) -> Tensor:
-    """Gaussian window means, ``(B, K, H, W)`` to ``(B, K, H - 10, W - 10)``."""
-    offsets = torch.arange(WINDOW, dtype=image.dtype, device=image.device) - WINDOW // 2
-    kernel = torch.exp(-(offsets**2) / (2 * SIGMA**2))
+def gaussian_means(images: Tensor, size: int = WINDOW, sigma: float = SIGMA) -> Tensor:
+    """Gaussian means over windows inside, ``(B, K, H, W)`` to ``(B, K, H - size + 1, W - size + 1)``."""
+    offsets = torch.arange(size, dtype=images.dtype, device=images.device) - size // 2
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()
-    batch, channels, height, width = image.shape
-    flat = image.reshape(batch * channels, 1, height, width)
-    flat = F.conv2d(F.conv2d(flat, kernel.view(1, 1, WINDOW, 1)), kernel.view(1, 1, 1, WINDOW))
-    return flat.reshape(batch, channels, height - WINDOW + 1, width - WINDOW + 1)
+    batch, channels, height, width = images.shape
+    flat = images.reshape(batch * channels, 1, height, width)
+    flat = F.conv2d(F.conv2d(flat, kernel.view(1, 1, size, 1)), kernel.view(1, 1, 1, size))
+    return flat.reshape(batch, channels, height - size + 1, width - size + 1)
 
 
 def _box(image: Tensor) -> Tensor:

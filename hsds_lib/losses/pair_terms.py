@@ -1,20 +1,20 @@
-"""Two evaluation metrics of an exposure pair as losses: VIF and Q^AB/F, differentiable; terms of the extended space.
+"""Measures of an exposure pair as losses: MEF-SSIM, VIF and Q^AB/F, differentiable; the terms of the extended space.
 
-The metrics themselves are those of ``hsds_lib.evaluation``; here they are on tensors, per item of a batch, and safe
-where crops hold nothing to be kept.
+VIF and Q^AB/F are metrics of ``hsds_lib.evaluation.fidelity`` as well, in float64 on 8-bit pictures. Here they are on
+tensors, per item of a batch, and safe where crops hold nothing to be kept.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from hsds_lib.losses.mef_ssim import PairScale, prepare_pair, score_pair
+from hsds_lib.losses.mef_ssim import SCALE_WEIGHTS, WINDOW, PairScale, gaussian_means, prepare_pair, score_pair
 
 VIF_WINDOWS = (17, 9, 5, 3)  # pixels, finest scale first; sigma is a fifth of each
 VIF_MINIMUM = 41  # pixels on each side
@@ -28,13 +28,7 @@ _FAINT = 1.0 / 255.0  # strength of an edge that has no orientation yet: keeps s
 
 @dataclass(frozen=True)
 class Level:
-    """Sources at one scale of VIF: images ``(B, 2, h, w)``, and their means and variances in each window.
-
-    Example:
-        >>> level = prepare_vif(torch.rand(1, 2, 48, 48, generator=torch.Generator().manual_seed(0)))[0]
-        >>> level.images.shape, level.mean.shape
-        (torch.Size([1, 2, 48, 48]), torch.Size([1, 2, 32, 32]))
-    """
+    """Sources at one scale of VIF: images ``(B, 2, h, w)``, and their means and variances in each window."""
 
     images: Tensor
     mean: Tensor
@@ -42,20 +36,9 @@ class Level:
 
 
 def prepare_vif(sources_y: Tensor) -> tuple[Level, ...]:
-    """Work out what VIF needs of two sources; nothing here depends on the fused image.
+    """Work out what VIF needs of two sources, luminance in [0, 1], ``(B, 2, H, W)``: four scales, finest first.
 
-    Args:
-        sources_y: luminance in [0, 1], ``(B, 2, H, W)``.
-
-    Returns:
-        Four scales, finest first.
-
-    Raises:
-        ValueError: if a side is shorter than 41 pixels.
-
-    Example:
-        >>> len(prepare_vif(torch.zeros(1, 2, 41, 41)))
-        4
+    ValueError if a side is shorter than 41 pixels.
     """
     if min(sources_y.shape[-2:]) < VIF_MINIMUM:
         raise ValueError(
@@ -65,9 +48,9 @@ def prepare_vif(sources_y: Tensor) -> tuple[Level, ...]:
     levels, images = [], sources_y
     for scale, size in enumerate(VIF_WINDOWS):
         if scale:
-            images = _window_means(images, size)[:, :, ::2, ::2]
-        mean = _window_means(images, size)
-        variance = (_window_means(images * images, size) - mean * mean).clamp_min(0)
+            images = gaussian_means(images, size, size / 5)[:, :, ::2, ::2]
+        mean = gaussian_means(images, size, size / 5)
+        variance = (gaussian_means(images * images, size, size / 5) - mean * mean).clamp_min(0)
         levels.append(Level(images, mean, variance))
     return tuple(levels)
 
@@ -75,29 +58,18 @@ def prepare_vif(sources_y: Tensor) -> tuple[Level, ...]:
 def vif_pair(fused_y: Tensor, levels: tuple[Level, ...]) -> Tensor:
     """Mean over the two sources of the information about each that is seen in the fused image: VIF of Table 2, halved.
 
+    Luminance in [0, 1], ``(B, 1, H, W)``, to ``(B,)`` values, 0 or more; 1 for a fused image that equals both sources.
     In every window and on both sides of the ratio ``VIF_OFFSET`` is added, so that a crop of a clipped area, which
     holds no information, gives 1 and not 0/0. Whole pictures come out within some hundredths of the metric.
-
-    Args:
-        fused_y: luminance in [0, 1], ``(B, 1, H, W)``.
-        levels: of the two sources, from ``prepare_vif``.
-
-    Returns:
-        ``(B,)`` values, 0 or more; 1 for a fused image that equals both sources.
-
-    Example:
-        >>> image = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0))
-        >>> bool((vif_pair(image, prepare_vif(torch.cat([image, image], dim=1))) - 1).abs() < 1e-3)
-        True
     """
     seen = there = fused_y.new_zeros(fused_y.shape[0], 2)
     fused = fused_y
     for scale, (level, size) in enumerate(zip(levels, VIF_WINDOWS, strict=True)):
         if scale:
-            fused = _window_means(fused, size)[:, :, ::2, ::2]
-        mean = _window_means(fused, size)
-        variance = (_window_means(fused * fused, size) - mean * mean).clamp_min(0)
-        covariance = (_window_means(fused * level.images, size) - mean * level.mean).clamp_min(0)
+            fused = gaussian_means(fused, size, size / 5)[:, :, ::2, ::2]
+        mean = gaussian_means(fused, size, size / 5)
+        variance = (gaussian_means(fused * fused, size, size / 5) - mean * mean).clamp_min(0)
+        covariance = (gaussian_means(fused * level.images, size, size / 5) - mean * level.mean).clamp_min(0)
         gain = covariance / (level.variance + _SMALL)
         residual = (variance - gain * covariance).clamp_min(0)
         seen = seen + (torch.log10(1 + gain**2 * level.variance / (residual + VIF_NOISE)) + VIF_OFFSET).sum((2, 3))
@@ -109,19 +81,8 @@ def qabf_pair(fused_y: Tensor, sources_y: Tensor) -> Tensor:
     """How well the edges of both sources are kept: Q^AB/F of Table 2, with a slope everywhere.
 
     Edges of the fused image of less than about one gray level have no orientation yet, and the border of the image,
-    where the metric continues it by 0, is left out.
-
-    Args:
-        fused_y: luminance in [0, 1], ``(B, 1, H, W)``, at least 3 pixels on each side.
-        sources_y: the two sources, ``(B, 2, H, W)``.
-
-    Returns:
-        ``(B,)`` values in 0..1; 1 where the sources have no edge.
-
-    Example:
-        >>> image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-        >>> round(float(qabf_pair(image, torch.cat([image, image], dim=1))), 2)
-        0.97
+    where the metric continues it by 0, is left out. Luminances ``(B, 1, H, W)`` and ``(B, 2, H, W)``, at least 3 pixels
+    on each side, to ``(B,)`` values in 0..1; 1 where the sources have no edge.
     """
     before, angle_before = _edges(sources_y)
     after, angle_after = _edges(fused_y)
@@ -150,74 +111,49 @@ def _sigmoid(value: Tensor, height: float, slope: float, middle: float) -> Tenso
     return height * torch.sigmoid(-slope * (value - middle))
 
 
-def _window_means(images: Tensor, size: int) -> Tensor:
-    """Gaussian means over windows inside, ``(B, K, H, W)`` to ``(B, K, H - size + 1, W - size + 1)``."""
-    offsets = torch.arange(size, dtype=images.dtype, device=images.device) - size // 2
-    kernel = torch.exp(-(offsets**2) / (2 * (size / 5) ** 2))
-    kernel = kernel / kernel.sum()
-    batch, channels, height, width = images.shape
-    flat = images.reshape(batch * channels, 1, height, width)
-    flat = F.conv2d(F.conv2d(flat, kernel.view(1, 1, size, 1)), kernel.view(1, 1, 1, size))
-    return flat.reshape(batch, channels, height - size + 1, width - size + 1)
+def _mefssim_scales(sources_y: Tensor) -> tuple[PairScale, ...]:
+    """As many scales, up to three, as there are pixels for."""
+    fitting = sum(min(sources_y.shape[2:]) >= WINDOW * 2**scale for scale in range(len(SCALE_WEIGHTS)))
+    return prepare_pair(sources_y[:, 0:1], sources_y[:, 1:2], scales=max(fitting, 1))
 
 
-PAIR_TERMS = ("mefssim_pair", "mefssim_fine", "vif_pair", "qabf_pair")
-"""1 - MEF-SSIM of the pair at three scales and at full resolution alone, 1 - half of VIF, 1 - Q^AB/F."""
+def _all_scales(fused_y: Tensor, scales: tuple[PairScale, ...]) -> Tensor:
+    if len(scales) < len(SCALE_WEIGHTS):
+        prepare_pair(fused_y, fused_y)  # says how many pixels are lacking
+    return score_pair(fused_y, scales)
 
 
 @dataclass(frozen=True)
-class PairTargets:
-    """What the terms of the pair need that does not depend on the fused image.
+class PairTerm:
+    """One term beyond Table 1: one minus a measure of the fused image and of what is prepared once of its sources.
 
-    Attributes:
-        sources: luminance of under and over, ``(B, 2, H, W)``.
-        scales: desired structure, for MEF-SSIM; empty where it is not used.
-        levels: moments of the sources, for VIF; empty where it is not used.
-
-    Example:
-        >>> import torch
-        >>> pair = PairTargets.of(torch.rand(1, 2, 48, 48), {"vif_pair"})
-        >>> len(pair.scales), len(pair.levels)
-        (0, 4)
+    The measure gives ``(B,)`` values, 1 at best; what two terms prepare by one function is prepared once.
     """
 
-    sources: Tensor
-    scales: tuple[PairScale, ...] = ()
-    levels: tuple[Level, ...] = ()
-
-    @classmethod
-    def of(cls, sources: Tensor, names: Collection[str]) -> PairTargets | None:
-        """Prepare the pair for those of ``names`` that are terms of it; None if none is."""
-        wanted = set(names).intersection(PAIR_TERMS)
-        if not wanted:
-            return None
-        count = 3 if "mefssim_pair" in wanted else int("mefssim_fine" in wanted)
-        scales = prepare_pair(sources[:, 0:1], sources[:, 1:2], scales=count) if count else ()
-        return cls(sources, scales, prepare_vif(sources) if "vif_pair" in wanted else ())
+    prepare: Callable[[Tensor], Any]  # luminance of under and over, (B, 2, H, W)
+    measure: Callable[[Tensor, Any], Tensor]  # luminance of the fused image, (B, 1, H, W), and what was prepared
 
 
-def pair_values(fused_y: Tensor, pair: PairTargets, names: Collection[str]) -> dict[str, Tensor]:
-    """Evaluate the terms of the pair that are among ``names``.
+PAIR_TERMS: dict[str, PairTerm] = {
+    "mefssim_pair": PairTerm(_mefssim_scales, _all_scales),
+    "mefssim_fine": PairTerm(_mefssim_scales, lambda fused_y, scales: score_pair(fused_y, scales[:1])),
+    "vif_pair": PairTerm(prepare_vif, vif_pair),
+    "qabf_pair": PairTerm(lambda sources_y: sources_y, qabf_pair),
+}
+"""The terms of the extended space: another one is another entry."""
 
-    Args:
-        fused_y: luminance of the fused image, ``(B, 1, H, W)``.
-        pair: prepared for these names.
-        names: any names; those of other terms are passed over.
+Prepared = dict[Callable[[Tensor], Any], Any]
 
-    Returns:
-        ``(B,)`` values by name, smaller for a better image.
 
-    Example:
-        >>> import torch
-        >>> image = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(0))
-        >>> pair = PairTargets.of(torch.cat([image, image], dim=1), PAIR_TERMS)
-        >>> {name: abs(round(float(value), 2)) for name, value in pair_values(image, pair, PAIR_TERMS).items()}
-        {'mefssim_pair': 0.0, 'mefssim_fine': 0.0, 'vif_pair': 0.0, 'qabf_pair': 0.03}
-    """
-    measures = {
-        "mefssim_pair": lambda: score_pair(fused_y, pair.scales),
-        "mefssim_fine": lambda: score_pair(fused_y, pair.scales[:1]),
-        "vif_pair": lambda: vif_pair(fused_y, pair.levels),
-        "qabf_pair": lambda: qabf_pair(fused_y, pair.sources),
-    }
-    return {name: 1 - measure() for name, measure in measures.items() if name in names}
+def prepare_pair_terms(sources_y: Tensor, names: Collection[str]) -> Prepared:
+    """Prepare two sources ``(B, 2, H, W)`` for those of ``names`` that are terms of the pair."""
+    functions = dict.fromkeys(term.prepare for name, term in PAIR_TERMS.items() if name in names)
+    return {prepare: prepare(sources_y) for prepare in functions}
+
+
+def pair_values(fused_y: Tensor, sources_y: Tensor, prepared: Prepared, names: Collection[str]) -> dict[str, Tensor]:
+    """Evaluate those of ``names`` that are terms of the pair, ``(B,)``; what was not prepared for them is now."""
+    terms = {name: term for name, term in PAIR_TERMS.items() if name in names}
+    missing = [name for name, term in terms.items() if term.prepare not in prepared]
+    prepared = {**prepared, **prepare_pair_terms(sources_y, missing)}
+    return {name: 1 - term.measure(fused_y, prepared[term.prepare]) for name, term in terms.items()}

@@ -15,81 +15,41 @@ from hsds_lib.losses.pair_terms import PAIR_TERMS
 from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.runtime import read_json, write_json
 
-# "extended" is searched in the same way; it is ours, and not the paper's (four measures of the pair as a whole).
+# "extended" is searched in the same way; it is ours, and not the paper's (measures of the pair as a whole).
 SPACES: dict[str, tuple[str, ...]] = {"paper": TERM_NAMES, "extended": (*TERM_NAMES, *PAIR_TERMS)}
 
 SpaceName = Literal["paper", "extended"]
 
 
 def term_names(space: str) -> tuple[str, ...]:
-    """List the terms of a space in order.
+    """List the terms of a space, ``"paper"`` (Table 1) or ``"extended"``, in the order of every vector of terms.
 
-    Args:
-        space: ``"paper"`` (the 19 of Table 1) or ``"extended"`` (four more, measures of the pair).
-
-    Returns:
-        Their names, in the order of every vector of terms.
-
-    Raises:
-        ValueError: for an unknown space.
-
-    Example:
-        >>> len(term_names("paper")), term_names("extended")[19:]
-        (19, ('mefssim_pair', 'mefssim_fine', 'vif_pair', 'qabf_pair'))
+    ValueError for an unknown space.
     """
     if space not in SPACES:
         raise ValueError(f"the loss space is {space!r}; choose one of {', '.join(SPACES)}")
     return SPACES[space]
 
 
+def term_kind(name: str) -> str:
+    """Say of which kind a term of any space is: the first word of its name in Table 1; ``pair`` beyond the paper."""
+    return "pair" if name in PAIR_TERMS else name.split("_")[0]
+
+
 def initial_beta(space: str = "paper") -> Tensor:
-    """Give the loss logits a search starts from: zeros, so that all terms weigh the same.
-
-    Args:
-        space: name of the loss space.
-
-    Returns:
-        float32 ``(T,)`` for T terms.
-
-    Example:
-        >>> mixture(initial_beta())[:3]  # 1/19 each
-        tensor([0.0526, 0.0526, 0.0526])
-    """
+    """Give the loss logits ``(T,)`` a search starts from: zeros, so that all terms weigh the same."""
     return torch.zeros(len(term_names(space)))
 
 
 def mixture(beta: Tensor) -> Tensor:
-    """Turn loss logits into loss weights: ``mix = softmax(beta)``, positive with sum 1.
-
-    Args:
-        beta: logits ``(T,)``.
-
-    Returns:
-        Weights ``(T,)``, differentiable in beta.
-
-    Example:
-        >>> mixture(torch.tensor([0.0, 0.0, math.log(2.0)]))
-        tensor([0.2500, 0.2500, 0.5000])
-    """
+    """Turn loss logits ``(T,)`` into loss weights: ``mix = softmax(beta)``, positive with sum 1."""
     return torch.softmax(beta, dim=0)
 
 
 def weighted_loss(terms: Tensor, mix: Tensor) -> Tensor:
     """Give the fusion loss, the weighted sum of the terms: L^f of Eq. 1.
 
-    Args:
-        terms: values ``(T,)`` from ``term_vector``.
-        mix: weights ``(T,)`` in the same order.
-
-    Returns:
-        A scalar in the dtype of ``terms``.
-
-    Raises:
-        ValueError: if the lengths differ.
-
-    Example:
-        >>> weighted_loss(torch.tensor([0.2, 0.4]), torch.tensor([0.75, 0.25]))
-        tensor(0.2500)
+    Values and weights ``(T,)`` in one order, to a scalar in the dtype of the values; ValueError if the lengths differ.
     """
     if terms.shape != mix.shape or terms.dim() != 1:
         raise ValueError(
@@ -100,23 +60,7 @@ def weighted_loss(terms: Tensor, mix: Tensor) -> Tensor:
 
 
 class LossWeights(BaseModel):
-    """Searched loss weights as a file (``loss_weights.json``): logits, and the weights they give by name.
-
-    Attributes:
-        space: name of the loss space.
-        beta: logits, one per term, finite.
-        mix: weight of each term by name, ``softmax(beta)``.
-
-    Example:
-        >>> import tempfile
-        >>> beta = initial_beta()
-        >>> beta[0] = 2.0  # a search that came to prefer the first term
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     LossWeights.from_beta(beta).save(Path(folder) / "loss_weights.json")
-        ...     weights = LossWeights.load(Path(folder) / "loss_weights.json")
-        >>> max(weights.mix, key=weights.mix.get), round(sum(weights.mix.values()), 6)
-        ('l1_ref', 1.0)
-    """
+    """Searched loss weights as a file (``loss_weights.json``): finite logits, and the weights they give by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -139,17 +83,9 @@ class LossWeights(BaseModel):
 
     @classmethod
     def from_beta(cls, beta: Tensor | Sequence[float], *, space: SpaceName = "paper") -> LossWeights:
-        """Make weights from logits.
+        """Make weights from logits ``(T,)``; a gradient is left behind.
 
-        Args:
-            beta: ``(T,)`` logits; a tensor may carry a gradient, which is left behind.
-            space: name of the loss space.
-
-        Returns:
-            The weights ``softmax(beta)``, by name.
-
-        Raises:
-            ValueError: if the number of logits does not fit the space, or one is not finite.
+        ValueError if the number of logits does not fit the space, or one is not finite.
         """
         logits = beta.detach().double().tolist() if isinstance(beta, Tensor) else [float(value) for value in beta]
         names = term_names(space)
@@ -161,29 +97,15 @@ class LossWeights(BaseModel):
 
     @classmethod
     def uniform(cls, space: SpaceName = "paper") -> LossWeights:
-        """Make equal weights: the ablation without loss search.
-
-        Args:
-            space: name of the loss space.
-
-        Returns:
-            Weights of ``1 / T`` for each of the T terms.
-        """
+        """Make equal weights: the ablation without loss search."""
         return cls.from_beta(initial_beta(space), space=space)
 
     @classmethod
     def load(cls, path: str | Path) -> LossWeights:
-        """Read a file written by ``save``.
+        """Read a file written by ``save``; its ``mix`` must be the softmax of its ``beta``.
 
-        Args:
-            path: the file.
-
-        Returns:
-            The weights, checked: the file's ``mix`` is the softmax of its ``beta``.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it is not JSON, or not valid loss weights; the first problem is named.
+        FileNotFoundError if there is no such file; ValueError if it holds no valid loss weights, with the first
+        problem.
         """
         data = read_json(path)
         try:
@@ -194,11 +116,7 @@ class LossWeights(BaseModel):
             raise ValueError(f"{path} does not hold loss weights: {where}: {first['msg']}") from None
 
     def save(self, path: str | Path) -> None:
-        """Write the weights as JSON, atomically.
-
-        Args:
-            path: the file to write.
-        """
+        """Write the weights as JSON, atomically."""
         write_json(path, self.model_dump())
 
     @property
@@ -207,38 +125,16 @@ class LossWeights(BaseModel):
         return term_names(self.space)
 
     def tensor(self, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
-        """Give ``mix`` as a vector.
-
-        Args:
-            dtype: of the vector.
-            device: where it lies.
-
-        Returns:
-            ``(T,)`` in term order.
-        """
+        """Give ``mix`` as a vector ``(T,)`` in term order."""
         return torch.tensor([self.mix[name] for name in self.names], dtype=dtype, device=device)
 
 
 def training_weights(
     loss_weights: LossWeights, skip: Collection[str] = (), *, only: Collection[str] = ()
 ) -> dict[str, float]:
-    """Give weights by term for training: the searched ones without ``skip``, rescaled to sum 1.
+    """Give weights by term for training: the searched ones without ``skip`` or ``only`` those named, with sum 1.
 
-    Args:
-        loss_weights: the searched loss.
-        skip: names of terms to leave out.
-        only: names of the terms to keep; none keeps all.
-
-    Returns:
-        Name to weight, in the order of the terms.
-
-    Raises:
-        ValueError: for a term that the loss does not have, or when nothing would be left.
-
-    Example:
-        >>> weights = training_weights(LossWeights.uniform(), skip=("tv", "psnr_ref", "grad"))
-        >>> len(weights), round(weights["l1_ref"], 4)  # 16 of 19 left
-        (16, 0.0625)
+    ValueError for a term that the loss does not have, or when nothing would be left.
     """
     names = loss_weights.names
     kept = {name: loss_weights.mix[name] for name in names if name not in skip and (name in only or not only)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from kornia.filters import spatial_gradient
@@ -14,26 +14,15 @@ from hsds_lib.images.batches import Batch
 from hsds_lib.images.color import merge_luma, split_luma
 from hsds_lib.losses.features import CONTRAST_LAYERS, PERCEPTUAL_LAYERS, VGG16, Features, Trace
 from hsds_lib.losses.mef_ssim import WINDOW, contrast_structure
-from hsds_lib.losses.pair_terms import PAIR_TERMS, PairTargets, pair_values
+from hsds_lib.losses.pair_terms import PAIR_TERMS, Prepared, pair_values, prepare_pair_terms
 
 _ANGLE_FLOOR = 1e-6
 
 
 def abs_sobel(image: Tensor) -> Tensor:
-    """Give ``|d/dx| + |d/dy|`` by Sobel filters, edges repeated: the gradient of Table 1 row 3.
+    """Give ``|d/dx| + |d/dy|`` of ``(B, C, H, W)`` by Sobel filters, edges repeated: the gradient of Table 1 row 3.
 
     The kernels are kornia's normalised ones: a horizontal ramp of slope s per pixel gives s.
-
-    Args:
-        image: ``(B, C, H, W)``.
-
-    Returns:
-        Same shape, in units of the image per pixel.
-
-    Example:
-        >>> ramp = 0.1 * torch.arange(6.0).expand(1, 1, 6, 6)
-        >>> round(abs_sobel(ramp)[0, 0, 3, 3].item(), 4)
-        0.1
     """
     return spatial_gradient(image, mode="sobel", normalized=True).abs().sum(dim=2)
 
@@ -41,19 +30,8 @@ def abs_sobel(image: Tensor) -> Tensor:
 def colour_angle(first_rgb: Tensor, second_rgb: Tensor) -> Tensor:
     """Give the angle between two colours at each pixel, by the two-argument arctangent: Table 1 row 6.
 
-    The slope is finite everywhere: black has the angle 0 to every colour, and parallel colours the slope 0.
-
-    Args:
-        first_rgb: ``(B, 3, H, W)``, values may lie outside [0, 1].
-        second_rgb: same shape.
-
-    Returns:
-        ``(B, H, W)`` in radians, 0 to pi.
-
-    Example:
-        >>> red, green = torch.eye(3)[:2].reshape(2, 1, 3, 1, 1)
-        >>> round(colour_angle(red, green).item(), 3), colour_angle(red, 0.2 * red).item()
-        (1.571, 0.0)
+    Two ``(B, 3, H, W)``, which may leave [0, 1], to ``(B, H, W)`` in radians, 0 to pi. The slope is finite everywhere:
+    black has the angle 0 to every colour, and parallel colours the slope 0.
     """
     sine_square = torch.linalg.cross(first_rgb, second_rgb, dim=1).square().sum(dim=1)
     # Smoothed by the floor, and exactly 0 where the colours are parallel.
@@ -80,34 +58,17 @@ PSNR_FLOOR = 1e-8  # mean square error that counts as perfect: 80 dB
 
 @dataclass(frozen=True)
 class Targets:
-    """Everything the losses need that does not depend on the fused image; one per batch, made once.
+    """Everything the losses need that does not depend on the fused image; one per batch, made once."""
 
-    Attributes:
-        images: luminance of reference, under- and over-exposed image as channels, ``(B, 3, H, W)``.
-        chroma: fused chroma of the pair, ``(B, 2, H, W)``, neutral at 0.5.
-        ref_rgb: reference colours, ``(B, 3, H, W)``.
-        gradient: larger abs-Sobel of the two exposures, ``(B, 1, H, W)``.
-        ref_features: VGG-16 features of the reference by layer.
-        under_features: of the under-exposed image.
-        over_features: of the over-exposed image.
-        natural_features: of the natural image, contrast layers only; None without contrast.
-        pair: what the terms of the extended space need; None when none of them is used.
-
-    Example:
-        >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
-        >>> prepare_targets(batch, None, contrast=False, names=["l1_ref"]).over_y.shape
-        torch.Size([1, 1, 16, 16])
-    """
-
-    images: Tensor
-    chroma: Tensor
-    ref_rgb: Tensor
-    gradient: Tensor
+    images: Tensor  # luminance of reference, under- and over-exposed image as channels, (B, 3, H, W)
+    chroma: Tensor  # fused chroma of the pair, (B, 2, H, W), neutral at 0.5
+    ref_rgb: Tensor  # (B, 3, H, W)
+    gradient: Tensor  # larger abs-Sobel of the two exposures, (B, 1, H, W)
     ref_features: Features
     under_features: Features
     over_features: Features
-    natural_features: Features | None = None
-    pair: PairTargets | None = None
+    natural_features: Features | None = None  # contrast layers only; None without contrast
+    pair: Prepared = field(default_factory=dict)  # for the terms of the extended space that were asked for
 
     @property
     def ref_y(self) -> Tensor:
@@ -129,24 +90,8 @@ class Targets:
 def prepare_targets(batch: Batch, vgg: VGG16 | None, *, contrast: bool, names: Sequence[str] = TERM_NAMES) -> Targets:
     """Encode the images of a batch once, for any number of calls of ``term_vector`` and of the contrast.
 
-    Args:
-        batch: RGB crops ``(B, 3, H, W)`` in [0, 1].
-        vgg: feature network, same device and dtype; None if neither contrast nor perceptual
-            terms are used.
-        contrast: also encode what Eq. 3 needs.
-        names: the terms that will be asked for.
-
-    Returns:
-        Targets without any gradient.
-
-    Raises:
-        ValueError: if a network is needed and none is given, or a name is unknown.
-
-    Example:
-        >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
-        >>> targets = prepare_targets(batch, None, contrast=False, names=["mse_ref"])
-        >>> targets.images[0, :, 0, 0]  # luminance of ref, under, over
-        tensor([0.5000, 0.2000, 0.8000])
+    Without any gradient. The network, of the batch's device and dtype, may be None if neither contrast nor perceptual
+    terms are among ``names``. ValueError if it is needed and not given, or a name is unknown.
     """
     _check_names(names)
     luma = [split_luma(image)[0] for image in (batch.ref, batch.under, batch.over)]
@@ -171,26 +116,14 @@ def prepare_targets(batch: Batch, vgg: VGG16 | None, *, contrast: bool, names: S
         under_features=features[1],
         over_features=features[2],
         natural_features=natural,
-        pair=PairTargets.of(torch.cat(luma[1:], dim=1), names),
+        pair=prepare_pair_terms(torch.cat(luma[1:], dim=1), names),
     )
 
 
 def encode_fused(fused_y: Tensor, vgg: VGG16, *, contrast: bool, trace: Trace | None = None) -> Features:
-    """Encode the fused image in one pass, for ``term_vector(..., features=...)`` and for the contrast.
+    """Encode a fused luminance in one pass, for ``term_vector(..., features=...)`` and, if asked, the contrast.
 
-    Args:
-        fused_y: luminance ``(B, 1, H, W)``.
-        vgg: feature network.
-        contrast: also give the layers of Eq. 3.
-        trace: is filled with what forward mode needs, if given.
-
-    Returns:
-        Features by layer; gradients flow through.
-
-    Example:
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> list(encode_fused(torch.zeros(1, 1, 16, 16), load_vgg16("random"), contrast=False))
-        ['relu1_2', 'relu2_2', 'relu3_3', 'relu4_3']
+    Gradients flow through; a trace, if given, is filled with what forward mode needs.
     """
     return vgg(fused_y, (*PERCEPTUAL_LAYERS, *CONTRAST_LAYERS) if contrast else PERCEPTUAL_LAYERS, trace=trace)
 
@@ -203,23 +136,12 @@ def term_vector(
     features: Features | None = None,
     names: Sequence[str] = TERM_NAMES,
 ) -> Tensor:
-    """Evaluate the candidate losses of Table 1 on a batch.
+    """Evaluate candidate losses of Table 1, and of the extended space, on a batch: ``(len(names),)``.
 
-    Each term is taken per item and then averaged over the batch, so a batch of two equals two batches of one.
-    All terms are smaller for a better image; none is clamped, and each has a gradient on colour input.
-
-    Args:
-        fused_y: luminance of the fused image, ``(B, 1, H, W)``, nominally in [0, 1] (not clamped).
-        targets: prepared for the same batch.
-        vgg: feature network; not needed when ``features`` are given or no perceptual term is asked for.
-        features: VGG-16 features of ``fused_y`` if they are already computed.
-        names: terms to evaluate; those of the extended space (``PAIR_TERMS``) are known too.
-
-    Returns:
-        ``(len(names),)`` in the order of ``names``, dtype of ``fused_y``.
-
-    Raises:
-        ValueError: for an unknown name, a shape that does not fit, or missing features.
+    Each term is taken per item and then averaged over the batch, so a batch of two equals two batches of one. All terms
+    are smaller for a better image; none is clamped, and each has a gradient on colour input. ``fused_y`` is luminance
+    ``(B, 1, H, W)``, nominally in [0, 1]; the network is not needed when ``features`` of it are given or no perceptual
+    term is asked for. ValueError for an unknown name, a shape that does not fit, or missing features.
 
     Example:
         >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
@@ -240,15 +162,11 @@ def term_vector(
     for members, group in _GROUPS:
         if members.intersection(names):
             values.update(group(fused_y, targets, features))
-    wanted = set(PAIR_TERMS).intersection(names)
-    if wanted:
-        pair = targets.pair or PairTargets.of(targets.images[:, 1:], wanted)
-        assert pair is not None
-        values.update(pair_values(fused_y, pair, wanted))
+    values.update(pair_values(fused_y, targets.images[:, 1:], targets.pair, names))
     return torch.stack([values[name] for name in names]).mean(dim=1)
 
 
-Group = Callable[[Tensor, Targets, "Features | None"], dict[str, Tensor]]
+_Group = Callable[[Tensor, Targets, "Features | None"], dict[str, Tensor]]
 
 
 def _named(kind: str, values: Tensor) -> dict[str, Tensor]:
@@ -316,7 +234,7 @@ def _kind(kind: str) -> frozenset[str]:
     return frozenset(f"{kind}_{image}" for image in IMAGES)
 
 
-_GROUPS: tuple[tuple[frozenset[str], Group], ...] = (
+_GROUPS: tuple[tuple[frozenset[str], _Group], ...] = (
     (_kind("l1") | _kind("mse") | {"psnr_ref"}, _pixel_terms),
     (_kind("ssim"), _ssim_terms),
     (_kind("mefssim"), _mefssim_terms),
@@ -336,28 +254,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def term_gradient_norms(fused: Tensor, targets: Targets, vgg: VGG16, names: tuple[str, ...]) -> dict[str, float]:
-    """Norm of the gradient of every loss term with respect to the fused image: which terms are alive.
-
-    Args:
-        fused: fused luma, ``(B, 1, H, W)``.
-        targets: what the terms compare with.
-        vgg: the feature network.
-        names: the terms, in order.
-
-    Returns:
-        Norm by name, in units of the term per unit of luma.
-
-    Example:
-        >>> from hsds_lib.images.batches import Batch
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> from hsds_lib.losses.terms import prepare_targets
-        >>> vgg, rng = load_vgg16("random"), torch.Generator().manual_seed(0)
-        >>> batch = Batch(*(torch.rand(1, 3, 24, 24, generator=rng) for _ in range(4)))
-        >>> targets = prepare_targets(batch, vgg, contrast=False)
-        >>> norms = term_gradient_norms(targets.under_y, targets, vgg, ("l1_ref", "l1_under"))
-        >>> norms["l1_ref"] > 0, norms["l1_under"]  # the slope of |x| at 0 is taken as 0
-        (True, 0.0)
-    """
+    """Norm of the gradient of every loss term with respect to the fused image: which terms are alive."""
     fused = fused.detach().requires_grad_()
     terms = term_vector(fused, targets, vgg, names=names)
     norms = (torch.autograd.grad(term, fused, retain_graph=True)[0].norm() for term in terms)
