@@ -411,7 +411,7 @@ print("Gamma_R alone leads towards it:", r[2] < marks["average"][2])
 # 09; here is one consequence. Its distance does not see the size and offset of features, the paper's does:
 
 # %% tags=["verdict"]
-from hsds_lib.released import contrast as released
+from hsds_lib.released import terms as released
 
 stretched = {layer: 2 * value + 1 for layer, value in seen["average"].items()}
 print("paper's distance sees it:", gamma(stretched, seen["average"], [(dark, light)]).item() > 0.1)

@@ -333,21 +333,21 @@ print("largest in the released sum:", max(ssim_released, key=ssim_released.get))
 
 # %%
 from hsds_lib.losses.mef_ssim import contrast_structure
-from hsds_lib.released.terms import mef_ssim
+from hsds_lib.released.terms import released_mef_ssim
 
 flat_scene = 0.5 + 0.02 * (two.ref[1:, :1] - 0.5)  # a foggy second scene
 busy_scene = (torch.arange(crop).double() % 2).expand(1, 1, crop, crop)
 pair = torch.cat([busy_scene, flat_scene])
 result = (0.9 * pair).requires_grad_()
-(batch_slope,) = torch.autograd.grad(mef_ssim(result, pair), result)
+(batch_slope,) = torch.autograd.grad(released_mef_ssim(result, pair), result)
 (item_slope,) = torch.autograd.grad(contrast_structure(result, pair).mean(), result)
 
 # %% tags=["verdict"]
 print("released: does the foggy scene get a gradient?", bool(batch_slope[1].any()))
 print("here:", bool(item_slope[1].any()))
 result = result.detach()
-together = float(mef_ssim(result, pair))
-single = [float(mef_ssim(result[i : i + 1], pair[i : i + 1])) for i in range(2)]
+together = float(released_mef_ssim(result, pair))
+single = [float(released_mef_ssim(result[i : i + 1], pair[i : i + 1])) for i in range(2)]
 print("released: a batch is the mean of its items:", abs(together - sum(single) / 2) < 1e-6)
 together = contrast_structure(result, pair)
 single = torch.cat([contrast_structure(result[i : i + 1], pair[i : i + 1]) for i in range(2)])
@@ -388,7 +388,7 @@ print("preferred by the released form:", min(code, key=code.get))
 # and weights trained for another scale.
 
 # %% tags=["verdict"]
-from hsds_lib.released.contrast import contrast_features
+from hsds_lib.released.terms import contrast_features
 
 size = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
 print("relu5_1 of 64 x 64 pixels here:", tuple(vgg(size, ["relu5_1"])["relu5_1"].shape))

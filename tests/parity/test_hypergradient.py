@@ -18,9 +18,8 @@ from hsds_lib.losses.space import mixture, weighted_loss
 from hsds_lib.losses.terms import Targets, prepare_targets
 from hsds_lib.network.fusion_net import Supernet
 from hsds_lib.network.operations import batch_statistics, softmax_active
-from hsds_lib.released.contrast import ContrastDraw, contrast
 from hsds_lib.released.network import load_released_state, released_names
-from hsds_lib.released.terms import PerceptualVGG, released_terms
+from hsds_lib.released.terms import ContrastDraw, PerceptualVGG, released_contrast, released_terms
 from hsds_lib.search.hypergradient import (
     Weights,
     alpha_correction,
@@ -67,7 +66,9 @@ class Example:
     def constraint(self, omega: Weights, alpha: Tensor) -> Tensor:
         targets = self.halves["val"][1]
         fused = self.fuse(omega, alpha, "val")
-        return contrast(fused, targets.ref_y, targets.under_y, targets.over_y, self.naturals, self.contrast_vgg)
+        return released_contrast(
+            fused, targets.ref_y, targets.under_y, targets.over_y, self.naturals, self.contrast_vgg
+        )
 
 
 @dataclass

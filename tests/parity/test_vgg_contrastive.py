@@ -10,8 +10,15 @@ import torch
 from torch import Tensor
 
 from hsds_lib.losses.features import VGG16
-from hsds_lib.released.contrast import CONTRAST_LAYERS, ContrastDraw, contrast, contrast_features, distances
-from hsds_lib.released.terms import PerceptualVGG, feature_distance
+from hsds_lib.released.terms import (
+    RELEASED_LAYERS,
+    ContrastDraw,
+    PerceptualVGG,
+    contrast_features,
+    distances,
+    feature_distance,
+    released_contrast,
+)
 
 FILE = "vgg_contrastive.npz"
 _DRAWS = ("naturals", "neg_under", "neg_over")
@@ -69,7 +76,7 @@ def constraint(recorded: Any, vgg: VGG16, dtype: torch.dtype, prefix: str = "") 
     naturals = (recorded.input(prefix + key, dtype) for key in _DRAWS)
     draws = [ContrastDraw(*images) for images in zip(*naturals, strict=True)]
     fused.requires_grad_()
-    return contrast(fused, ref, under, over, draws, vgg), fused, draws
+    return released_contrast(fused, ref, under, over, draws, vgg), fused, draws
 
 
 @both_precisions
@@ -107,7 +114,7 @@ def test_parity_released_distances(
 
 def test_parity_released_features_lack_the_fourth_pooling(recorded: Any, released_contrast_vgg: VGG16) -> None:
     features = contrast_features(recorded.input("fake"), released_contrast_vgg)
-    for layer in CONTRAST_LAYERS:
+    for layer in RELEASED_LAYERS:
         # Recorded from the float32 network.
         recorded.check(f"feat_fake_{layer}", features[layer], rtol=1e-4, atol=1e-3)
     ours = released_contrast_vgg(recorded.input("fake"), ["relu5_1"])["relu5_1"]
