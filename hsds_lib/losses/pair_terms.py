@@ -125,7 +125,7 @@ def _all_scales(fused_y: Tensor, scales: tuple[PairScale, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class PairTerm:
-    """One term beyond Table 1: one minus a measure of the fused image and of what is prepared once of its sources.
+    """A term of the extended space: one minus a measure of the fused image and what is prepared once of its sources.
 
     The measure gives ``(B,)`` values, 1 at best; what two terms prepare by one function is prepared once.
     """

@@ -22,7 +22,7 @@ SpaceName = Literal["paper", "extended"]
 
 
 def term_names(space: str) -> tuple[str, ...]:
-    """List the terms of a space, ``"paper"`` (Table 1) or ``"extended"``, in the order of every vector of terms.
+    """List the terms of a space, ``"paper"`` or ``"extended"``, in the order of every vector of terms.
 
     ValueError for an unknown space.
     """
@@ -32,7 +32,7 @@ def term_names(space: str) -> tuple[str, ...]:
 
 
 def term_kind(name: str) -> str:
-    """Say of which kind a term of any space is: the first word of its name in Table 1; ``pair`` beyond the paper."""
+    """Say of which kind a term of any space is: the first word of its name; ``pair`` for those beyond the paper."""
     return "pair" if name in PAIR_TERMS else name.split("_")[0]
 
 

@@ -1,4 +1,4 @@
-"""Colour as the released code computes it, for comparison only; the library's own formulas are in ``color``.
+"""Colour as the released code computes it, for comparison only; functions are named as in ``images.color``.
 
 It differs twice. Chroma is fused in 8 bits and truncated, which takes a quarter of a level from it on average.
 And RGB is made with rounded coefficients around 0.5, while a neutral 8-bit pixel has the chroma 128/255.
@@ -16,19 +16,7 @@ _BLUE_PER_CB, _GREEN_PER_CB = 1.773, -0.344
 
 
 def mean_chroma_level(under: Tensor, over: Tensor) -> Tensor:
-    """Average two 8-bit chroma levels, each weighted by its distance from 128, before any truncation.
-
-    Args:
-        under: levels 0 to 255 as floating-point numbers, any shape.
-        over: the same shape.
-
-    Returns:
-        Levels of the same shape and type; 128 where both are neutral.
-
-    Example:
-        >>> mean_chroma_level(torch.tensor([100.0, 128.0]), torch.tensor([200.0, 128.0]))
-        tensor([172., 128.])
-    """
+    """Average two 8-bit chroma levels, 0 to 255, each weighted by its distance from 128, before any truncation."""
     weight_under, weight_over = (under - _NEUTRAL_LEVEL).abs(), (over - _NEUTRAL_LEVEL).abs()
     total = weight_under + weight_over
     mean = (under * weight_under + over * weight_over) / total.clamp(min=1)
@@ -36,39 +24,14 @@ def mean_chroma_level(under: Tensor, over: Tensor) -> Tensor:
 
 
 def fuse_chroma(cbcr_under: Tensor, cbcr_over: Tensor) -> Tensor:
-    """Fuse chroma as an 8-bit table: both to the nearest level, averaged, truncated.
-
-    Args:
-        cbcr_under: ``(B, 2, H, W)`` in [0, 1], or any shape.
-        cbcr_over: the same shape.
-
-    Returns:
-        The same shape and type, multiples of 1/255; it carries no gradient.
-
-    Example:
-        >>> fuse_chroma(torch.tensor([130 / 255]), torch.tensor([131 / 255])) * 255  # the mean is 130.6
-        tensor([130.])
-    """
+    """Fuse chroma in [0, 1] as an 8-bit table: to the nearest level, averaged, truncated; it carries no gradient."""
     under, over = ((cbcr.detach() * _LEVELS).round().clamp(0, _LEVELS) for cbcr in (cbcr_under, cbcr_over))
     # A mean of levels that is no whole number is at least 1/255 away from one, so even float32 truncates exactly.
     return mean_chroma_level(under, over).floor() / _LEVELS
 
 
 def merge_luma(y: Tensor, cbcr: Tensor) -> Tensor:
-    """Join brightness and chroma into RGB by rounded BT.601 coefficients around 0.5, without a clamp.
-
-    Args:
-        y: ``(B, 1, H, W)``.
-        cbcr: ``(B, 2, H, W)``.
-
-    Returns:
-        RGB ``(B, 3, H, W)``, not clamped.
-
-    Example:
-        >>> gray = torch.full((1, 1, 1, 1), 128 / 255)  # an 8-bit gray, whose chroma is 128/255 as well
-        >>> (merge_luma(gray, gray.expand(1, 2, 1, 1)) * 255).flatten()
-        tensor([128.7015, 127.4710, 128.8865])
-    """
+    """Join ``(B, 1, H, W)`` and ``(B, 2, H, W)`` into RGB by rounded BT.601 coefficients around 0.5, not clamped."""
     blue, red = cbcr[:, :1] - 0.5, cbcr[:, 1:] - 0.5
     green = _GREEN_PER_CR * red + _GREEN_PER_CB * blue
     return torch.cat([y + _RED_PER_CR * red, y + green, y + _BLUE_PER_CB * blue], dim=1)
