@@ -13,7 +13,7 @@ import typer
 from hsds_lib.arguments import UsageError
 
 if TYPE_CHECKING:
-    from data_scripts.download import Downloader, Fetched
+    from data_scripts.download import Fetched
 
 # Imports of torch and requests wait until a command needs them, so that --help answers at once.
 
@@ -71,7 +71,6 @@ def fetch_entry(
     given: Sequence[Path] = (),
     split: str = "development",
     images: int | None = None,
-    downloader: Downloader | None = None,
 ) -> Fetched:
     """Fetch one entry of the registry, whatever kind it is of.
 
@@ -93,11 +92,11 @@ def fetch_entry(
             "then run `hsds data prepare sice --from ARCHIVE_OR_FOLDER`"
         )
     if name == "vgg16":
-        return vgg16.fetch_vgg16(entry, to=to, given=given, downloader=downloader)
+        return vgg16.fetch_vgg16(entry, to=to, given=given)
     root = data_root(to)
     if name == "coco":
-        return coco.fetch_coco(entry, root, images=images, given=given, downloader=downloader)
-    return pictures.fetch_images(entry, root, split=split, given=given, downloader=downloader)
+        return coco.fetch_coco(entry, root, images=images, given=given)
+    return pictures.fetch_images(entry, root, split=split, given=given)
 
 
 @data_app.command()

@@ -56,21 +56,16 @@ class MirrorError(RuntimeError):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try.
+    """How long to try: attempts without progress until the next mirror's turn; seconds to wait before the second one.
 
-    That is how many attempts without progress until the next mirror's turn, seconds to wait before the second one
-    (doubled before each further one), seconds without a byte until a connection is given up, and the fewest bytes that
-    have to come in that time.
+    The wait is doubled before each further one. A connection is given up if fewer than ``slowest`` bytes come in
+    ``timeout`` seconds.
     """
 
     attempts: int = 4
     wait: float = 1.0
     timeout: float = 30.0
     slowest: int = 1024
-
-    def pause(self, failures: int) -> float:
-        """How long to wait after so many failures, seconds."""
-        return float(min(self.wait * 2 ** (failures - 1), 30.0))
 
 
 @dataclass(frozen=True)
@@ -143,8 +138,7 @@ class Downloader:
     ) -> None:
         """Set up."""
         self.patience = patience or Patience()
-        self.sleep = sleep
-        self._show = show
+        self._show, self._sleep = show, sleep
         self._unreachable: set[str] = set()
 
     def fetch(self, file: RemoteFile, target: Path) -> Path:
@@ -182,11 +176,7 @@ class Downloader:
                 gained = _size(part) - before
                 ever = ever or gained > 0
                 failures = 1 if gained >= _PROGRESS else failures + 1
-                if failures >= self.patience.attempts:
-                    error = MirrorError(f"failed {failures} times, last: {trouble}")
-                    error.unreachable = not ever
-                    raise error from trouble
-                self.sleep(self.patience.pause(failures))
+                self.wait(failures, trouble, reached=ever)
                 continue
             problem = mismatch(part, file)
             if problem is None:
@@ -196,6 +186,14 @@ class Downloader:
             if not resumed or wrong > 1:
                 raise MirrorError(f"gave another file: {problem}")
             # The beginning may have come from elsewhere: this mirror once more, from the first byte.
+
+    def wait(self, failures: int, trouble: TransientError, *, reached: bool = True) -> None:
+        """Wait as long as is due after so many failures of a mirror; MirrorError if they were enough."""
+        if failures >= self.patience.attempts:
+            error = MirrorError(f"failed {failures} times, last: {trouble}")
+            error.unreachable = not reached
+            raise error from trouble
+        self._sleep(min(self.patience.wait * 2 ** (failures - 1), 30.0))
 
     def _transfer(self, url: str, file: RemoteFile, part: Path) -> bool:
         """Ask for what is missing and append it; whether there was a beginning before."""
@@ -358,16 +356,14 @@ class _Ranges:
         self._left -= end - start + 1
         if self._left < 0:
             raise MirrorError("has a zip of which more would have to be read than single images need")
-        patience, failures = self._owner.patience, 0
+        failures = 0
         while True:
             try:
                 block = io.BytesIO(self._asked(start, end))
                 return remotezip.PartialBuffer(block, start, end - start + 1, stream=False)
             except TransientError as trouble:
                 failures += 1
-                if failures == patience.attempts:
-                    raise MirrorError(f"failed {failures} times, last: {trouble}") from trouble
-                self._owner.sleep(patience.pause(failures))
+                self._owner.wait(failures, trouble)
 
     def _asked(self, start: int, end: int) -> bytes:
         count, block = end - start + 1, bytearray()
