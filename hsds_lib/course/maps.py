@@ -18,7 +18,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from hsds_lib.course.style import BLACK, GRAY, PALE, VERMILION, feature_note, headline, new_figure, styled
+from hsds_lib.course import style
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, kernel
 
@@ -42,7 +42,7 @@ def active_masks(history: Sequence[Record]) -> np.ndarray:
     return np.array(masks)
 
 
-@styled
+@style.styled
 def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = "") -> tuple[Figure, str]:
     """Draw the weights of all operations at some steps of a search; removed operations are hatched.
 
@@ -58,7 +58,7 @@ def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = ""
     columns = min(3, len(steps))
     rows = -(-len(steps) // columns)
     masks = active_masks(history)
-    figure = new_figure(0.9 + 3.15 * rows)
+    figure = style.new_figure(0.9 + 3.15 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     uniform = 1 / len(PRIMITIVES)
     highest = max(2 * uniform, *(np.max(history[step]["node_mix"]) for step in steps))
@@ -74,7 +74,7 @@ def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = ""
     bar = figure.colorbar(image, ax=grid, shrink=0.6, pad=0.015, ticks=ticks)
     bar.set_ticklabels(["1/11: start" if tick == uniform else f"{tick:.2g}" for tick in ticks])
     bar.set_label("weight of the operation in its node")
-    headline(figure, "Architecture weights: 15 nodes × 11 operations (hatched: removed)")
+    style.entitle(figure, "Architecture weights: 15 nodes × 11 operations (hatched: removed)")
     final = np.where(masks[-1], np.array(history[-1]["node_mix"]), -1)
     node, operation = np.unravel_index(final.argmax(), final.shape)
     alt = (
@@ -82,7 +82,7 @@ def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = ""
         f"{int(masks[-1].sum())} operations are left, and the largest weight is {final.max():.2f} "
         f"({operation_label(PRIMITIVES[operation])} in node {NODES[node]})."
     )
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
 def weight_map(axes: Axes, mix: np.ndarray, active: np.ndarray, scale: Normalize, *, colours: str) -> AxesImage:
@@ -90,7 +90,7 @@ def weight_map(axes: Axes, mix: np.ndarray, active: np.ndarray, scale: Normalize
     image = axes.imshow(np.where(active, mix, np.nan), cmap=colours, norm=scale, aspect="auto")
     for row, column in np.argwhere(~active):
         cell = (column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(cell, 1, 1, facecolor=PALE, edgecolor=GRAY, hatch="/////", lw=0))
+        axes.add_patch(Rectangle(cell, 1, 1, facecolor=style.PALE, edgecolor=style.GRAY, hatch="/////", lw=0))
     axes.axhline(9.5, color="white", lw=2.5)  # attention above, Retinex below
     axes.set_xticks(np.arange(-0.5, len(PRIMITIVES)), minor=True)
     axes.set_yticks(np.arange(-0.5, len(NODES)), minor=True)
@@ -111,7 +111,7 @@ def label_map(grid: np.ndarray) -> None:
         row[0].set_ylabel("node")
 
 
-@styled
+@style.styled
 def pruning_timeline(history: Sequence[Record], *, theta: float, features: str = "") -> tuple[Figure, str]:
     """Draw how many operations each node had after every step, and which kinds were removed.
 
@@ -124,7 +124,7 @@ def pruning_timeline(history: Sequence[Record], *, theta: float, features: str =
         The figure and its alternative text.
     """
     counts = active_masks(history).sum(axis=2).T  # (nodes, steps)
-    figure = new_figure(4.4)
+    figure = style.new_figure(4.4)
     left, right = figure.subplots(1, 2, width_ratios=[2.1, 1])
     levels = np.arange(1, len(PRIMITIVES) + 2) - 0.5
     colours = colormaps["cividis"].resampled(len(levels) - 1)
@@ -132,7 +132,7 @@ def pruning_timeline(history: Sequence[Record], *, theta: float, features: str =
     image = left.imshow(counts, cmap=colours, norm=BoundaryNorm(levels, colours.N), aspect="auto", extent=extent)
     for step, record in enumerate(history, start=1):
         for node in {node for node, _ in record["removed"]}:
-            left.plot(step, NODES.index(node), ".", color=VERMILION, ms=6, mec="white", mew=0.5)
+            left.plot(step, NODES.index(node), ".", color=style.VERMILION, ms=6, mec="white", mew=0.5)
     for row, count in enumerate(counts[:, -1]):
         left.text(len(history) + 0.7, row, f" {count}", va="center", fontsize=9, weight="bold")
     left.set_yticks(range(len(NODES)), [f"${name}$" if "_" in name else name for name in NODES])
@@ -141,21 +141,23 @@ def pruning_timeline(history: Sequence[Record], *, theta: float, features: str =
     left.tick_params(length=0)
     figure.colorbar(image, ax=left, ticks=range(1, len(PRIMITIVES) + 1, 2), pad=0.06).set_label("operations")
     removed = Counter(primitive for record in history for _, primitive in record["removed"])
-    right.barh([operation_label(name) for name in PRIMITIVES], [removed[name] for name in PRIMITIVES], color=VERMILION)
+    right.barh(
+        [operation_label(name) for name in PRIMITIVES], [removed[name] for name in PRIMITIVES], color=style.VERMILION
+    )
     right.invert_yaxis()
     right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     right.set(title="removed, by operation", xlabel=f"nodes (of {len(NODES)})", xlim=(0, max(1, *removed.values(), 1)))
-    headline(figure, f"Pruning with θ = {theta:g}: the weakest operation goes, one per node and step at most")
+    style.entitle(figure, f"Pruning with θ = {theta:g}: the weakest operation goes, one per node and step at most")
     first = next((step for step, record in enumerate(history, start=1) if record["removed"]), None)
     alt = f"{removed.total()} operations were removed in {len(history)} steps" + (
         f", the first in step {first}; between {counts[:, -1].min()} and {counts[:, -1].max()} are left per node."
         if first is not None
         else "; every node still has all of its operations."
     )
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
-@styled
+@style.styled
 def genotype_maps(genotypes: Mapping[str, Genotype], *, features: str = "") -> tuple[Figure, str]:
     """Draw several genotypes as tables side by side; operations that not all of them retain are framed.
 
@@ -168,20 +170,20 @@ def genotype_maps(genotypes: Mapping[str, Genotype], *, features: str = "") -> t
     """
     tables = {name: genotype.mix().numpy() for name, genotype in genotypes.items()}
     common = np.all([table > 0 for table in tables.values()], axis=0)
-    figure = new_figure(4.6)
+    figure = style.new_figure(4.6)
     grid = figure.subplots(1, len(tables), squeeze=False, sharey=True)
     scale = Normalize(0, max(table.max() for table in tables.values()))
     for axes, (name, table) in zip(grid[0], tables.items(), strict=True):
         image = weight_map(axes, table, table > 0, scale, colours="cividis_r")
         for row, column in np.argwhere((table > 0) & ~common):
             corner = (column - 0.46, row - 0.46)
-            axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=VERMILION, lw=2))
+            axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=style.VERMILION, lw=2))
         axes.set_title(name)
     label_map(grid)
     figure.colorbar(image, ax=grid, pad=0.015).set_label("weight of the retained operation")
-    frame = Patch(facecolor="none", edgecolor=VERMILION, lw=2, label="retained by one of them only")
-    grid[0, 0].legend(handles=[frame], loc="lower left", bbox_to_anchor=(0, 1.06), labelcolor=BLACK)
-    headline(figure, "Retained operations")
+    frame = Patch(facecolor="none", edgecolor=style.VERMILION, lw=2, label="retained by one of them only")
+    grid[0, 0].legend(handles=[frame], loc="lower left", bbox_to_anchor=(0, 1.06), labelcolor=style.BLACK)
+    style.entitle(figure, "Retained operations")
     retained = int((tables[next(iter(tables))] > 0).sum())
     alt = f"Tables of retained operations for {', '.join(tables)}: {common.sum()} of {retained} are the same in all."
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)

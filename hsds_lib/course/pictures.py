@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from hsds_lib.course.style import GRAY, PALE, ROLES, WIDTH, feature_note, headline, new_figure, per_cent, styled
+from hsds_lib.course import style
 from hsds_lib.images.color import split_luma
 
 CRUSHED, BLOWN = 0.02, 0.98
@@ -39,7 +39,7 @@ def lost(rgb: Tensor) -> tuple[Tensor, Tensor]:
     return y <= CRUSHED, y >= BLOWN
 
 
-@styled
+@style.styled
 def exposure_loss(under: Tensor, over: Tensor) -> tuple[Figure, str]:
     """Show two exposures, the pixels each has lost, and their histograms.
 
@@ -51,17 +51,17 @@ def exposure_loss(under: Tensor, over: Tensor) -> tuple[Figure, str]:
         The figure and its alternative text, which gives the shares of lost pixels.
     """
     ratio = under.shape[-2] / under.shape[-1]
-    figure = new_figure(0.4 + WIDTH / 4 * ratio * 1.02 + 2.6)
-    grid = figure.add_gridspec(2, 4, height_ratios=[WIDTH / 4 * ratio + 0.35, 2.2])
+    figure = style.new_figure(0.4 + style.WIDTH / 4 * ratio * 1.02 + 2.6)
+    grid = figure.add_gridspec(2, 4, height_ratios=[style.WIDTH / 4 * ratio + 0.35, 2.2])
     sentences = []
     for column, (role, picture) in enumerate((("under", under), ("over", over))):
         crushed, blown = lost(picture)
-        place(figure.add_subplot(grid[0, 2 * column]), picture, f"{role}-exposed", colour=ROLES[role])
-        shares = f"{per_cent(crushed.float().mean().item())} black, {per_cent(blown.float().mean().item())} white"
+        place(figure.add_subplot(grid[0, 2 * column]), picture, f"{role}-exposed", colour=style.ROLES[role])
+        shares = f"{style.per_cent(crushed.float().mean().item())} black, {style.per_cent(blown.float().mean().item())} white"
         place(figure.add_subplot(grid[0, 2 * column + 1]), _mark(picture, crushed, blown), f"lost: {shares}")
         sentences.append(f"the {role}-exposed picture has {shares}")
     _histograms(figure.add_subplot(grid[1, :]), under, over)
-    headline(figure, "Two exposures of one scene, and what each of them has lost")
+    style.entitle(figure, "Two exposures of one scene, and what each of them has lost")
     alt = f"Two exposures beside maps of their lost pixels: {' and '.join(sentences)}. Below, both histograms."
     return figure, alt
 
@@ -77,8 +77,8 @@ def _histograms(axes: Axes, under: Tensor, over: Tensor) -> None:
     bins = np.linspace(0, 1, 51)  # CRUSHED and BLOWN are edges of bins
     for role, picture in (("under", under), ("over", over)):
         counts = np.histogram(luma(picture).clamp(0, 1).numpy(), bins)[0] / luma(picture).numel()
-        axes.stairs(100 * counts, bins, fill=True, color=ROLES[role], alpha=0.45, label=f"{role}-exposed")
-        axes.stairs(100 * counts, bins, color=ROLES[role], lw=1.3)
+        axes.stairs(100 * counts, bins, fill=True, color=style.ROLES[role], alpha=0.45, label=f"{role}-exposed")
+        axes.stairs(100 * counts, bins, color=style.ROLES[role], lw=1.3)
     axes.axvspan(0, CRUSHED, color=_DARK, alpha=0.5, lw=0)
     axes.axvspan(BLOWN, 1, color=_LIGHT, alpha=0.5, lw=0)
     axes.set_yscale("symlog", linthresh=1, linscale=0.6)
@@ -88,7 +88,7 @@ def _histograms(axes: Axes, under: Tensor, over: Tensor) -> None:
     axes.legend(loc="upper center", ncols=2)
 
 
-@styled
+@style.styled
 def picture_row(
     pictures: Mapping[str, Tensor],
     captions: Mapping[str, str] | None = None,
@@ -119,20 +119,20 @@ def picture_row(
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     (_, height, width) = sizes.pop()
-    cell = WIDTH / columns
-    figure = new_figure(0.45 + rows * (cell * height / width + (0.5 if captions else 0.3)))
+    cell = style.WIDTH / columns
+    figure = style.new_figure(0.45 + rows * (cell * height / width + (0.5 if captions else 0.3)))
     grid = figure.subplots(rows, columns, squeeze=False).flat
     for axes, (name, picture) in zip(grid, pictures.items(), strict=False):
         caption = captions.get(name, "")
-        place(axes, picture, f"{name}\n{caption}" if captions else name, colour=ROLES.get(name.split("-")[0]))
+        place(axes, picture, f"{name}\n{caption}" if captions else name, colour=style.ROLES.get(name.split("-")[0]))
     for axes in list(figure.axes)[len(pictures) :]:
         axes.axis("off")
-    headline(figure, title)
+    style.entitle(figure, title)
     said = [f"{name} ({captions[name]})" if captions.get(name) else name for name in pictures]
-    return figure, f"{title}. Pictures: {'; '.join(said)}." + feature_note(figure, features)
+    return figure, f"{title}. Pictures: {'; '.join(said)}." + style.feature_note(figure, features)
 
 
-@styled
+@style.styled
 def loss_votes(
     pictures: Mapping[str, Tensor], values: Mapping[str, Mapping[str, float]], *, features: str = ""
 ) -> tuple[Figure, str]:
@@ -152,21 +152,21 @@ def loss_votes(
         votes[min(pictures, key=lambda name: values[name][term])].append(term)
     (height, width) = next(iter(pictures.values())).shape[-2:]
     longest = math.ceil(max(len(given) for given in votes.values()) / 2)
-    tall, low = WIDTH / len(pictures) * height / width + 0.3, 0.19 * longest + 0.15
-    figure = new_figure(tall + low + 0.5)
+    tall, low = style.WIDTH / len(pictures) * height / width + 0.3, 0.19 * longest + 0.15
+    figure = style.new_figure(tall + low + 0.5)
     grid = figure.subplots(2, len(pictures), height_ratios=[tall, low])
     for column, (name, picture) in enumerate(pictures.items()):
         title = f"{name}: {len(votes[name])} of {len(terms)} votes"
-        place(grid[0, column], picture, title, colour=ROLES.get(name))
+        place(grid[0, column], picture, title, colour=style.ROLES.get(name))
         below = grid[1, column]
         below.axis("off")
         for line, term in enumerate(votes[name]):
             side, row = divmod(line, longest)
             below.text(side * 0.52, 1 - row / longest, term, va="top", fontsize=8.5, transform=below.transAxes)
-    headline(figure, f"Which picture is the best fusion? {len(terms)} losses vote")
+    style.entitle(figure, f"Which picture is the best fusion? {len(terms)} losses vote")
     said = "; ".join(f"{name}: {', '.join(given) or 'none'}" for name, given in votes.items())
     alt = f"Candidate pictures and the losses that are smallest for each. {said}."
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
 def place(axes: Axes, picture: Tensor, title: str, *, colour: str | None = None) -> None:
@@ -175,7 +175,11 @@ def place(axes: Axes, picture: Tensor, title: str, *, colour: str | None = None)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=9.5)
     for spine in axes.spines.values():
-        spine.set(visible=True, color=colour or (PALE if colour is None else GRAY), linewidth=2.2 if colour else 0.8)
+        spine.set(
+            visible=True,
+            color=colour or (style.PALE if colour is None else style.GRAY),
+            linewidth=2.2 if colour else 0.8,
+        )
 
 
 def preview(picture: Tensor, *, longest: int = 900) -> Tensor:

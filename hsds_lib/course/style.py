@@ -62,7 +62,7 @@ def new_figure(height: float, *, width: float = WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def headline(figure: Figure, text: str) -> None:
+def entitle(figure: Figure, text: str) -> None:
     """Put the title of the whole figure at its left edge."""
     figure.suptitle(text, x=0.005, ha="left", weight="bold")
 

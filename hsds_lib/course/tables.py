@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+
 @dataclass(frozen=True)
 class Table:
     """A table to show as the last line of a cell.

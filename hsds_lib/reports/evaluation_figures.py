@@ -71,7 +71,7 @@ def scores_by_method(scores: MethodScores, metrics: Sequence[str]) -> tuple[Figu
     """Draw a strip of dots for every method, one dot a scene, a panel a metric; the alternative text has the means."""
     figure, panels = _panels(metrics, 0.75 + 0.27 * len(scores))
     said = [_strips(axes, scores, metric) for metric, axes in panels.items()]
-    style.headline(figure, "Every scene is a dot; the bar is the mean; right is better")
+    style.entitle(figure, "Every scene is a dot; the bar is the mean; right is better")
     return figure, f"Scores of every scene by method, a panel for each metric. Means: {'; '.join(said)}."
 
 
@@ -96,7 +96,7 @@ def scores_by_scene(scores: MethodScores, metric: str, *, order: str) -> tuple[F
     axes.set(ylim=(-0.6, len(scenes) - 0.4), xlabel=f"{metric} (right is better)")
     axes.tick_params(axis="y", length=0)
     figure.legend(loc="outside right upper")
-    style.headline(figure, f"{metric}, scene by scene")
+    style.entitle(figure, f"{metric}, scene by scene")
     firsts = [max(known, key=lambda method: by_scene[method].get(scene, -np.inf)) for scene in scenes]
     leader = max(known, key=firsts.count)
     share = f"{leader} in {firsts.count(leader)} of {len(scenes)} scenes"
@@ -122,7 +122,7 @@ def interval_plot(differences: Sequence[Difference], order: Sequence[str]) -> tu
         axes.set_title(metric)
         _name_rows(axes, methods)
     baseline = differences[0].baseline
-    style.headline(figure, f"Difference from {baseline}: mean and 95 % interval; right of the line is better")
+    style.entitle(figure, f"Difference from {baseline}: mean and 95 % interval; right of the line is better")
     clear = [f"{one.method} in {one.metric} ({'+' if one.mean > 0 else '-'})" for one in differences if one.clear]
     said = ", ".join(clear) or "none"
     return figure, f"Mean differences from {baseline} with 95 % intervals. Intervals without zero: {said}."
@@ -305,7 +305,7 @@ def evaluation_wall(
             _show(part, crop.of(pixels))
             for spine in part.spines.values():
                 spine.set(visible=True, color=_CROP_LOOKS[index][0], linestyle=_CROP_LOOKS[index][1], linewidth=2.2)
-    style.headline(figure, title)
+    style.entitle(figure, title)
     return figure, _wall_text(pictures, captions, crops, title)
 
 

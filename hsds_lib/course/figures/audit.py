@@ -16,21 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from hsds_lib.course.style import (
-    BLACK,
-    BLUE,
-    GRAY,
-    GREEN,
-    ORANGE,
-    PALE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    feature_note,
-    headline,
-    new_figure,
-    styled,
-)
+from hsds_lib.course import style
 from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
 from hsds_lib.released import color as released_color
 from hsds_lib.released.terms import PerceptualVGG
@@ -98,7 +84,7 @@ def dead_terms(norms: Mapping[str, float]) -> list[str]:
     return [name for name, norm in norms.items() if norm <= limit]
 
 
-@styled
+@style.styled
 def gradient_comparison(
     picture: Tensor, normalised: Tensor, here: Mapping[str, float], released: Mapping[str, float], *, features: str = ""
 ) -> tuple[Figure, str]:
@@ -114,7 +100,7 @@ def gradient_comparison(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(5.2)
+    figure = style.new_figure(5.2)
     grid = figure.add_gridspec(2, 2, width_ratios=[1, 2.7])
     for row, (image, title) in enumerate(((picture, "fused luma"), (normalised, "what its VGG sees"))):
         _gray(figure.add_subplot(grid[row, 0]), image, title)
@@ -124,32 +110,34 @@ def gradient_comparison(
     low = min(alive) / 30
     for row, name in enumerate(here):
         ends = [max(norms[name], low) for norms in (here, released)]
-        axes.plot(ends, [row, row], color=VERMILION if name in dead else PALE, lw=1.6, zorder=1)
+        axes.plot(ends, [row, row], color=style.VERMILION if name in dead else style.PALE, lw=1.6, zorder=1)
     rows = {name: row for row, name in enumerate(here)}
-    axes.plot([max(here[name], low) for name in rows], list(rows.values()), "o", color=BLUE, ms=7, label="here")
+    axes.plot([max(here[name], low) for name in rows], list(rows.values()), "o", color=style.BLUE, ms=7, label="here")
     others = [name for name in rows if name not in dead]
-    axes.plot([released[n] for n in others], [rows[n] for n in others], "s", color=ORANGE, ms=6, label="released code")
+    axes.plot(
+        [released[n] for n in others], [rows[n] for n in others], "s", color=style.ORANGE, ms=6, label="released code"
+    )
     axes.plot(
         [low] * len(dead),
         [rows[n] for n in dead],
         "X",
-        color=VERMILION,
+        color=style.VERMILION,
         ms=10,
         label="released code: zero (at the edge)",
     )
     axes.set(xscale="log", xlabel="norm of the gradient with respect to the fused luma (logarithmic)")
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
-    axes.grid(axis="x", color=PALE, lw=0.8)
+    axes.grid(axis="x", color=style.PALE, lw=0.8)
     axes.set_axisbelow(True)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    headline(figure, f"{len(dead)} of {len(rows)} released losses cannot be felt by any optimiser")
+    style.entitle(figure, f"{len(dead)} of {len(rows)} released losses cannot be felt by any optimiser")
     alt = (
         f"Gradient norms of {len(rows)} loss terms. In the released code {len(dead)} are dead: {', '.join(dead)}. "
         f"Here {len(dead_terms(here)) or 'none'} are. Beside them a gray picture, and the uniform gray that the "
         "released perceptual network makes of it."
     )
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
 def _gray(axes: Axes, image: Tensor, title: str) -> None:
@@ -157,7 +145,7 @@ def _gray(axes: Axes, image: Tensor, title: str) -> None:
     axes.set(xticks=[], yticks=[], title=title)
 
 
-@styled
+@style.styled
 def radius_errors(
     panels: Mapping[str, Mapping[str, Sequence[float]]], radii: Sequence[float], *, released: float, features: str = ""
 ) -> tuple[Figure, str]:
@@ -172,22 +160,22 @@ def radius_errors(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.5)
+    figure = style.new_figure(3.5)
     said = []
     for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for (name, errors), (colour, mark) in zip(
-            lines.items(), ((BLUE, "o-"), (ORANGE, "s-"), (GREEN, "^-")), strict=False
+            lines.items(), ((style.BLUE, "o-"), (style.ORANGE, "s-"), (style.GREEN, "^-")), strict=False
         ):
             axes.plot(radii, np.maximum(errors, 1e-16), mark, color=colour, lw=1.8, ms=5, label=name)
             said.append(f"{title}, {name}: {errors[_nearest(radii, released)]:.0%} at {released:g}")
-        axes.axvline(released, color=VERMILION, ls="--", lw=1.2, label=f"released radius {released:g}")
-        axes.axhline(1, color=GRAY, lw=0.8)
+        axes.axvline(released, color=style.VERMILION, ls="--", lw=1.2, label=f"released radius {released:g}")
+        axes.axhline(1, color=style.GRAY, lw=0.8)
         axes.set(xscale="log", yscale="log", title=title, xlabel="radius", ylabel="relative error (1: all wrong)")
         axes.invert_xaxis()
-        axes.grid(color=PALE, lw=0.8)
+        axes.grid(color=style.PALE, lw=0.8)
         axes.legend(loc="upper right", bbox_to_anchor=(1, 0.98))
-    headline(figure, "A finite difference steps over kinks")
-    return figure, f"Relative errors of finite differences. {'; '.join(said)}." + feature_note(figure, features)
+    style.entitle(figure, "A finite difference steps over kinks")
+    return figure, f"Relative errors of finite differences. {'; '.join(said)}." + style.feature_note(figure, features)
 
 
 def _nearest(values: Sequence[float], wanted: float) -> int:
@@ -209,19 +197,19 @@ def truncation_errors() -> Tensor:
     return mean.floor() - mean
 
 
-@styled
+@style.styled
 def chroma_bias() -> tuple[Figure, str]:
     """Draw what truncation does to chroma, and what the offset 0.5 does to a neutral 8-bit gray.
 
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.2)
+    figure = style.new_figure(3.2)
     left, right = figure.subplots(1, 2, width_ratios=[1.4, 1])
     truncated = truncation_errors()
     rounded = truncated - (truncated + 0.5).floor()  # to the nearest level instead
     bins = np.linspace(-1.05, 0.55, 33)
-    for errors, colour, name in ((rounded, BLUE, "rounded"), (truncated, ORANGE, "truncated (released)")):
+    for errors, colour, name in ((rounded, style.BLUE, "rounded"), (truncated, style.ORANGE, "truncated (released)")):
         share = np.histogram(errors.numpy(), bins)[0] / errors.numel()
         label = f"{name}, mean {_signed([errors.mean().item()])}"
         left.stairs(100 * share, bins, fill=True, color=colour, alpha=0.45, label=label)
@@ -230,15 +218,17 @@ def chroma_bias() -> tuple[Figure, str]:
     left.legend(loc="upper left")
     casts = neutral_casts()
     for place, (name, values) in enumerate(casts.items()):
-        right.text(1 + 4 * place, -0.95, name, ha="center", color=GRAY)
-        for x, value, colour in zip(range(4 * place, 4 * place + 3), values, (VERMILION, GREEN, SKY), strict=True):
+        right.text(1 + 4 * place, -0.95, name, ha="center", color=style.GRAY)
+        for x, value, colour in zip(
+            range(4 * place, 4 * place + 3), values, (style.VERMILION, style.GREEN, style.SKY), strict=True
+        ):
             right.bar(x, value, color=colour, width=0.8)
             right.text(x, value, _signed([value]), ha="center", va="bottom" if value >= 0 else "top", fontsize=8.5)
     right.set_xticks([*range(3), *range(4, 7)], ["R", "G", "B"] * 2)
     right.set(title="a neutral 8-bit gray comes back as", ylabel="shift in levels", ylim=(-1, 1.3))
-    right.axhline(0, color=BLACK, lw=0.8)
+    right.axhline(0, color=style.BLACK, lw=0.8)
     right.set_xlabel("channel")
-    headline(figure, "Two small biases of the released colour")
+    style.entitle(figure, "Two small biases of the released colour")
     alt = (
         f"Truncation shifts chroma by {truncated.mean().item():.2f} levels on average, rounding by "
         f"{abs(rounded.mean().item()):.2f}. A neutral gray shifts by {_signed(casts['released'])} levels in R, G and B."
@@ -271,7 +261,7 @@ def _signed(values: Sequence[float]) -> str:
     return ", ".join(f"{round(value, 2) + 0.0:+.2f}" for value in values)  # + 0.0: no minus zero
 
 
-@styled
+@style.styled
 def rank_changes(scores: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str) -> tuple[Figure, str]:
     """Draw how pictures are ranked by a metric as published and by its correct form; lines that cross disagree.
 
@@ -282,11 +272,13 @@ def rank_changes(scores: Mapping[str, Mapping[str, tuple[float, float]]], *, tit
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.1)
+    figure = style.new_figure(3.1)
     said = []
     for axes, (metric, values) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
         ranks = [sorted(values, key=lambda name: -values[name][form]) for form in (0, 1)]
-        for name, colour in zip(values, (VERMILION, BLUE, ORANGE, GREEN, PURPLE), strict=False):
+        for name, colour in zip(
+            values, (style.VERMILION, style.BLUE, style.ORANGE, style.GREEN, style.PURPLE), strict=False
+        ):
             ends = [order.index(name) + 1 for order in ranks]
             axes.plot((0, 1), ends, "o-", color=colour, lw=2.4, ms=8)
             for form, (side, gap) in enumerate((("right", -0.07), ("left", 0.07))):
@@ -297,5 +289,5 @@ def rank_changes(scores: Mapping[str, Mapping[str, tuple[float, float]]], *, tit
         axes.set(title=metric, xlim=(-1.25, 2.25), ylim=(len(values) + 0.4, 0.6), xlabel="arithmetic")
         said.append(f"{metric}: {' > '.join(ranks[0])} as published, {' > '.join(ranks[1])} correctly")
     figure.axes[0].set_ylabel("rank (1 is best)")
-    headline(figure, title)
+    style.entitle(figure, title)
     return figure, f"{title}. {'; '.join(said)}."

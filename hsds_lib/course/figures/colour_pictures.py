@@ -12,8 +12,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from hsds_lib.course import style
 from hsds_lib.course.pictures import place
-from hsds_lib.course.style import GRAY, INK, ROLES, WIDTH, headline, new_figure, styled
 from hsds_lib.images.color import NEUTRAL, merge_luma
 
 Rule = Callable[[Tensor, Tensor], Tensor]
@@ -37,7 +37,7 @@ def colour_alone(cbcr: Tensor, *, y: float = 0.6) -> Tensor:
     return merge_luma(torch.full_like(cbcr[:, :1], y), cbcr).clamp(0, 1)
 
 
-@styled
+@style.styled
 def chroma_maps(rules: Mapping[str, Rule], pixels: tuple[Tensor, Tensor], *, reach: float = 0.25) -> tuple[Figure, str]:
     """Draw what rules make of the chroma of a pixel in the two exposures, and where a scene's pixels lie.
 
@@ -49,7 +49,7 @@ def chroma_maps(rules: Mapping[str, Rule], pixels: tuple[Tensor, Tensor], *, rea
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.9)
+    figure = style.new_figure(3.9)
     panels = figure.subplots(1, len(rules), squeeze=False)[0]
     axis = torch.linspace(-reach, reach, 161, dtype=torch.float64)
     over, under = torch.meshgrid(axis, axis, indexing="ij")
@@ -59,14 +59,16 @@ def chroma_maps(rules: Mapping[str, Rule], pixels: tuple[Tensor, Tensor], *, rea
         fused = (rule(under + NEUTRAL, over + NEUTRAL) - NEUTRAL).numpy()
         drawn = axes.contourf(axis, axis, fused, levels, cmap="PuOr_r")
         axes.contour(axis, axis, fused, levels, colors="white", linewidths=0.6)
-        axes.plot(*(values[:: max(1, len(values) // 3000)] for values in seen), ".", ms=1.6, color=INK, alpha=0.35)
-        axes.axhline(0, color=GRAY, lw=0.8)
-        axes.axvline(0, color=GRAY, lw=0.8)
+        axes.plot(
+            *(values[:: max(1, len(values) // 3000)] for values in seen), ".", ms=1.6, color=style.INK, alpha=0.35
+        )
+        axes.axhline(0, color=style.GRAY, lw=0.8)
+        axes.axvline(0, color=style.GRAY, lw=0.8)
         axes.set(aspect="equal", title=name, xlabel="under: distance from gray", ylabel="over: distance from gray")
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     bar = figure.colorbar(drawn, ax=list(panels), shrink=0.9)
     bar.set_label("fused: distance from gray")
-    headline(figure, "What becomes of the chroma of a pixel; dots: pixels of a scene")
+    style.entitle(figure, "What becomes of the chroma of a pixel; dots: pixels of a scene")
     alt = (
         f"Maps of the fused chroma over the chroma of the two exposures, for the rules {', '.join(rules)}, with the "
         "pixels of a scene as dots. Lines of equal value show how much each exposure counts."
@@ -74,7 +76,7 @@ def chroma_maps(rules: Mapping[str, Rule], pixels: tuple[Tensor, Tensor], *, rea
     return figure, alt
 
 
-@styled
+@style.styled
 def picture_wall(
     wall: Mapping[str, Mapping[str, Tensor]],
     captions: Mapping[str, Mapping[str, str]] | None = None,
@@ -98,20 +100,20 @@ def picture_wall(
     """
     columns = _columns(wall)
     captions = captions or {}
-    cell = (WIDTH - 0.3) / len(columns)
+    cell = (style.WIDTH - 0.3) / len(columns)
     shapes = {row: next(iter(pictures.values())).shape for row, pictures in wall.items()}
     heights = [cell * shapes[row][-2] / shapes[row][-1] + (0.3 if captions.get(row) else 0.1) for row in wall]
-    figure = new_figure(0.65 + sum(heights))
+    figure = style.new_figure(0.65 + sum(heights))
     grid = figure.subplots(len(wall), len(columns), squeeze=False, height_ratios=heights)
     for number, (row, pictures) in enumerate(wall.items()):
         line = grid[number]
         for axes, column in zip(line, columns, strict=True):
-            place(axes, pictures[column], "" if number else column, colour=ROLES.get(column))
+            place(axes, pictures[column], "" if number else column, colour=style.ROLES.get(column))
             caption = captions.get(row, {}).get(column, "")
             weight = "bold" if (row, column) in bold else "normal"
             axes.set_xlabel(caption, fontsize=9, weight=weight, labelpad=3)
         line[0].set_ylabel(row, fontsize=9)
-    headline(figure, title)
+    style.entitle(figure, title)
     said = [f"{row}: " + ", ".join(f"{c} ({v})" for c, v in captions[row].items()) for row in wall if row in captions]
     told = f" Captions: {'; '.join(said)}." if said else ""
     return figure, f"{title}. Rows: {', '.join(wall)}. Columns: {', '.join(columns)}.{told}"

@@ -13,25 +13,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from hsds_lib.course import style
 from hsds_lib.course.pictures import place, preview
-from hsds_lib.course.style import (
-    BLACK,
-    BLUE,
-    INK,
-    ORANGE,
-    ROLES,
-    SKY,
-    VERMILION,
-    WIDTH,
-    feature_note,
-    headline,
-    new_figure,
-    styled,
-)
 from hsds_lib.losses.contrast import CONTRAST_LAYERS
 from hsds_lib.losses.features import Features
 
-_LAYER_COLOURS = dict(zip(CONTRAST_LAYERS, (BLUE, SKY, ORANGE), strict=True))
+_LAYER_COLOURS = dict(zip(CONTRAST_LAYERS, (style.BLUE, style.SKY, style.ORANGE), strict=True))
 
 
 def thumbnail(picture: Tensor, side: int) -> Tensor:
@@ -69,7 +56,7 @@ def symbols(text: str) -> str:
     return re.sub(r"Γ_([A-Z])", r"$\\Gamma_\1$", text)
 
 
-@styled
+@style.styled
 def feature_maps(
     images: Mapping[str, Tensor], encoded: Mapping[str, Features], *, features: str = ""
 ) -> tuple[Figure, str]:
@@ -84,10 +71,10 @@ def feature_maps(
         The figure and its alternative text.
     """
     columns = len(CONTRAST_LAYERS) + 1
-    figure = new_figure(len(images) * 2.15 + 0.9, width=WIDTH * 0.86)
+    figure = style.new_figure(len(images) * 2.15 + 0.9, width=style.WIDTH * 0.86)
     grid = figure.subplots(len(images), columns, squeeze=False)
     for row, (name, image) in zip(grid, images.items(), strict=True):
-        place(row[0], image, name, colour=ROLES.get(name))
+        place(row[0], image, name, colour=style.ROLES.get(name))
     for column, layer in enumerate(CONTRAST_LAYERS, start=1):
         stack = torch.cat([encoded[name][layer] for name in images]).detach()
         channel = int(stack.var(dim=(0, 2, 3)).argmax())
@@ -98,15 +85,15 @@ def feature_maps(
         height, width = stack.shape[-2:]
         grid[0, column].set_title(f"{layer}: {stack.shape[1]} channels\nof {height} × {width}; here no. {channel}")
         figure.colorbar(drawn, ax=list(grid[:, column]), location="bottom", shrink=0.8, aspect=30).set_label("response")
-    headline(figure, "The same scene, as three layers see it")
+    style.entitle(figure, "The same scene, as three layers see it")
     alt = (
         f"Pictures ({', '.join(images)}) and one feature map of {', '.join(CONTRAST_LAYERS)} for each: the deeper the "
         "layer, the fewer and larger the places it tells apart."
     )
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
-@styled
+@style.styled
 def layer_bars(values: Mapping[str, Mapping[str, Sequence[float]]], *, features: str = "") -> tuple[Figure, str]:
     """Stack what each layer adds to Gamma, for several pictures and kinds of positive.
 
@@ -117,7 +104,7 @@ def layer_bars(values: Mapping[str, Mapping[str, Sequence[float]]], *, features:
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.1)
+    figure = style.new_figure(3.1)
     grid = figure.subplots(1, len(values), squeeze=False, sharex=True, sharey=True)[0]
     said = []
     for axes, (title, table) in zip(grid, values.items(), strict=True):
@@ -133,11 +120,13 @@ def layer_bars(values: Mapping[str, Mapping[str, Sequence[float]]], *, features:
     grid[0].invert_yaxis()
     grid[0].set_ylabel("picture")
     grid[-1].legend(loc="lower right")
-    headline(figure, "What each layer adds")
-    return figure, f"Stacked bars of {len(CONTRAST_LAYERS)} layers. {'; '.join(said)}." + feature_note(figure, features)
+    style.entitle(figure, "What each layer adds")
+    return figure, f"Stacked bars of {len(CONTRAST_LAYERS)} layers. {'; '.join(said)}." + style.feature_note(
+        figure, features
+    )
 
 
-@styled
+@style.styled
 def brightness_walk(
     images: Mapping[str, Tensor],
     brightness: Sequence[float],
@@ -160,32 +149,32 @@ def brightness_walk(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(5.0)
+    figure = style.new_figure(5.0)
     parts = figure.subfigures(2, 1, height_ratios=[1, 1.1], squeeze=False)[:, 0]
     for axes, (name, image) in zip(parts[0].subplots(1, len(images)), images.items(), strict=True):
-        place(axes, image, name, colour=ROLES.get(name.split(",")[0]))
+        place(axes, image, name, colour=style.ROLES.get(name.split(",")[0]))
     wide = parts[1].subplots(1, 2)
     shown = [max(value, 1e-2) for value in gammas]  # 0 has no place on a logarithmic axis
-    for axes, values, colour in zip(wide, (shown, errors), (VERMILION, INK), strict=True):
+    for axes, values, colour in zip(wide, (shown, errors), (style.VERMILION, style.INK), strict=True):
         axes.plot(brightness, values, color=colour, lw=2)
         for factor, role in zip(negatives, ("under", "over"), strict=True):
-            axes.axvline(factor, color=ROLES[role], lw=1.5, ls="--", label=f"{role}-exposed")
-        axes.axvline(1, color=ROLES["ref"], lw=1.5, ls="--", label="reference")
+            axes.axvline(factor, color=style.ROLES[role], lw=1.5, ls="--", label=f"{role}-exposed")
+        axes.axvline(1, color=style.ROLES["ref"], lw=1.5, ls="--", label="reference")
         axes.set_xlabel("brightness of the fused picture (1: the reference)")
     wide[0].set(yscale="log", title="contrast", ylabel="$\\Gamma_R$ (0.01 stands for less)")
     wide[1].set(title="distance to the reference in pixels", ylabel="mean square error of Y")
     wide[1].legend(loc="lower left")
-    headline(figure, "Ever nearer to the reference, and the contrast grows first")
+    style.entitle(figure, "Ever nearer to the reference, and the contrast grows first")
     peak = int(np.argmax(gammas))
     alt = (
         f"Four pictures and two curves. The mean square error falls from {errors[0]:.3f} at brightness "
         f"{brightness[0]:g} to the reference, but Gamma_R first climbs from {gammas[0]:.1f} to {gammas[peak]:.1f} at "
         f"brightness {brightness[peak]:.2f}, between or near the two exposures."
     )
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
-@styled
+@style.styled
 def pull_pictures(steps: Mapping[str, Tensor], cosines: Tensor, *, features: str = "") -> tuple[Figure, str]:
     """Show in which direction contrasts pull the pixels of a picture, and the cosines between them.
 
@@ -198,7 +187,7 @@ def pull_pictures(steps: Mapping[str, Tensor], cosines: Tensor, *, features: str
         The figure and its alternative text.
     """
     count = len(steps)
-    figure = new_figure(5.4)
+    figure = style.new_figure(5.4)
     parts = figure.subfigures(2, 1, height_ratios=[1, 0.9], squeeze=False)
     upper, lower = parts[0, 0], parts[1, 0]
     grid = upper.subplots(1, count, squeeze=False)[0]
@@ -213,12 +202,14 @@ def pull_pictures(steps: Mapping[str, Tensor], cosines: Tensor, *, features: str
     axes.imshow(cosines.numpy(), cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
     for row, column in np.ndindex(count, count):
         value = float(cosines[row, column])
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if abs(value) > 0.7 else BLACK)
+        axes.text(
+            column, row, f"{value:.2f}", ha="center", va="center", color="white" if abs(value) > 0.7 else style.BLACK
+        )
     axes.set(xticks=range(count), yticks=range(count), xlabel="pull", ylabel="pull", title="cosine between two pulls")
     axes.set_xticklabels(map(symbols, steps))
     axes.set_yticklabels(map(symbols, steps))
-    headline(figure, "What each contrast wants of the same picture")
+    style.entitle(figure, "What each contrast wants of the same picture")
     first = next(iter(steps))
     said = ", ".join(f"{name} {float(value):.2f}" for name, value in list(zip(steps, cosines[0], strict=True))[1:])
     alt = f"Maps of where {', '.join(steps)} brighten and darken a picture. Cosines with {first}: {said}."
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)

@@ -12,18 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from hsds_lib.course import style
 from hsds_lib.course.figures.contrast_pictures import symbols
-from hsds_lib.course.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    VERMILION,
-    feature_note,
-    headline,
-    new_figure,
-    styled,
-)
 from hsds_lib.losses.contrast import EPS
 
 
@@ -102,7 +92,7 @@ def plane_through(positive: Tensor, under: Tensor, over: Tensor) -> Plane:
     return Plane(reach, (along, across))
 
 
-@styled
+@style.styled
 def contrast_planes(planes: Mapping[str, Plane], *, layer: str, features: str = "") -> tuple[Figure, str]:
     """Draw Gamma of one layer as a map over the plane through positive, under- and over-exposed features.
 
@@ -114,7 +104,7 @@ def contrast_planes(planes: Mapping[str, Plane], *, layer: str, features: str = 
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(5.5)
+    figure = style.new_figure(5.5)
     grid = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
     size = 1.25 * max(max(plane.reach, plane.spread**0.5, -plane.turning) for plane in planes.values())
     levels = MaxNLocator(20).tick_values(0, max(plane.highest for plane in planes.values()))
@@ -125,7 +115,7 @@ def contrast_planes(planes: Mapping[str, Plane], *, layer: str, features: str = 
         _mark(axes, plane)
     grid[0].set_ylabel("across: the same unit")
     figure.colorbar(drawn, ax=list(grid), pad=0.01, shrink=0.85).set_label(f"$\\Gamma$ of {layer}, smaller is better")
-    headline(figure, f"Where the contrast falls, and where it rises ({layer}; arrows: downhill)")
+    style.entitle(figure, f"Where the contrast falls, and where it rises ({layer}; arrows: downhill)")
     said = "; ".join(
         f"{title}: positive at {plane.reach:.2f}, highest value {plane.highest:.2f} at {plane.turning:.2f}"
         for title, plane in planes.items()
@@ -134,7 +124,7 @@ def contrast_planes(planes: Mapping[str, Plane], *, layer: str, features: str = 
         "Contour maps with circles as contours: a valley at the positive, a hill behind the middle of the two "
         f"exposures, and a dashed line through its top, beyond which a step to the positive raises Gamma. {said}."
     )
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
 def _map(axes: Axes, plane: Plane, size: float, levels: Sequence[float]) -> QuadContourSet:
@@ -153,7 +143,7 @@ def _map(axes: Axes, plane: Plane, size: float, levels: Sequence[float]) -> Quad
 
 
 def _mark(axes: Axes, plane: Plane) -> None:
-    axes.axvline(plane.turning, color=VERMILION, ls="--", lw=1.8)
+    axes.axvline(plane.turning, color=style.VERMILION, ls="--", lw=1.8)
     axes.text(
         plane.turning,
         axes.get_ylim()[0],
@@ -164,11 +154,11 @@ def _mark(axes: Axes, plane: Plane) -> None:
         bbox={"fc": "white", "ec": "none", "alpha": 0.85, "pad": 1.5},
     )
     marks = (
-        ((plane.reach, 0.0), "P", GREEN, "*", 17),
-        (plane.under, "under", BLUE, "o", 9),
-        (plane.over, "over", ORANGE, "o", 9),
-        ((0.0, 0.0), "middle", BLACK, "+", 9),
-        ((plane.turning, 0.0), f"top {plane.highest:.2f}", VERMILION, "^", 9),
+        ((plane.reach, 0.0), "P", style.GREEN, "*", 17),
+        (plane.under, "under", style.BLUE, "o", 9),
+        (plane.over, "over", style.ORANGE, "o", 9),
+        ((0.0, 0.0), "middle", style.BLACK, "+", 9),
+        ((plane.turning, 0.0), f"top {plane.highest:.2f}", style.VERMILION, "^", 9),
     )
     for point, name, colour, shape, size in marks:
         axes.plot(*point, shape, color=colour, ms=size, mec="black" if shape == "+" else "white", mew=1.2, zorder=4)

@@ -11,22 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor
 
+from hsds_lib.course import style
 from hsds_lib.course.maps import operation_label
 from hsds_lib.course.pictures import luma
-from hsds_lib.course.style import (
-    BLUE,
-    GRAY,
-    GREEN,
-    INK,
-    PALE,
-    ROLES,
-    VERMILION,
-    WIDTH,
-    feature_note,
-    headline,
-    new_figure,
-    styled,
-)
 from hsds_lib.network.fusion_net import RETINEX_ITERATIONS, node_channels
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.network.operations import kernel
@@ -54,28 +41,28 @@ class _Pen:
 
     axes: Axes
 
-    def wire(self, *points: Point, colour: str = INK, head: bool = True) -> None:
+    def wire(self, *points: Point, colour: str = style.INK, head: bool = True) -> None:
         """Draw a broken line; the last piece ends in an arrow."""
         if len(points) > 2:
             xs, ys = zip(*points[:-1], strict=True)
             self.axes.plot(xs, ys, color=colour, lw=1.3, solid_capstyle="round", zorder=1)
-        style = "-|>,head_length=4,head_width=2.2" if head else "-"
+        look = "-|>,head_length=4,head_width=2.2" if head else "-"
         arrow = FancyArrowPatch(
-            points[-2], points[-1], arrowstyle=style, color=colour, lw=1.3, shrinkA=0, shrinkB=0, zorder=1
+            points[-2], points[-1], arrowstyle=look, color=colour, lw=1.3, shrinkA=0, shrinkB=0, zorder=1
         )
         self.axes.add_patch(arrow)
 
-    def sign(self, place: Point, text: str, *, colour: str = INK) -> None:
+    def sign(self, place: Point, text: str, *, colour: str = style.INK) -> None:
         """Draw a small circle with the sign of an arithmetic operation."""
         self.axes.plot(*place, "o", ms=14, mfc="white", mec=colour, mew=1.3, zorder=3)
         self.axes.text(*place, text, ha="center", va="center_baseline", fontsize=11, color=colour, zorder=4)
 
-    def say(self, place: Point, text: str, *, size: float = 8, colour: str = GRAY, ha: str = "center") -> None:
+    def say(self, place: Point, text: str, *, size: float = 8, colour: str = style.GRAY, ha: str = "center") -> None:
         """Write a remark."""
         self.axes.text(*place, text, ha=ha, va="center", fontsize=size, color=colour, zorder=5)
 
 
-@styled
+@style.styled
 def genotype_drawing(
     genotype: Genotype, pictures: Mapping[str, Tensor] | None = None, *, features: str = ""
 ) -> tuple[Figure, str]:
@@ -92,9 +79,9 @@ def genotype_drawing(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(_HEIGHT + 0.7)
+    figure = style.new_figure(_HEIGHT + 0.7)
     axes = figure.add_subplot()
-    axes.set(xlim=(0, WIDTH), ylim=(0, _HEIGHT), aspect="equal")
+    axes.set(xlim=(0, style.WIDTH), ylim=(0, _HEIGHT), aspect="equal")
     axes.axis("off")
     pen = _Pen(axes)
     _attention_wires(pen)
@@ -107,20 +94,20 @@ def genotype_drawing(
         _terminal(pen, place, role, pictures.get(role))
     _legend(pen)
     retained = sum(len(operations) for operations in genotype.nodes.values())
-    headline(figure, f"The network that was found: {retained} operations in {len(genotype.nodes)} nodes")
+    style.entitle(figure, f"The network that was found: {retained} operations in {len(genotype.nodes)} nodes")
     said = "; ".join(
         f"{name}: {', '.join(f'{operation_label(key)} {weight:.2f}' for key, weight in operations.items())}"
         for name, operations in genotype.nodes.items()
     )
     alt = f"Wiring of the derived network with the retained operations and weights of each node. {said}."
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
 def _attention_wires(pen: _Pen) -> None:
     """Draw the feature attention: two branches that guide each other, and the sum of what they attend to."""
     pen.axes.add_patch(Rectangle((4.24, 3.5), 1.42, 3.15, facecolor="#F3F3F3", lw=0, zorder=0))
     pen.say((4.95, (_TOP + _BOTTOM) / 2), "half resolution")
-    for row, colour, up in ((_TOP, ROLES["under"], 1), (_BOTTOM, ROLES["over"], -1)):
+    for row, colour, up in ((_TOP, style.ROLES["under"], 1), (_BOTTOM, style.ROLES["over"], -1)):
         for start, end in ((0.9, 1.14), (2.36, 2.69), (3.91, 4.34), (5.56, 5.89), (7.11, 7.59), (8.81, 9.1)):
             pen.wire((start, row), (end, row), colour=colour)
         for start, end, height in ((_COLUMNS[2], 7.34, 0.68), (_COLUMNS[1], 9.22, 0.86)):
@@ -133,12 +120,12 @@ def _attention_wires(pen: _Pen) -> None:
         pen.say((4.12, row + up * 0.2), "pool", size=7.5)
         pen.say((5.73, row + up * 0.2), "×2", size=7.5)
     low, high = _BOTTOM + 0.42, _TOP - 0.42
-    pen.wire((3.91, high), (4.34, low), colour=ROLES["under"])
-    pen.wire((3.91, low), (4.34, high), colour=ROLES["over"])
-    pen.say((3.8, 5.26), "$G_{xy}$", size=10, colour=ROLES["under"])
-    pen.say((3.8, 4.9), "$G_{yx}$", size=10, colour=ROLES["over"])
+    pen.wire((3.91, high), (4.34, low), colour=style.ROLES["under"])
+    pen.wire((3.91, low), (4.34, high), colour=style.ROLES["over"])
+    pen.say((3.8, 5.26), "$G_{xy}$", size=10, colour=style.ROLES["under"])
+    pen.say((3.8, 4.9), "$G_{yx}$", size=10, colour=style.ROLES["over"])
     pen.sign((9.85, 5.075), "+")
-    pen.say((10.14, 5.25), "$F$", size=11, colour=INK)
+    pen.say((10.14, 5.25), "$F$", size=11, colour=style.INK)
 
 
 def _retinex_wires(pen: _Pen) -> None:
@@ -146,9 +133,15 @@ def _retinex_wires(pen: _Pen) -> None:
     lane, middle = 3.12, (_INTENSITY + _LIGHT) / 2
     pen.wire((9.98, 5.075), (10.3, 5.075), (10.3, lane), (0.5, lane), (0.5, _INTENSITY), (1.14, _INTENSITY))
     pen.wire((0.5, _INTENSITY), (0.5, _LIGHT), (1.62, _LIGHT))
-    pen.say((0.36, _INTENSITY + 0.35), "$F$", size=11, colour=INK)
+    pen.say((0.36, _INTENSITY + 0.35), "$F$", size=11, colour=style.INK)
     frame = FancyBboxPatch(
-        (2.72, 0.06), 4.1, 2.84, boxstyle="round,pad=0,rounding_size=0.1", facecolor="none", edgecolor=GRAY, ls="--"
+        (2.72, 0.06),
+        4.1,
+        2.84,
+        boxstyle="round,pad=0,rounding_size=0.1",
+        facecolor="none",
+        edgecolor=style.GRAY,
+        ls="--",
     )
     pen.axes.add_patch(frame)
     pen.say((6.74, middle), f"{RETINEX_ITERATIONS} times,\nsame weights", ha="right")
@@ -167,14 +160,14 @@ def _retinex_wires(pen: _Pen) -> None:
     pen.sign((7.15, middle), "×")
     pen.wire((7.28, middle), (7.72, middle))
     pen.axes.add_patch(_box((8.22, middle), (0.96, 0.5)))
-    pen.say((8.22, middle), "3×3 conv\ntanh", colour=INK)
-    pen.wire((8.7, middle), (9.4, middle), colour=ROLES["fused"])
+    pen.say((8.22, middle), "3×3 conv\ntanh", colour=style.INK)
+    pen.wire((8.7, middle), (9.4, middle), colour=style.ROLES["fused"])
 
 
 def _box(place: Point, size: Point) -> FancyBboxPatch:
     corner = (place[0] - size[0] / 2, place[1] - size[1] / 2)
-    style = "round,pad=0,rounding_size=0.06"
-    return FancyBboxPatch(corner, *size, boxstyle=style, facecolor="white", edgecolor=INK, lw=1.1, zorder=2)
+    look = "round,pad=0,rounding_size=0.06"
+    return FancyBboxPatch(corner, *size, boxstyle=look, facecolor="white", edgecolor=style.INK, lw=1.1, zorder=2)
 
 
 def _node(pen: _Pen, place: Point, name: str, channels: tuple[int, int], operations: Mapping[str, float]) -> None:
@@ -197,10 +190,10 @@ def _operation(pen: _Pen, place: Point, primitive: str, weight: float, *, side: 
     """Draw one operation: footprint, name and a bar as long as its weight."""
     left, y = place
     _footprint(pen.axes, (left, y - side / 2), primitive, side)
-    pen.say((left + 0.32, y + 0.045), operation_label(primitive), size=8, colour=INK, ha="left")
-    pen.say((left + 1.1, y + 0.045), f"{weight:.2f}", size=7.5, colour=INK, ha="right")
+    pen.say((left + 0.32, y + 0.045), operation_label(primitive), size=8, colour=style.INK, ha="left")
+    pen.say((left + 1.1, y + 0.045), f"{weight:.2f}", size=7.5, colour=style.INK, ha="right")
     bar = (left + 0.33, y - 0.1)
-    pen.axes.add_patch(Rectangle(bar, 0.77, 0.045, facecolor=PALE, lw=0, zorder=4))
+    pen.axes.add_patch(Rectangle(bar, 0.77, 0.045, facecolor=style.PALE, lw=0, zorder=4))
     pen.axes.add_patch(Rectangle(bar, 0.77 * weight, 0.045, facecolor=_colour(primitive), lw=0, zorder=5))
 
 
@@ -219,7 +212,7 @@ def _footprint(axes: Axes, corner: Point, primitive: str, side: float) -> None:
 
 def _colour(primitive: str) -> str:
     height, width, dilation = kernel(primitive)
-    return VERMILION if dilation > 1 else BLUE if height == width else GREEN
+    return style.VERMILION if dilation > 1 else style.BLUE if height == width else style.GREEN
 
 
 def _terminal(pen: _Pen, place: Point, role: str, picture: Tensor | None) -> None:
@@ -227,7 +220,7 @@ def _terminal(pen: _Pen, place: Point, role: str, picture: Tensor | None) -> Non
     side, (x, y) = 0.8, place
     if picture is None:
         pen.axes.add_patch(_box(place, (side, 0.42)))
-        pen.say(place, f"{role} Y", colour=INK, size=9)
+        pen.say(place, f"{role} Y", colour=style.INK, size=9)
         return
     short = min(picture.shape[-2:])
     top, left = ((length - short) // 2 for length in picture.shape[-2:])
@@ -235,9 +228,9 @@ def _terminal(pen: _Pen, place: Point, role: str, picture: Tensor | None) -> Non
     extent = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
     pen.axes.imshow(square.numpy(), cmap="gray", vmin=0, vmax=1, extent=extent, zorder=3)
     corner = (x - side / 2, y - side / 2)
-    pen.axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=ROLES[role], lw=2.2, zorder=4))
-    pen.say((x, y - side / 2 - 0.12), f"{role} Y", size=9, colour=INK)
-    pen.axes.set(xlim=(0, WIDTH), ylim=(0, _HEIGHT))  # imshow changes them
+    pen.axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=style.ROLES[role], lw=2.2, zorder=4))
+    pen.say((x, y - side / 2 - 0.12), f"{role} Y", size=9, colour=style.INK)
+    pen.axes.set(xlim=(0, style.WIDTH), ylim=(0, _HEIGHT))  # imshow changes them
 
 
 def _legend(pen: _Pen) -> None:

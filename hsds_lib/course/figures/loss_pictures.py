@@ -15,38 +15,28 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from hsds_lib.course import style
 from hsds_lib.course.image_descent import Descent
-from hsds_lib.course.style import (
-    BLACK,
-    BLUE,
-    GRAY,
-    GREEN,
-    INK,
-    ORANGE,
-    PALE,
-    PURPLE,
-    ROLES,
-    SKY,
-    VERMILION,
-    WIDTH,
-    feature_note,
-    headline,
-    new_figure,
-    styled,
-)
 
 _COLUMNS = 6  # of the contact sheet
-_LINES = ((BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), (ORANGE, ":"), (PURPLE, "-"), (SKY, "--"))
+_LINES = (
+    (style.BLUE, "-"),
+    (style.VERMILION, "--"),
+    (style.GREEN, "-."),
+    (style.ORANGE, ":"),
+    (style.PURPLE, "-"),
+    (style.SKY, "--"),
+)
 _NUMBER: dict[str, Any] = {  # readable on top of a line
     "va": "center",
     "fontsize": 8,
-    "color": GRAY,
+    "color": style.GRAY,
     "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},
 }
 Weights = tuple[float, float, float]
 
 
-@styled
+@style.styled
 def loss_sheet(
     descents: Mapping[str, Descent], inputs: Mapping[str, Tensor], *, features: str = ""
 ) -> tuple[Figure, str]:
@@ -62,22 +52,22 @@ def loss_sheet(
     """
     first = next(iter(descents.values())).picture
     rows = math.ceil((len(descents) + 1 + len(inputs)) / _COLUMNS)
-    figure = new_figure(0.5 + rows * (WIDTH / _COLUMNS * first.shape[-2] / first.shape[-1] + 0.42))
+    figure = style.new_figure(0.5 + rows * (style.WIDTH / _COLUMNS * first.shape[-2] / first.shape[-1] + 0.42))
     grid = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
     for axes in grid:
         axes.axis("off")
     for axes, (name, descent) in zip(grid, descents.items(), strict=False):
         _gray(axes, descent.picture, f"{name}\n{_fall(descent)}")
     for axes, (name, picture) in zip(grid[len(grid) - len(inputs) :], inputs.items(), strict=True):
-        _gray(axes, picture, f"{name}\n", colour=ROLES.get(name, BLACK))
+        _gray(axes, picture, f"{name}\n", colour=style.ROLES.get(name, style.BLACK))
     note = grid[len(grid) - len(inputs) - 1]
-    note.text(0.95, 0.5, "what they\ncompare with,\nand where\nall began  →", ha="right", va="center", color=GRAY)
+    note.text(0.95, 0.5, "what they\ncompare with,\nand where\nall began  →", ha="right", va="center", color=style.GRAY)
     steps = len(next(iter(descents.values())).losses) - 1
     title = f"What each loss wants: one picture, optimised for {steps} steps under each loss alone"
-    headline(figure, title)
+    style.entitle(figure, title)
     said = "; ".join(f"{name} {_fall(descent)}" for name, descent in descents.items())
     alt = f"{title}. Loss before and after: {said}. Last row: {', '.join(inputs)}."
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
 def _fall(descent: Descent) -> str:
@@ -91,10 +81,10 @@ def _gray(axes: Axes, picture: Tensor, title: str, *, colour: str | None = None)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=9)
     for spine in axes.spines.values():
-        spine.set(visible=True, color=colour or PALE, linewidth=2.2 if colour else 0.8)
+        spine.set(visible=True, color=colour or style.PALE, linewidth=2.2 if colour else 0.8)
 
 
-@styled
+@style.styled
 def cosine_map(cosines: Tensor, names: Sequence[str], *, features: str = "") -> tuple[Figure, str]:
     """Draw which losses pull a picture the same way, and which pull against each other.
 
@@ -108,13 +98,15 @@ def cosine_map(cosines: Tensor, names: Sequence[str], *, features: str = "") -> 
     """
     table = cosines.detach().cpu().double().numpy()
     size = len(names)
-    figure = new_figure(1.6 + 0.4 * size)
+    figure = style.new_figure(1.6 + 0.4 * size)
     axes = figure.add_subplot()
     image = axes.imshow(table, cmap="PuOr", vmin=-1, vmax=1)
     for row, column in np.ndindex(size, size):
         value = table[row, column]
         text = f"{value:.1f}".replace("-", "−") if abs(value) >= 0.05 else "·"
-        axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if abs(value) > 0.6 else INK)
+        axes.text(
+            column, row, text, ha="center", va="center", fontsize=7.5, color="white" if abs(value) > 0.6 else style.INK
+        )
     for border in (place - 0.5 for place in range(1, size) if _kind(names[place]) != _kind(names[place - 1])):
         axes.axhline(border, color="white", lw=2)
         axes.axvline(border, color="white", lw=2)
@@ -127,9 +119,9 @@ def cosine_map(cosines: Tensor, names: Sequence[str], *, features: str = "") -> 
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
     bar.set_ticklabels(["−1: they fight", "−0.5", "0: unrelated", "0.5", "1: they agree"])
     bar.set_label("cosine of the two gradients")
-    headline(figure, "Do the losses pull the same way? Gradients with respect to one fused picture")
+    style.entitle(figure, "Do the losses pull the same way? Gradients with respect to one fused picture")
     alt = f"Table of the cosines between the gradients of {size} losses. {_extremes(table, names)}"
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
 def _kind(name: str) -> str:
@@ -148,7 +140,7 @@ def _extremes(table: np.ndarray, names: Sequence[str]) -> str:
     return f"Most opposed: {pair(int(pairs.argmin()))}; most alike: {pair(int(pairs.argmax()))}."
 
 
-@styled
+@style.styled
 def pull_bars(norms: Mapping[str, float], *, features: str = "") -> tuple[Figure, str]:
     """Draw how hard each loss pulls at a picture when all have the same weight.
 
@@ -160,17 +152,17 @@ def pull_bars(norms: Mapping[str, float], *, features: str = "") -> tuple[Figure
         The figure and its alternative text, which names the strongest and the weakest.
     """
     total = sum(norms.values())
-    figure = new_figure(1.1 + 0.23 * len(norms))
+    figure = style.new_figure(1.1 + 0.23 * len(norms))
     axes = figure.add_subplot()
     widest = 100 * max(norms.values()) / total
     for row, (name, norm) in enumerate(norms.items()):
         hatch: dict[str, Any] = {}
         if _kind(name) == "perceptual" and "random" in features:
             hatch = {"hatch": "////", "edgecolor": "white"}
-        axes.barh(row, 100 * norm / total, color=BLUE, height=0.72, **hatch)
+        axes.barh(row, 100 * norm / total, color=style.BLUE, height=0.72, **hatch)
         axes.text(100 * norm / total + 0.01 * widest, row, f"{norm:.4f}", **_NUMBER)
-    axes.axvline(100 / len(norms), color=VERMILION, lw=1.6, ls="--")
-    axes.text(100 / len(norms), -0.75, " weight of each", color=VERMILION, fontsize=9, va="bottom")
+    axes.axvline(100 / len(norms), color=style.VERMILION, lw=1.6, ls="--")
+    axes.text(100 / len(norms), -0.75, " weight of each", color=style.VERMILION, fontsize=9, va="bottom")
     axes.set_yticks(range(len(norms)), list(norms))
     axes.set(
         xlabel="share of the sum of all gradient norms (%); the gray number is the norm",
@@ -178,16 +170,16 @@ def pull_bars(norms: Mapping[str, float], *, features: str = "") -> tuple[Figure
         ylim=(len(norms) - 0.4, -1.6),
         xlim=(0, 1.1 * widest),
     )
-    headline(figure, "The same weight is not the same pull")
+    style.entitle(figure, "The same weight is not the same pull")
     strongest, weakest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
     alt = (
         f"Bars of the gradient norms of {len(norms)} losses as shares of their sum. Strongest: {strongest} "
         f"({norms[strongest]:.4f}); weakest: {weakest} ({norms[weakest]:.4f})."
     )
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
-@styled
+@style.styled
 def beta_simplex(pictures: Mapping[Weights, Tensor], names: Sequence[str], *, features: str = "") -> tuple[Figure, str]:
     """Show the pictures optimised for mixtures of three losses, each at the place of its weights.
 
@@ -205,33 +197,33 @@ def beta_simplex(pictures: Mapping[Weights, Tensor], names: Sequence[str], *, fe
     if len(names) != 3:
         raise ValueError(f"a triangle has three corners; given: {', '.join(names)}")
     height, side = 8.6, 1.45
-    corners = np.array([(1.6, 1.0), (WIDTH - 1.6, 1.0), (WIDTH / 2, height - 1.05)])
-    figure = new_figure(height)
+    corners = np.array([(1.6, 1.0), (style.WIDTH - 1.6, 1.0), (style.WIDTH / 2, height - 1.05)])
+    figure = style.new_figure(height)
     axes = figure.add_subplot()
     axes.axis("off")
     for start, end in ((0, 1), (1, 2), (2, 0)):
-        axes.plot(*corners[[start, end]].T, color=GRAY, lw=1.2, zorder=1)
+        axes.plot(*corners[[start, end]].T, color=style.GRAY, lw=1.2, zorder=1)
     for weights, picture in pictures.items():
         x, y = np.array(weights) @ corners
         extent = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
         axes.imshow(picture[0, 0].detach().cpu().numpy(), cmap="gray", vmin=0, vmax=1, extent=extent, zorder=2)
-        frame = VERMILION if max(weights) == 1 else GRAY
+        frame = style.VERMILION if max(weights) == 1 else style.GRAY
         axes.add_patch(Rectangle((extent[0], extent[2]), side, side, fill=False, edgecolor=frame, lw=1.6, zorder=3))
         label = " : ".join(f"{100 * weight:.0f}" for weight in weights)
         axes.text(x, extent[2] - 0.06, label, ha="center", va="top", fontsize=9, zorder=4)
     for name, (x, y), up in zip(names, corners, (-1, -1, 1), strict=True):
         place = y + up * (side / 2 + (0.42 if up < 0 else 0.14))
-        axes.text(x, place, name, ha="center", va="center", fontsize=11, weight="bold", color=VERMILION)
-    axes.set(xlim=(0, WIDTH), ylim=(-0.4, height - 0.1), aspect="equal")
-    headline(figure, f"One picture for every mixture of three losses (weights in %: {' : '.join(names)})")
+        axes.text(x, place, name, ha="center", va="center", fontsize=11, weight="bold", color=style.VERMILION)
+    axes.set(xlim=(0, style.WIDTH), ylim=(-0.4, height - 0.1), aspect="equal")
+    style.entitle(figure, f"One picture for every mixture of three losses (weights in %: {' : '.join(names)})")
     alt = (
         f"A triangle with the losses {', '.join(names)} at its corners and {len(pictures)} pictures, each optimised "
         "for the weights of its place."
     )
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
-@styled
+@style.styled
 def response_curves(
     changes: Sequence[float], values: Mapping[str, Sequence[float]], *, change: str, title: str, features: str = ""
 ) -> tuple[Figure, str]:
@@ -247,16 +239,16 @@ def response_curves(
     Returns:
         The figure and its alternative text, which tells how far each loss moves.
     """
-    figure = new_figure(3.3)
+    figure = style.new_figure(3.3)
     axes = figure.add_subplot()
     shown: dict[tuple[float, ...], list[str]] = {}  # curves that cannot be told apart share a line
     for name, curve in values.items():
         shown.setdefault(tuple(round(value, 3) + 0.0 for value in curve), []).append(name)
     for names, (colour, dashes) in zip(shown.values(), _LINES, strict=False):
         axes.plot(changes, values[names[0]], dashes, color=colour, lw=2, label=",\n".join(names))
-    axes.grid(color=PALE, lw=0.8)
+    axes.grid(color=style.PALE, lw=0.8)
     axes.set(xlabel=change, ylabel="loss (no unit)", xlim=(changes[0], changes[-1]))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    headline(figure, title)
+    style.entitle(figure, title)
     said = "; ".join(f"{name} from {min(curve):.3f} to {max(curve):.3f}" for name, curve in values.items())
-    return figure, f"{title}. Curves over {change}: {said}." + feature_note(figure, features)
+    return figure, f"{title}. Curves over {change}: {said}." + style.feature_note(figure, features)

@@ -9,15 +9,15 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from hsds_lib.course.style import BLUE, GRAY, GREEN, INK, ORANGE, PALE, PURPLE, VERMILION, headline, new_figure, styled
+from hsds_lib.course import style
 
 Scores = Mapping[str, float]
 _MARKS = "osD^vPX*"
 _NO_CHANGE = 0.0005  # share; below it a metric is called unmoved
-_SIGNED = LinearSegmentedColormap.from_list("worse_better", [VERMILION, "white", BLUE])
+_SIGNED = LinearSegmentedColormap.from_list("worse_better", [style.VERMILION, "white", style.BLUE])
 
 
-@styled
+@style.styled
 def saturation(gray: np.ndarray) -> tuple[Figure, str]:
     """Draw what each pixel of a picture contributes to SD, in real numbers and in saturating integers.
 
@@ -28,16 +28,18 @@ def saturation(gray: np.ndarray) -> tuple[Figure, str]:
         The figure and its alternative text.
     """
     mean, levels = gray.mean(), np.arange(256)
-    figure = new_figure(5.4)
+    figure = style.new_figure(5.4)
     grid = figure.add_gridspec(2, 3, height_ratios=[1, 1.1])
     axes = figure.add_subplot(grid[0, :])
-    axes.plot(levels, (levels - mean) ** 2, color=BLUE, lw=2, label="(g − mean)², real numbers")
+    axes.plot(levels, (levels - mean) ** 2, color=style.BLUE, lw=2, label="(g − mean)², real numbers")
     clipped = _saturated(levels, mean)
-    axes.plot(levels, clipped, color=VERMILION, lw=2, label="the same in 8-bit integers: 0 below the mean, 255 at most")
-    axes.axvline(mean, color=GRAY, lw=1, ls=":")
+    axes.plot(
+        levels, clipped, color=style.VERMILION, lw=2, label="the same in 8-bit integers: 0 below the mean, 255 at most"
+    )
+    axes.axvline(mean, color=style.GRAY, lw=1, ls=":")
     axes.set(xlabel="gray level g", ylabel="what a pixel adds", xlim=(0, 255), ylim=(0, 4000))
     counts = axes.twinx()
-    counts.hist(gray.ravel(), bins=64, range=(0, 256), color=PALE)
+    counts.hist(gray.ravel(), bins=64, range=(0, 256), color=style.PALE)
     counts.set_yticks([])
     axes.set_zorder(counts.get_zorder() + 1)
     axes.patch.set_visible(False)
@@ -51,7 +53,7 @@ def saturation(gray: np.ndarray) -> tuple[Figure, str]:
         panel = figure.add_subplot(grid[1, column])
         panel.imshow(values, cmap="gray", vmin=0, vmax=top)
         panel.set(xticks=[], yticks=[], title=name)
-    headline(figure, "SD in real numbers and as in the published tables")
+    style.entitle(figure, "SD in real numbers and as in the published tables")
     share = float((gray >= mean + 15.5).mean())
     alt = (
         f"Contribution of a gray level to SD about the mean {mean:.0f}: a parabola in real numbers; in 8-bit integers "
@@ -65,7 +67,7 @@ def _saturated(levels: np.ndarray, mean: float) -> np.ndarray:
     return np.minimum(255, np.maximum(0, np.floor(levels - mean + 0.5)) ** 2)
 
 
-@styled
+@style.styled
 def enhancement(
     ratios: Sequence[float], curves: Mapping[str, Sequence[float]], angles: Sequence[float], kept: Sequence[float]
 ) -> tuple[Figure, str]:
@@ -80,21 +82,21 @@ def enhancement(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.0)
+    figure = style.new_figure(3.0)
     left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
-    for (name, values), colour in zip(curves.items(), (VERMILION, BLUE, GREEN), strict=False):
+    for (name, values), colour in zip(curves.items(), (style.VERMILION, style.BLUE, style.GREEN), strict=False):
         left.plot(ratios, values, color=colour, lw=2, label=name)
-    left.axvline(1, color=GRAY, lw=1, ls=":")
+    left.axvline(1, color=style.GRAY, lw=1, ls=":")
     left.set_xscale("log", base=2)
     ticks = [0.25, 0.5, 1, 2, 4]
     left.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
     left.set(xlabel="contrast of the fused edge, over the source's", ylabel="value", ylim=(0, None))
     left.set_title("weaker or stronger")
     left.legend(loc="upper left")
-    right.plot(angles, kept, color=VERMILION, lw=2)
+    right.plot(angles, kept, color=style.VERMILION, lw=2)
     right.set(xlabel="turned by (degrees)", ylabel="Qabf of the pixel", ylim=(0, 1.05), xlim=(0, max(angles)))
     right.set_title("turned")
-    headline(figure, "Is a stronger edge better?")
+    style.entitle(figure, "Is a stronger edge better?")
     ends = ", ".join(f"{name} {values[-1]:.2f}" for name, values in curves.items())
     half = next((angle for angle, value in zip(angles, kept, strict=True) if value < 0.5), max(angles))
     alt = (
@@ -104,7 +106,7 @@ def enhancement(
     return figure, alt
 
 
-@styled
+@style.styled
 def verdicts(changes: Mapping[str, Scores]) -> tuple[Figure, str]:
     """Draw which degradations each metric punishes (red) and rewards (blue).
 
@@ -116,13 +118,13 @@ def verdicts(changes: Mapping[str, Scores]) -> tuple[Figure, str]:
     """
     names, metrics = list(changes), list(next(iter(changes.values())))
     table = np.array([[changes[name][metric] for metric in metrics] for name in names])
-    figure = new_figure(0.42 * len(names) + 1.5)
+    figure = style.new_figure(0.42 * len(names) + 1.5)
     axes = figure.subplots()
     image = axes.imshow(np.clip(table, -1, 1), cmap=_SIGNED, norm=TwoSlopeNorm(0, -1, 1), aspect="auto")
     for row in range(len(names)):
         for column in range(len(metrics)):
             value = table[row, column]
-            colour = "white" if abs(value) > 0.65 else INK
+            colour = "white" if abs(value) > 0.65 else style.INK
             axes.text(column, row, _per_cent(value), ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(range(len(metrics)), metrics)
     axes.set_yticks(range(len(names)), names)
@@ -130,7 +132,7 @@ def verdicts(changes: Mapping[str, Scores]) -> tuple[Figure, str]:
     axes.set_xlabel("change of the metric (%); blue: it prefers the spoiled picture")
     bar = figure.colorbar(image, ax=axes, ticks=[-1, 0, 1], pad=0.01)
     bar.ax.set_yticklabels(["−100 %", "0", "+100 %"])
-    headline(figure, "What each metric makes of a spoiled picture")
+    style.entitle(figure, "What each metric makes of a spoiled picture")
     rewarded = {
         metric: [names[r] for r in range(len(names)) if table[r, c] >= _NO_CHANGE] for c, metric in enumerate(metrics)
     }
@@ -146,7 +148,7 @@ def _per_cent(share: float) -> str:
     return f"{value:+.0f}".replace("-", "−") if abs(value) >= 0.95 else f"{value:+.1f}".replace("-", "−")
 
 
-@styled
+@style.styled
 def agreement(matrices: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> tuple[Figure, str]:
     """Draw the rank correlations between metrics, a panel for each set of pictures or methods.
 
@@ -157,13 +159,13 @@ def agreement(matrices: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> tuple
         The figure and its alternative text.
     """
     largest = max(len(names) for _, names in matrices.values())
-    figure = new_figure(0.4 * largest + 1.9)
+    figure = style.new_figure(0.4 * largest + 1.9)
     panels = np.atleast_1d(figure.subplots(1, len(matrices)))
     norm, said = TwoSlopeNorm(0, -1, 1), []
     for axes, (title, (matrix, names)) in zip(panels, matrices.items(), strict=True):
         axes.imshow(matrix, cmap=_SIGNED, norm=norm)
         for row, column in np.ndindex(matrix.shape):
-            colour = "white" if abs(matrix[row, column]) > 0.65 else INK
+            colour = "white" if abs(matrix[row, column]) > 0.65 else style.INK
             text = f"{matrix[row, column]:.1f}".replace("-0.0", "0.0").replace("-", "−")
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
@@ -172,7 +174,7 @@ def agreement(matrices: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> tuple
         axes.set_title(title)
         said.append(f"{title}: {_extremes(matrix, names)}")
     figure.colorbar(ScalarMappable(norm, _SIGNED), ax=list(panels), label="Kendall's τ", shrink=0.8)
-    headline(figure, "Do two metrics rank alike?")
+    style.entitle(figure, "Do two metrics rank alike?")
     return figure, " ".join(said)
 
 
@@ -185,7 +187,7 @@ def _extremes(matrix: np.ndarray, names: Sequence[str]) -> str:
     )
 
 
-@styled
+@style.styled
 def scene_dots(scores: Mapping[str, Mapping[str, Scores]], metrics: Sequence[str]) -> tuple[Figure, str]:
     """Draw the score of every method on every scene, and the means.
 
@@ -196,7 +198,7 @@ def scene_dots(scores: Mapping[str, Mapping[str, Scores]], metrics: Sequence[str
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(0.36 * len(scores) + 1.7)
+    figure = style.new_figure(0.36 * len(scores) + 1.7)
     panels = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
     said = []
     for axes, metric in zip(panels, metrics, strict=True):
@@ -205,19 +207,19 @@ def scene_dots(scores: Mapping[str, Mapping[str, Scores]], metrics: Sequence[str
             values = [found[metric] for found in by_scene.values()]
             means[method] = float(np.mean(values))
             for value, mark in zip(values, _MARKS * len(values), strict=False):
-                axes.plot(value, row, mark, color=BLUE, ms=5, alpha=0.55, mec="none")
-            axes.plot(means[method], row, "|", color=ORANGE, ms=20, mew=3)
+                axes.plot(value, row, mark, color=style.BLUE, ms=5, alpha=0.55, mec="none")
+            axes.plot(means[method], row, "|", color=style.ORANGE, ms=20, mew=3)
         axes.set(title=metric, ylim=(len(scores) - 0.5, -0.5))
-        axes.grid(axis="y", color=PALE)
+        axes.grid(axis="y", color=style.PALE)
         best = max(means, key=means.__getitem__)
         said.append(f"{metric}: {best} {means[best]:.3f}")
     panels[0].set_yticks(range(len(scores)), list(scores))
     panels[0].set_xlabel("a mark per scene; orange: mean")
-    headline(figure, "Every method on every scene")
+    style.entitle(figure, "Every method on every scene")
     return figure, f"Scores by scene of {', '.join(scores)}. Best mean of {'; '.join(said)}."
 
 
-@styled
+@style.styled
 def paired_gaps(
     gaps: Mapping[str, Sequence[float]],
     groups: Sequence[str],
@@ -237,21 +239,23 @@ def paired_gaps(
         The figure and its alternative text.
     """
     kinds = list(dict.fromkeys(groups))
-    figure = new_figure(0.22 * min(len(kinds), 8) + 2.1)
+    figure = style.new_figure(0.22 * min(len(kinds), 8) + 2.1)
     panels = np.atleast_1d(figure.subplots(1, len(gaps), sharey=True))
     said = []
     for axes, (metric, values) in zip(panels, gaps.items(), strict=True):
         for value, group in zip(values, groups, strict=True):
             row = kinds.index(group)
-            axes.plot(value, row, _MARKS[row % len(_MARKS)], color=BLUE, ms=6, alpha=0.6, mec="none")
-        for row, (interval, colour) in enumerate(zip(intervals[metric], (PURPLE, ORANGE), strict=True), len(kinds)):
+            axes.plot(value, row, _MARKS[row % len(_MARKS)], color=style.BLUE, ms=6, alpha=0.6, mec="none")
+        for row, (interval, colour) in enumerate(
+            zip(intervals[metric], (style.PURPLE, style.ORANGE), strict=True), len(kinds)
+        ):
             axes.plot(interval, (row, row), color=colour, lw=4, solid_capstyle="butt")
-            axes.plot(np.mean(values), row, "|", color=INK, ms=14, mew=2)
-        axes.axvline(0, color=GRAY, lw=1, ls=":")
+            axes.plot(np.mean(values), row, "|", color=style.INK, ms=14, mew=2)
+        axes.axvline(0, color=style.GRAY, lw=1, ls=":")
         axes.set(title=metric, xlabel="difference", ylim=(len(kinds) + 1.5, -0.5))
-        axes.grid(axis="y", color=PALE)
+        axes.grid(axis="y", color=style.PALE)
         naive, grouped = (f"{low:+.3f} to {high:+.3f}" for low, high in intervals[metric])
         said.append(f"{metric}: mean {np.mean(values):+.3f}, {naive} by scenes, {grouped} by groups")
     panels[0].set_yticks(range(len(kinds) + 2), [*kinds, "95 %, scenes drawn", "95 %, groups drawn"])
-    headline(figure, title)
+    style.entitle(figure, title)
     return figure, f"{title}. {'; '.join(said)}."

@@ -16,30 +16,15 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hsds_lib.course import style
 from hsds_lib.course.maps import active_masks, label_map, operation_label
-from hsds_lib.course.style import (
-    BLUE,
-    GRAY,
-    GREEN,
-    INK,
-    ORANGE,
-    PALE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    feature_note,
-    headline,
-    mark_epochs,
-    new_figure,
-    styled,
-)
 from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES, softmax_active
 from hsds_lib.search.wsras import prune_step
 
 Record = Mapping[str, Any]
 
-_LINES = (BLUE, ORANGE, VERMILION, PURPLE, GREEN)
+_LINES = (style.BLUE, style.ORANGE, style.VERMILION, style.PURPLE, style.GREEN)
 _GONE = -1e4  # logit of an operation without a recorded weight: its share of a softmax is exactly 0
 
 
@@ -76,7 +61,7 @@ def replay(history: Sequence[Record], *, theta: float, top_p: int, from_epoch: i
     return np.array(masks)
 
 
-@styled
+@style.styled
 def node_cuts(mix: torch.Tensor, *, theta: float, top_p: int) -> tuple[Figure, str]:
     """Draw what pruning does to one node while its logits stay as they are, until it stops by itself.
 
@@ -93,25 +78,30 @@ def node_cuts(mix: torch.Tensor, *, theta: float, top_p: int) -> tuple[Figure, s
     while not torch.equal(pruned := prune_step(alpha, states[-1], theta=theta, top_p=top_p), states[-1]):
         states.append(pruned)
     shown = sorted({round(place) for place in np.linspace(0, len(states) - 1, min(6, len(states)))})
-    figure = new_figure(3.3)
+    figure = style.new_figure(3.3)
     grid = figure.subplots(1, len(shown), squeeze=False, sharex=True, sharey=True)[0]
     labels = [operation_label(name) for name in PRIMITIVES]
     for axes, place in zip(grid, shown, strict=True):
         weights = softmax_active(alpha, states[place])[0].numpy()
-        axes.barh(labels, weights, color=[VERMILION if weight < theta else BLUE for weight in weights], height=0.72)
-        axes.plot(np.zeros((~states[place]).sum()), np.flatnonzero(~states[place][0]), "x", color=GRAY, ms=5)
-        axes.axvline(theta, color=INK, ls="--", lw=1)
+        axes.barh(
+            labels,
+            weights,
+            color=[style.VERMILION if weight < theta else style.BLUE for weight in weights],
+            height=0.72,
+        )
+        axes.plot(np.zeros((~states[place]).sum()), np.flatnonzero(~states[place][0]), "x", color=style.GRAY, ms=5)
+        axes.axvline(theta, color=style.INK, ls="--", lw=1)
         axes.set(title=f"{int(states[place].sum())} left", xlabel="weight")
         axes.xaxis.set_major_locator(MaxNLocator(3))
     grid[0].invert_yaxis()
     grid[0].set_ylabel("operation")
     left, least = int(states[-1].sum()), float(softmax_active(alpha, states[-1])[states[-1]].min())
-    headline(figure, f"One node, one removal after another (dashed: θ = {theta:g}; red: below it; ×: removed)")
+    style.entitle(figure, f"One node, one removal after another (dashed: θ = {theta:g}; red: below it; ×: removed)")
     why = f"P = {top_p} are left" if left <= top_p else f"the smallest weight, {least:.3f}, is not below the threshold"
     return figure, f"Weights of one node after each removal: from {len(mix)} to {left} operations, where {why}."
 
 
-@styled
+@style.styled
 def replay_overview(
     history: Sequence[Record],
     *,
@@ -135,36 +125,36 @@ def replay_overview(
         The figure and its alternative text.
     """
     runs = {theta: replay(history, theta=theta, top_p=top_p, from_epoch=from_epoch) for theta in thetas}
-    figure = new_figure(8.0)
+    figure = style.new_figure(8.0)
     layout = figure.add_gridspec(2, 2, width_ratios=[1.2, 1], height_ratios=[1.35, 1])
     curves, cut, strip = (figure.add_subplot(layout[place]) for place in ((0, 0), (0, 1), (1, slice(None))))
-    mark_epochs(curves, [record["epoch"] for record in history])
+    style.mark_epochs(curves, [record["epoch"] for record in history])
     for (theta, masks), colour in zip(runs.items(), _LINES, strict=False):
         counts = masks.sum(axis=(1, 2))
         curves.plot(range(1, len(counts) + 1), counts, drawstyle="steps-mid", color=colour, lw=2)
         curves.text(len(counts) + 1, counts[-1], f" θ = {theta:g}: {counts[-1]}", color=colour, va="center")
     floor = len(NODES) * top_p
-    curves.axhline(floor, color=GRAY, ls="--", lw=1)
-    curves.text(1, floor, f"{len(NODES)} nodes × P = {top_p}", va="bottom", color=GRAY, fontsize=8.5)
+    curves.axhline(floor, color=style.GRAY, ls="--", lw=1)
+    curves.text(1, floor, f"{len(NODES)} nodes × P = {top_p}", va="bottom", color=style.GRAY, fontsize=8.5)
     curves.set(
         title="operations left", xlabel="search step", ylabel=f"of {len(NODES) * len(PRIMITIVES)}", ylim=(0, 172)
     )
     _cut_map(figure, cut, runs)
     _node_strip(figure, strip, history, runs, node)
-    headline(figure, "One recorded search, pruned by several θ: the weights are the recorded ones")
+    style.entitle(figure, "One recorded search, pruned by several θ: the weights are the recorded ones")
     ends = ", ".join(f"{masks[-1].sum()} at theta {theta:g}" for theta, masks in runs.items())
     alt = (
         f"Operations left over {len(history)} steps of one recorded search: {ends}. A table says for each node and "
         f"operation the smallest of these thresholds that removes it; below, the weights of node {node} over the steps."
     )
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
 def _cut_map(figure: Figure, axes: Axes, runs: Mapping[float, np.ndarray]) -> None:
     """For every node and operation, the smallest threshold that removes it by the end."""
     gone = np.array([~masks[-1] for masks in runs.values()])  # (thresholds, 15, 11)
     place = np.where(gone.any(axis=0), gone.argmax(axis=0), len(runs))
-    colours = ListedColormap([*_LINES[: len(runs)], PALE])
+    colours = ListedColormap([*_LINES[: len(runs)], style.PALE])
     levels = np.arange(len(runs) + 2) - 0.5
     image = axes.imshow(place, cmap=colours, norm=BoundaryNorm(levels, colours.N), aspect="auto")
     axes.set_xticks(np.arange(-0.5, len(PRIMITIVES)), minor=True)
@@ -186,7 +176,7 @@ def _node_strip(
     weights = np.array([record["node_mix"][row] for record in history]).T  # (11, steps)
     uniform = 1 / len(PRIMITIVES)
     scale = TwoSlopeNorm(uniform, vmin=0, vmax=max(2 * uniform, float(weights.max())))
-    shade = colormaps["PuOr"].with_extremes(bad=PALE)
+    shade = colormaps["PuOr"].with_extremes(bad=style.PALE)
     extent = (0.5, len(history) + 0.5, len(PRIMITIVES) - 0.5, -0.5)
     alive = active_masks(history)[:, row].T
     image = axes.imshow(np.where(alive, weights, np.nan), cmap=shade, norm=scale, aspect="auto", extent=extent)
@@ -215,7 +205,7 @@ def _first_gone(alive: np.ndarray) -> list[int]:
     return [] if alive[-1] else [int(alive.argmin()) + 1]
 
 
-@styled
+@style.styled
 def replay_against_search(
     recorded: Sequence[Record], searches: Mapping[float, Sequence[Record]], *, top_p: int, features: str = ""
 ) -> tuple[Figure, str]:
@@ -230,7 +220,7 @@ def replay_against_search(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.4)
+    figure = style.new_figure(3.4)
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
     said = []
     for row, ((theta, history), colour) in enumerate(zip(searches.items(), _LINES, strict=False)):
@@ -240,7 +230,7 @@ def replay_against_search(
         left.plot(steps, real.sum(axis=(1, 2)), "o-", color=colour, lw=1.8, ms=4, label=f"θ = {theta:g}, search")
         both, only = (played[-1] & real[-1]).sum(), [(played[-1] & ~real[-1]).sum(), (real[-1] & ~played[-1]).sum()]
         start = 0
-        for count, shade in zip((both, *only), (GREEN, GRAY, SKY), strict=True):
+        for count, shade in zip((both, *only), (style.GREEN, style.GRAY, style.SKY), strict=True):
             right.barh(row, count, left=start, color=shade, height=0.6)
             right.text(start + count / 2, row, str(count), ha="center", va="center", color="white", weight="bold")
             start += count
@@ -253,9 +243,9 @@ def replay_against_search(
     right.set(title="who survives", xlabel="operations after the last step")
     handles = [right.barh(0, 0, color=shade, label=name) for name, shade in _SHARES.items()]
     right.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
-    headline(figure, "A replay is not a search")
+    style.entitle(figure, "A replay is not a search")
     alt = f"Operations left in replays and in real searches over {len(recorded)} steps, and who survives: "
-    return figure, alt + "; ".join(said) + "." + feature_note(figure, features)
+    return figure, alt + "; ".join(said) + "." + style.feature_note(figure, features)
 
 
-_SHARES = {"both": GREEN, "replay only": GRAY, "search only": SKY}
+_SHARES = {"both": style.GREEN, "replay only": style.GRAY, "search only": style.SKY}

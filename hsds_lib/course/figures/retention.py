@@ -15,29 +15,16 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hsds_lib.course import style
 from hsds_lib.course.maps import label_map, operation_label
-from hsds_lib.course.style import (
-    BLUE,
-    GRAY,
-    GREEN,
-    INK,
-    ORANGE,
-    PURPLE,
-    VERMILION,
-    WIDTH,
-    feature_note,
-    headline,
-    new_figure,
-    styled,
-)
 from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES
 
-_LINES = (BLUE, ORANGE, VERMILION, PURPLE, GREEN)
+_LINES = (style.BLUE, style.ORANGE, style.VERMILION, style.PURPLE, style.GREEN)
 _DASHES = ("o-", "s--", "^:", "d-.", "v-")
 
 
-@styled
+@style.styled
 def footprints(taps: Mapping[str, np.ndarray]) -> tuple[Figure, str]:
     """Draw which input pixels every operation reads for one output pixel.
 
@@ -47,14 +34,14 @@ def footprints(taps: Mapping[str, np.ndarray]) -> tuple[Figure, str]:
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(4.0)
+    figure = style.new_figure(4.0)
     grid = figure.subplots(2, 6)
     for axes in grid.flat:
         axes.axis("off")
     said = []
     for axes, (name, table) in zip(grid.flat, taps.items(), strict=False):
         middle = len(table) // 2
-        colour = VERMILION if name.startswith("dil") else BLUE
+        colour = style.VERMILION if name.startswith("dil") else style.BLUE
         axes.imshow(np.zeros_like(table, dtype=float), cmap="Greys", vmin=0, vmax=1)
         axes.set_xticks(np.arange(-0.5, len(table)), minor=True)
         for edge in np.arange(-0.5, len(table)):
@@ -69,11 +56,11 @@ def footprints(taps: Mapping[str, np.ndarray]) -> tuple[Figure, str]:
         said.append(f"{operation_label(name)} reads {table.sum()} pixels over {height} by {width}")
     text = "□ one input pixel\n○ the output's place\n\nblue: dense\nred: dilation 2 (d2)"
     grid.flat[-1].text(0, 0.9, text, va="top", fontsize=9)
-    headline(figure, f"{len(taps)} operations: the input pixels that one output pixel reads")
+    style.entitle(figure, f"{len(taps)} operations: the input pixels that one output pixel reads")
     return figure, f"Footprints of {len(taps)} operations: {'; '.join(said)}."
 
 
-@styled
+@style.styled
 def competition(weights: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
     """Draw how fast a softmax weight can move, and how the weight of the better operation grew in some runs.
 
@@ -83,13 +70,13 @@ def competition(weights: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.3)
+    figure = style.new_figure(3.3)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
     mix = np.linspace(0, 1, 201)
-    left.plot(mix, mix * (1 - mix), color=BLUE, lw=2)
+    left.plot(mix, mix * (1 - mix), color=style.BLUE, lw=2)
     start = 1 / len(PRIMITIVES)
     for place, text in ((start, "  start: 1/11"), (0.5, "")):
-        left.plot(place, place * (1 - place), "o", color=VERMILION, ms=7)
+        left.plot(place, place * (1 - place), "o", color=style.VERMILION, ms=7)
         left.text(place, place * (1 - place), text, va="top", fontsize=9)
     left.set(
         title="slope of a weight", xlabel="weight $m_k$", ylabel=r"$\partial m_k / \partial \alpha_k = m_k(1-m_k)$"
@@ -98,10 +85,10 @@ def competition(weights: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
     for (name, values), colour, dash in zip(weights.items(), _LINES, _DASHES, strict=False):
         every = max(1, len(values) // 12)
         right.plot(values, dash, color=colour, lw=1.8, ms=4.5, markevery=every, label=name)
-    right.axhline(start, color=GRAY, ls="--", lw=0.9)
+    right.axhline(start, color=style.GRAY, ls="--", lw=0.9)
     right.set(title="weight of the better operation", xlabel="step", ylabel="weight", ylim=(0, 1.02))
     right.legend(loc="center right")
-    headline(figure, "Competition inside a node")
+    style.entitle(figure, "Competition inside a node")
     ends = "; ".join(f"{name}: {values[-1]:.2f}" for name, values in weights.items())
     return (
         figure,
@@ -109,7 +96,7 @@ def competition(weights: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
     )
 
 
-@styled
+@style.styled
 def cost_curves(
     costs: Mapping[str, Sequence[tuple[int, float]]],
     scattered: Sequence[Sequence[tuple[int, float]]],
@@ -125,12 +112,14 @@ def cost_curves(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.6)
+    figure = style.new_figure(3.6)
     parameters, macs, search = figure.subplots(1, 3)
     for axes, part, unit in ((parameters, 0, 1e6), (macs, 1, 1e6)):
         band = np.array(scattered)[:, :, part] / unit
         places = np.arange(1, band.shape[1] + 1)
-        axes.fill_between(places, band.min(axis=0), band.max(axis=0), color=GRAY, alpha=0.3, lw=0, label="at random")
+        axes.fill_between(
+            places, band.min(axis=0), band.max(axis=0), color=style.GRAY, alpha=0.3, lw=0, label="at random"
+        )
         for (name, pairs), colour, dash in zip(costs.items(), _LINES, _DASHES, strict=False):
             axes.plot(places, [pair[part] / unit for pair in pairs], dash, color=colour, ms=4, label=name)
         axes.set(xlabel="P, operations per node", ylim=(0, None))
@@ -145,7 +134,7 @@ def cost_curves(
         title="supernet during the search", xlabel="search step", ylabel="millions of MACs per pixel", ylim=(0, None)
     )
     search.legend(loc="lower left")
-    headline(figure, "What P costs afterwards, and what θ saves during the search (width 1)")
+    style.entitle(figure, "What P costs afterwards, and what θ saves during the search (width 1)")
     first = next(iter(costs.values()))
     alt = (
         f"Cost against P: {first[0][0] / 1e6:.2f} million parameters at P = 1, {first[-1][0] / 1e6:.2f} at "
@@ -155,7 +144,7 @@ def cost_curves(
     return figure, alt + "."
 
 
-@styled
+@style.styled
 def gap_curves(
     gaps: Mapping[str, Sequence[float]],
     mass: Mapping[str, Sequence[float]],
@@ -174,11 +163,13 @@ def gap_curves(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.5)
+    figure = style.new_figure(3.5)
     left, right = figure.subplots(1, 2)
     places = np.arange(1, scattered.shape[1] + 1)
     label = f"drawn at random ({next(iter(gaps))})"
-    right.fill_between(places, scattered.min(axis=0), scattered.max(axis=0), color=GRAY, alpha=0.3, lw=0, label=label)
+    right.fill_between(
+        places, scattered.min(axis=0), scattered.max(axis=0), color=style.GRAY, alpha=0.3, lw=0, label=label
+    )
     for axes, table in ((left, mass), (right, gaps)):
         for (name, values), colour, dash in zip(table.items(), _LINES, _DASHES, strict=False):
             axes.plot(places, values, dash, color=colour, ms=4.5, lw=1.8, label=name)
@@ -186,14 +177,14 @@ def gap_curves(
     left.set(title="share of the weights retained", ylabel="mean over the nodes", ylim=(0, 1.03))
     right.set(title="output: derived network against supernet", ylabel="RMS difference (gray levels)")
     right.legend(loc="upper right")
-    headline(figure, "The discretisation gap: nothing but operations left out, no weight trained again")
+    style.entitle(figure, "The discretisation gap: nothing but operations left out, no weight trained again")
     told = "; ".join(f"{name}: {values[0]:.1f} at P = 1, {values[1]:.1f} at P = 2" for name, values in gaps.items())
-    return figure, f"Difference of the outputs in gray levels, {told}; zero where all are kept." + feature_note(
+    return figure, f"Difference of the outputs in gray levels, {told}; zero where all are kept." + style.feature_note(
         figure, features
     )
 
 
-@styled
+@style.styled
 def price_map(prices: np.ndarray) -> tuple[Figure, str]:
     """Draw what every operation costs in every node.
 
@@ -203,19 +194,21 @@ def price_map(prices: np.ndarray) -> tuple[Figure, str]:
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(4.6)
+    figure = style.new_figure(4.6)
     axes = figure.subplots()
     scale = LogNorm(prices.min(), prices.max())
     image = axes.imshow(prices, cmap=colormaps["cividis"], norm=scale, aspect="auto")
     for (row, column), price in np.ndenumerate(prices):
-        ink = "white" if scale(price) < 0.55 else INK
+        ink = "white" if scale(price) < 0.55 else style.INK
         axes.text(column, row, _thousands(price), ha="center", va="center", fontsize=8, color=ink)
     axes.axhline(9.5, color="white", lw=2.5)  # attention above, Retinex below
     axes.tick_params(length=0)
     label_map(np.array([[axes]]))
     bar = figure.colorbar(image, ax=axes, pad=0.015)
     bar.set_label("MACs per pixel")
-    headline(figure, "What an operation costs: thousand multiply-accumulates for each pixel of the picture (width 1)")
+    style.entitle(
+        figure, "What an operation costs: thousand multiply-accumulates for each pixel of the picture (width 1)"
+    )
     ends = [np.unravel_index(place, prices.shape) for place in (prices.argmin(), prices.argmax())]
     low, high = (
         f"{_thousands(prices[row, column])} thousand ({operation_label(PRIMITIVES[column])} in {NODES[row]})"
@@ -228,7 +221,7 @@ def _thousands(price: float) -> str:
     return f"{price / 1000:.0f}" if price >= 9950 else f"{price / 1000:.2g}"
 
 
-@styled
+@style.styled
 def budget_curves(
     expected: Mapping[str, Sequence[float]], derived: Mapping[str, float], *, budget: float, features: str = ""
 ) -> tuple[Figure, str]:
@@ -243,26 +236,26 @@ def budget_curves(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.4, width=0.75 * WIDTH)
+    figure = style.new_figure(3.4, width=0.75 * style.WIDTH)
     axes = figure.subplots()
     said = []
     for (name, values), colour, dash in zip(expected.items(), _LINES, _DASHES, strict=False):
         steps = range(1, len(values) + 1)
         axes.plot(steps, values, dash, color=colour, ms=4.5, lw=1.8, label=f"{name}: expected")
-        style: dict[str, Any] = {"color": colour, "ms": 10, "mec": INK, "ls": "none"}
-        axes.plot(len(values) + 0.5, derived[name], "*", label=f"{name}: derived network", **style)
+        look: dict[str, Any] = {"color": colour, "ms": 10, "mec": style.INK, "ls": "none"}
+        axes.plot(len(values) + 0.5, derived[name], "*", label=f"{name}: derived network", **look)
         said.append(f"{name}: {values[-1]:,.0f} expected after the last step, {derived[name]:,.0f} of the network")
-    axes.axhline(budget, color=INK, ls=":", lw=1.4)
+    axes.axhline(budget, color=style.INK, ls=":", lw=1.4)
     axes.text(0.6, budget, f"budget: {budget:,.0f}", va="bottom", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set(xlabel="search step", ylabel="MACs per pixel", ylim=(0, None), xlim=(0.5, None))
     figure.legend(loc="outside right center")
-    headline(figure, "A budget acts on the mixture, not on the network")
+    style.entitle(figure, "A budget acts on the mixture, not on the network")
     alt = f"Multiply-accumulates per pixel with a budget of {budget:,.0f}. " + "; ".join(said) + "."
-    return figure, alt + feature_note(figure, features)
+    return figure, alt + style.feature_note(figure, features)
 
 
 def _label_p(axes: Axes) -> None:
     axes.set_xlabel("P, operations retained per node")
     axes.xaxis.set_major_locator(MaxNLocator(11, integer=True))
-    axes.axvline(2, color=INK, ls=":", lw=1)
+    axes.axvline(2, color=style.INK, ls=":", lw=1)

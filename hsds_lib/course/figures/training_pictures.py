@@ -14,32 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from hsds_lib.course import style
 from hsds_lib.course.maps import operation_label
-from hsds_lib.course.style import (
-    BLUE,
-    GRAY,
-    GREEN,
-    INK,
-    ORANGE,
-    PALE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    headline,
-    new_figure,
-    styled,
-)
 from hsds_lib.network.operations import PRIMITIVES
 
 Cost = tuple[int, float]
 """Parameters, and multiplications with addition for each pixel of the picture."""
 
-_SHADES = (BLUE, SKY, PURPLE, GREEN, ORANGE)
+_SHADES = (style.BLUE, style.SKY, style.PURPLE, style.GREEN, style.ORANGE)
 LEVELS = 255
 """Steps of 8 bits: errors of pictures are shown in these units."""
 
 
-@styled
+@style.styled
 def cost_bars(costs: Mapping[str, Mapping[str, Cost]], notes: Mapping[str, str] | None = None) -> tuple[Figure, str]:
     """Draw what every node of a network costs, stacked by operation in the order given.
 
@@ -50,13 +37,13 @@ def cost_bars(costs: Mapping[str, Mapping[str, Cost]], notes: Mapping[str, str] 
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(0.9 + 0.235 * len(costs))
+    figure = style.new_figure(0.9 + 0.235 * len(costs))
     panels = figure.subplots(1, 2, sharey=True)
     totals = [{name: sum(cost[kind] for cost in parts.values()) for name, parts in costs.items()} for kind in (0, 1)]
     for kind, axes in enumerate(panels):
         _stack(axes, costs, kind)
         axes.set_xlim(0, 1.02 * max(totals[kind].values()))
-        axes.grid(axis="x", color=PALE, lw=0.8)
+        axes.grid(axis="x", color=style.PALE, lw=0.8)
         axes.set_axisbelow(True)
     for row, parts in enumerate(costs.values()):
         names = " + ".join(operation_label(name) if name in PRIMITIVES else name for name in parts)
@@ -69,7 +56,7 @@ def cost_bars(costs: Mapping[str, Mapping[str, Cost]], notes: Mapping[str, str] 
     panels[1].set(
         title=f"work: {sums[1]:,.0f} MACs a pixel", xlabel="multiply-accumulates for each pixel of the picture"
     )
-    headline(figure, "What the nodes of this network cost, stacked by operation")
+    style.entitle(figure, "What the nodes of this network cost, stacked by operation")
     most = [max(total, key=lambda name: total[name]) for total in totals]
     alt = (
         f"Bars of {len(costs)} parts of the network. Parameters: {sums[0]:,.0f} in all, most of them in {most[0]}. "
@@ -87,7 +74,7 @@ def _stack(axes: Axes, costs: Mapping[str, Mapping[str, Cost]], kind: int) -> No
             left += cost[kind]
 
 
-@styled
+@style.styled
 def statistics_curves(
     curves: Mapping[str, Mapping[int, float]], levels: Mapping[str, float], *, title: str
 ) -> tuple[Figure, str]:
@@ -101,18 +88,18 @@ def statistics_curves(
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.3, width=7.6)
+    figure = style.new_figure(3.3, width=7.6)
     axes = figure.subplots()
-    for (name, points), colour in zip(curves.items(), (VERMILION, BLUE, GREEN), strict=False):
+    for (name, points), colour in zip(curves.items(), (style.VERMILION, style.BLUE, style.GREEN), strict=False):
         axes.plot(list(points), list(points.values()), "o-", color=colour, lw=2, label=name)
-    for (name, level), style in zip(levels.items(), ("--", ":", "-."), strict=False):
-        axes.axhline(level, color=GRAY, ls=style, lw=1.3, label=f"{name} ({level:.3f})")
+    for (name, level), dash in zip(levels.items(), ("--", ":", "-."), strict=False):
+        axes.axhline(level, color=style.GRAY, ls=dash, lw=1.3, label=f"{name} ({level:.3f})")
     axes.set(xlabel="batches that the statistics have seen", ylabel="validation MEF-SSIM (at most 1)")
     axes.set_ylim(top=1.0)
     axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
-    axes.grid(color=PALE, lw=0.8)
+    axes.grid(color=style.PALE, lw=0.8)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    headline(figure, title)
+    style.entitle(figure, title)
     said = [
         f"{name}: {points[min(points)]:.3f} after {min(points)}, {points[max(points)]:.3f} after {max(points)} batches"
         for name, points in curves.items()
@@ -121,7 +108,7 @@ def statistics_curves(
     return figure, f"{title}. Validation MEF-SSIM. {'; '.join(said)}{lines}."
 
 
-@styled
+@style.styled
 def iteration_statistics(means: Mapping[str, Tensor], spreads: Mapping[str, Tensor]) -> tuple[Figure, str]:
     """Show how far the iterations of the Retinex nodes are from the one mean and spread that would serve all.
 
@@ -133,7 +120,7 @@ def iteration_statistics(means: Mapping[str, Tensor], spreads: Mapping[str, Tens
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.4)
+    figure = style.new_figure(3.4)
     left, right = figure.subplots(1, 2)
     for axes, table in ((left, means), (right, spreads)):
         for place, values in enumerate(table.values()):
@@ -152,16 +139,16 @@ def iteration_statistics(means: Mapping[str, Tensor], spreads: Mapping[str, Tens
                     label=label,
                 )
         axes.set_xticks(range(len(table)), list(table))
-        axes.grid(axis="y", color=PALE, lw=0.8)
+        axes.grid(axis="y", color=style.PALE, lw=0.8)
         axes.set_axisbelow(True)
-    left.axhline(0, color=INK, lw=1.2)
-    right.axhline(1, color=INK, lw=1.2)
+    left.axhline(0, color=style.INK, lw=1.2)
+    right.axhline(1, color=style.INK, lw=1.2)
     right.set_yscale("log", base=2)
     right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     left.set(title="mean, less the common one", ylabel="common standard deviations", xlabel="node")
     right.set(title="spread, over the common one", ylabel="ratio (logarithmic)", xlabel="node")
     right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    headline(figure, "One dot a channel: what each pass of a Retinex node would need, against one set for all")
+    style.entitle(figure, "One dot a channel: what each pass of a Retinex node would need, against one set for all")
     farthest = max(float(values.abs().max()) for values in means.values())
     ratios = torch.cat([values.flatten() for values in spreads.values()])
     alt = (
@@ -172,7 +159,7 @@ def iteration_statistics(means: Mapping[str, Tensor], spreads: Mapping[str, Tens
     return figure, alt
 
 
-@styled
+@style.styled
 def margin_figure(seams: Tensor, errors: Mapping[int, tuple[float, float]], *, radius: int) -> tuple[Figure, str]:
     """Show the seams of tiles without a margin, and how the error falls with the margin.
 
@@ -184,26 +171,26 @@ def margin_figure(seams: Tensor, errors: Mapping[int, tuple[float, float]], *, r
     Returns:
         The figure and its alternative text.
     """
-    figure = new_figure(3.5)
+    figure = style.new_figure(3.5)
     # The map's share of the width follows its shape, so that it fills its panel.
     left, right = figure.subplots(1, 2, width_ratios=[0.2 + 0.6 * seams.shape[1] / seams.shape[0], 1])
     drawn = left.imshow((LEVELS * seams).numpy(), cmap="magma", vmax=float(LEVELS * seams.quantile(0.998)))
     left.set(xticks=[], yticks=[], title="tiles without a margin: error")
     figure.colorbar(drawn, ax=left, shrink=0.85, extend="max").set_label("8-bit levels")
     margins = list(errors)
-    for place, (name, colour) in enumerate((("largest", VERMILION), ("mean", BLUE))):
+    for place, (name, colour) in enumerate((("largest", style.VERMILION), ("mean", style.BLUE))):
         values = [LEVELS * error[place] for error in errors.values()]
         right.plot(margins, values, "o-", color=colour, lw=2, label=name, clip_on=False)
     right.set_yscale("symlog", linthresh=1e-4, linscale=0.5)
     right.set_yticks([0, 1e-4, 1e-2, 1, 100], ["0", "0.0001", "0.01", "1", "100"])
     right.set_ylim(bottom=0)
-    right.axhline(0.5, color=GRAY, ls=":", lw=1.3)
-    right.text(radius, 0.5, "half a level ", ha="right", va="bottom", color=GRAY, fontsize=8.5)
-    right.axvline(radius, color=GREEN, ls="--", lw=1.3)
-    right.text(radius, 60, "radius ", ha="right", va="center", color=GREEN, fontsize=8.5)
+    right.axhline(0.5, color=style.GRAY, ls=":", lw=1.3)
+    right.text(radius, 0.5, "half a level ", ha="right", va="bottom", color=style.GRAY, fontsize=8.5)
+    right.axvline(radius, color=style.GREEN, ls="--", lw=1.3)
+    right.text(radius, 60, "radius ", ha="right", va="center", color=style.GREEN, fontsize=8.5)
     right.set(title="error over the margin", xlabel="margin (pixels)", ylabel="error (8-bit levels)")
     right.legend(loc="lower left")
-    headline(figure, "Tiles: what a margin buys")
+    style.entitle(figure, "Tiles: what a margin buys")
     first, last = margins[0], margins[-1]
     alt = (
         f"Left, a map of the seams that tiles leave. Right, the largest error: {LEVELS * errors[first][0]:.1f} 8-bit "
