@@ -26,16 +26,8 @@ GOAL = SHARES @ CORNERS
 def bowls(centres: Tensor, curvature: Tensor) -> Function:
     """Make quadratic losses ``l_k(omega) = (omega - c_k)' A_k (omega - c_k) / 2``.
 
-    Args:
-        centres: ``c``, ``(K, d)``.
-        curvature: ``A``, symmetric and positive definite: ``(K, d, d)``, or ``(d, d)`` for all alike.
-
-    Returns:
-        The function from ``omega``, ``(d,)``, to the K losses.
-
-    Example:
-        >>> bowls(CORNERS, torch.eye(2).double())(torch.tensor([1.0, 0.0]).double())
-        tensor([0.5000, 0.5450, 1.3050], dtype=torch.float64)
+    ``centres`` holds the ``c_k``, ``(K, d)``; ``curvature`` the ``A_k``, symmetric and positive definite,
+    ``(K, d, d)`` or ``(d, d)`` for all alike. The function made takes ``omega``, ``(d,)``, and gives the K losses.
     """
     shapes = curvature.expand(len(centres), *curvature.shape[-2:])
 
@@ -49,27 +41,11 @@ def bowls(centres: Tensor, curvature: Tensor) -> Function:
 def hypergradient_unrolled(
     losses: Function, judge: Function, beta: Tensor, omega: Tensor, *, rate: float, steps: int
 ) -> Tensor:
-    """Differentiate the judge with respect to beta through some steps of gradient descent on the lower level.
+    """Differentiate the judge by beta, ``(K,)``, through some steps of gradient descent from ``omega``, ``(d,)``.
 
-    Args:
-        losses: ``omega -> (K,)``, differentiable twice.
-        judge: ``omega -> ()``, the upper level; it does not contain beta.
-        beta: loss logits, ``(K,)``.
-        omega: where the steps begin, ``(d,)``; taken as independent of beta.
-        rate: size of the steps.
-        steps: how many, at least 1; with 1 this is the gradient that a search of DARTS' kind uses.
-
-    Returns:
-        ``(K,)``: exact for those steps, an approximation of the hypergradient of Eq. 1.
-
-    Raises:
-        ValueError: for less than one step.
-
-    Example:
-        >>> distance = lambda omega: (omega - GOAL).square().sum() / 2
-        >>> losses, beta, start = bowls(CORNERS, torch.eye(2).double()), torch.zeros(3).double(), GOAL + 1
-        >>> hypergradient_unrolled(losses, distance, beta, start, rate=0.5, steps=1)
-        tensor([-0.0953,  0.0430,  0.0523], dtype=torch.float64)
+    Exact for those steps of size ``rate``, an approximation of the hypergradient of Eq. 1; with one step it is the
+    gradient that a search of DARTS' kind uses. ``omega`` is taken as independent of beta. ``ValueError`` for less than
+    one step.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; without a step beta does not act on omega, so give at least 1")
@@ -85,26 +61,9 @@ def hypergradient_exact(losses: Function, judge: Function, beta: Tensor, solved:
     """Differentiate the judge at the solution of the lower level, by the implicit function theorem (Eq. 1).
 
     At ``omega*`` the mixed gradient is zero whatever beta is, so ``H domega* = -d^2 L / domega dbeta`` with the Hessian
-    ``H`` of the mixed loss. The result is ``beta_gradient`` with ``v = H^-1 dGamma/domega``: the inverse Hessian stands
-    where a single step has its step size.
-
-    Args:
-        losses: ``omega -> (K,)``, differentiable twice.
-        judge: ``omega -> ()``, the upper level; it does not contain beta.
-        beta: loss logits, ``(K,)``.
-        solved: the solution of the lower level for this beta, ``(d,)``.
-
-    Returns:
-        The hypergradient, ``(K,)``.
-
-    Raises:
-        ValueError: if ``solved`` does not solve the lower level.
-
-    Example:
-        >>> distance = lambda omega: (omega - GOAL).square().sum() / 2
-        >>> losses, beta = bowls(CORNERS, torch.eye(2).double()), torch.zeros(3).double()
-        >>> hypergradient_exact(losses, distance, beta, mixture(beta) @ CORNERS)  # mix_k <c_k - omega*, omega* - goal>
-        tensor([ 0.0853, -0.1280,  0.0427], dtype=torch.float64)
+    ``H`` of the mixed loss. The result, ``(K,)``, is ``beta_gradient`` with ``v = H^-1 dGamma/domega``: the inverse
+    Hessian stands where a single step has its step size. ``ValueError`` if ``solved``, ``(d,)``, does not solve the
+    lower level.
     """
     mix, solved = mixture(beta.detach()), solved.detach().clone().requires_grad_()
 

@@ -31,14 +31,9 @@ class Mistake:
 class Exercise:
     """A question of a notebook, with the answer and the mistakes.
 
-    Attributes:
-        number: such as ``"3.2"``: second exercise of notebook 3.
-        solution: the answer: a function, or a value where no function is asked for.
-        hint: where to begin; shown when nothing has been tried yet.
-        cases: makes the inputs of a function, as tuples of arguments; none for a value.
-        mistakes: wrong answers with hints of their own; they must differ from the solution on some input.
-        rtol: relative tolerance of numbers.
-        atol: absolute tolerance of numbers.
+    ``number`` is such as ``"3.2"``, ``solution`` a function, or a value where none is asked for; ``cases`` makes the
+    inputs of a function, as tuples of arguments. ``hint`` says where to begin while nothing has been tried; mistakes
+    must differ from the solution on some input. ``rtol`` and ``atol`` are the tolerances of numbers.
     """
 
     number: str
@@ -57,18 +52,8 @@ class _NotAttempted(Exception):
 def check(number: str, answer: Any) -> None:
     """Print whether an answer is right, what is wrong with it, or that nothing has been tried.
 
-    Args:
-        number: the exercise, such as ``"3.2"``.
-        answer: a function or a value. ``...`` (or a function that returns it, or raises
-            ``NotImplementedError``) means not attempted, which is no error. So does None, unless a function returns
-            it.
-
-    Raises:
-        ValueError: for an exercise that does not exist; the message lists those that do.
-
-    Example:
-        >>> check("3.1", ...)
-        3.1 not attempted yet. ...
+    ``...``, None, or a function that returns ``...`` or raises ``NotImplementedError`` means not attempted, which is no
+    error. An exercise that does not exist is a ``ValueError`` that lists those that do.
     """
     exercise = find(number)
     print(f"{number} {verdict(exercise, answer)}")

@@ -83,24 +83,9 @@ DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
 
 
 def degrade(name: str, image: Tensor, strength: float, *, seed: int = 0) -> Tensor:
-    """Spoil a picture.
+    """Spoil RGB pictures ``(B, 3, H, W)`` by one of ``DEGRADATIONS``; the result is clipped to [0, 1].
 
-    Args:
-        name: one of ``DEGRADATIONS``.
-        image: RGB ``(B, 3, H, W)`` in [0, 1].
-        strength: from 0, which changes nothing, to 1.
-        seed: of the noise.
-
-    Returns:
-        The same shape, clipped to [0, 1].
-
-    Raises:
-        ValueError: for an unknown name or a strength out of range.
-
-    Example:
-        >>> picture = torch.full((1, 3, 16, 16), 0.5)
-        >>> round(float(degrade("darken", picture, 1.0).mean()), 2)
-        0.15
+    Strength 0 changes nothing, 1 most; ``seed`` is that of the noise. An unknown name or strength is a ``ValueError``.
     """
     if name not in DEGRADATIONS:
         raise ValueError(f"there is no degradation '{name}'; choose one of {', '.join(DEGRADATIONS)}")

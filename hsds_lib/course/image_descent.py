@@ -14,16 +14,7 @@ from hsds_lib.losses.terms import TERM_NAMES, Targets, term_vector
 
 @dataclass(frozen=True)
 class Descent:
-    """A picture that was optimised for a loss.
-
-    Attributes:
-        picture: luminance, ``(B, 1, H, W)`` in [0, 1], without a gradient.
-        losses: the loss before every step, and at the end; one more than there were steps.
-
-    Example:
-        >>> Descent(torch.zeros(1, 1, 16, 16), (0.5, 0.1)).fall
-        0.4
-    """
+    """Luminance ``(B, 1, H, W)`` optimised for a loss, and the loss before every step and at the end."""
 
     picture: Tensor
     losses: tuple[float, ...]
@@ -43,34 +34,11 @@ def descend(
     steps: int = 60,
     lr: float = 0.02,
 ) -> Descent:
-    """Optimise the pixels of a picture for a weighted sum of the terms of Table 1, by Adam.
+    """Optimise the pixels of a picture, ``(B, 1, H, W)``, for a weighted sum of terms, by Adam.
 
-    The pixels are clipped to [0, 1] after every step, so that the result is a picture. Terms with the weight 0 are
-    not evaluated. Adam divides every gradient by its own size: a loss and a thousand times that loss lead to the
-    same picture, but two losses of one sum are not made comparable.
-
-    Args:
-        start_y: luminance to start from, ``(B, 1, H, W)`` in [0, 1].
-        targets: what the terms compare with, prepared for the same batch.
-        weights: term to its weight, at least one of them positive.
-        vgg: feature network; not needed without perceptual terms.
-        steps: number of Adam steps, at least 1.
-        lr: how far a pixel moves in one step, about.
-
-    Returns:
-        The last picture and the losses on the way.
-
-    Raises:
-        ValueError: without a positive weight, for a negative one, for an unknown term, or without steps.
-
-    Example:
-        >>> from hsds_lib.images.batches import Batch
-        >>> from hsds_lib.losses.terms import prepare_targets
-        >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
-        >>> targets = prepare_targets(batch, None, contrast=False, names=["mse_over"])
-        >>> done = descend(targets.ref_y, targets, {"mse_over": 1.0})
-        >>> round(done.losses[0], 2), round(done.losses[-1], 2)  # from 0.5 towards 0.8
-        (0.09, 0.0)
+    The pixels are clipped to [0, 1] after every step, and move by about ``lr`` in it. Terms with the weight 0 are not
+    evaluated. Adam divides every gradient by its own size: a loss and a thousand times that loss lead to the same
+    picture. ``ValueError`` without a positive weight, for a negative one, for an unknown term, or without steps.
     """
     names = tuple(name for name, weight in weights.items() if weight != 0)
     if not names or min(weights.values()) < 0:
@@ -93,28 +61,12 @@ def descend(
     return Descent(picture.detach(), tuple(losses))
 
 
-def term_gradients(
+def pixel_gradients(
     fused_y: Tensor, targets: Targets, vgg: VGG16 | None = None, *, names: Sequence[str] = TERM_NAMES
 ) -> Tensor:
-    """Differentiate every term of Table 1 with respect to the pixels of a picture.
+    """Differentiate terms with respect to the pixels of a picture, ``(B, 1, H, W)``.
 
-    Args:
-        fused_y: luminance, ``(B, 1, H, W)``.
-        targets: what the terms compare with, prepared for the same batch.
-        vgg: feature network; not needed without perceptual terms.
-        names: the terms.
-
-    Returns:
-        ``(len(names), B, 1, H, W)`` in the order of ``names``; each points to where its term grows fastest.
-
-    Example:
-        >>> from hsds_lib.images.batches import Batch
-        >>> from hsds_lib.losses.terms import prepare_targets
-        >>> batch = Batch(*(torch.full((1, 3, 16, 16), level) for level in (0.2, 0.8, 0.5, 0.5)))
-        >>> targets = prepare_targets(batch, None, contrast=False, names=["l1_under", "l1_over"])
-        >>> slopes = term_gradients(targets.ref_y, targets, names=["l1_under", "l1_over"])
-        >>> slopes.shape, slopes.sum(dim=(1, 2, 3, 4))  # brighter: further from under, nearer to over
-        (torch.Size([2, 1, 1, 16, 16]), tensor([ 1., -1.]))
+    Gives ``(len(names), B, 1, H, W)``; each points to where its term grows fastest.
     """
     picture = fused_y.detach().clone().requires_grad_()
     terms = term_vector(picture, targets, vgg, names=names)
@@ -123,22 +75,9 @@ def term_gradients(
 
 
 def cosines(vectors: Tensor) -> Tensor:
-    """Give the cosine of the angle between each two of several gradients.
+    """Give the cosines of the angles between gradients ``(T, ...)``, each flattened to one vector.
 
-    Args:
-        vectors: ``(T, ...)``, each flattened to one vector; none may be zero.
-
-    Returns:
-        ``(T, T)``, between -1 (they fight) and 1 (they agree), 1 on the diagonal.
-
-    Raises:
-        ValueError: if one of them is zero, and so has no direction.
-
-    Example:
-        >>> cosines(torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]))
-        tensor([[ 1.,  0., -1.],
-                [ 0.,  1.,  0.],
-                [-1.,  0.,  1.]])
+    ``(T, T)``, between -1 (they fight) and 1 (they agree). ``ValueError`` if one is zero, and so has no direction.
     """
     flat = vectors.flatten(start_dim=1)
     lengths = flat.norm(dim=1, keepdim=True)

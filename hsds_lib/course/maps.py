@@ -44,16 +44,7 @@ def active_masks(history: Sequence[Record]) -> np.ndarray:
 
 @style.styled
 def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = "") -> tuple[Figure, str]:
-    """Draw the weights of all operations at some steps of a search; removed operations are hatched.
-
-    Args:
-        history: the records of the steps.
-        panels: how many steps to show, spread evenly, the first and the last among them.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw the weights of all operations at some steps of a search; removed operations are hatched."""
     steps = sorted({round(step) for step in np.linspace(0, len(history) - 1, min(panels, len(history)))})
     columns = min(3, len(steps))
     rows = -(-len(steps) // columns)
@@ -113,16 +104,7 @@ def label_map(grid: np.ndarray) -> None:
 
 @style.styled
 def pruning_timeline(history: Sequence[Record], *, theta: float, features: str = "") -> tuple[Figure, str]:
-    """Draw how many operations each node had after every step, and which kinds were removed.
-
-    Args:
-        history: the records of the steps.
-        theta: the threshold, for the title.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw how many operations each node had after every step, and which kinds were removed."""
     counts = active_masks(history).sum(axis=2).T  # (nodes, steps)
     figure = style.new_figure(4.4)
     left, right = figure.subplots(1, 2, width_ratios=[2.1, 1])
@@ -159,15 +141,7 @@ def pruning_timeline(history: Sequence[Record], *, theta: float, features: str =
 
 @style.styled
 def genotype_maps(genotypes: Mapping[str, Genotype], *, features: str = "") -> tuple[Figure, str]:
-    """Draw several genotypes as tables side by side; operations that not all of them retain are framed.
-
-    Args:
-        genotypes: name to genotype.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw several genotypes as tables side by side; operations that not all of them retain are framed."""
     tables = {name: genotype.mix().numpy() for name, genotype in genotypes.items()}
     common = np.all([table > 0 for table in tables.values()], axis=0)
     figure = style.new_figure(4.6)

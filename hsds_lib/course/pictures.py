@@ -27,29 +27,14 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def lost(rgb: Tensor) -> tuple[Tensor, Tensor]:
-    """Mark the pixels of a picture that hold no more detail.
-
-    Args:
-        rgb: ``(3, H, W)`` in [0, 1].
-
-    Returns:
-        Two masks ``(H, W)``, bool: crushed (luma at most ``CRUSHED``) and blown (at least ``BLOWN``).
-    """
+    """Mark the pixels of RGB ``(3, H, W)`` that hold no more detail: those crushed and those blown, bool ``(H, W)``."""
     y = luma(rgb)
     return y <= CRUSHED, y >= BLOWN
 
 
 @style.styled
 def exposure_loss(under: Tensor, over: Tensor) -> tuple[Figure, str]:
-    """Show two exposures, the pixels each has lost, and their histograms.
-
-    Args:
-        under: the darker exposure, RGB ``(3, H, W)`` in [0, 1].
-        over: the brighter exposure, same shape.
-
-    Returns:
-        The figure and its alternative text, which gives the shares of lost pixels.
-    """
+    """Show two exposures, RGB ``(3, H, W)`` in [0, 1], the pixels each has lost, and their histograms."""
     ratio = under.shape[-2] / under.shape[-1]
     figure = style.new_figure(0.4 + style.WIDTH / 4 * ratio * 1.02 + 2.6)
     grid = figure.add_gridspec(2, 4, height_ratios=[style.WIDTH / 4 * ratio + 0.35, 2.2])
@@ -57,7 +42,8 @@ def exposure_loss(under: Tensor, over: Tensor) -> tuple[Figure, str]:
     for column, (role, picture) in enumerate((("under", under), ("over", over))):
         crushed, blown = lost(picture)
         place(figure.add_subplot(grid[0, 2 * column]), picture, f"{role}-exposed", colour=style.ROLES[role])
-        shares = f"{style.per_cent(crushed.float().mean().item())} black, {style.per_cent(blown.float().mean().item())} white"
+        black, white = (style.per_cent(mask.float().mean().item()) for mask in (crushed, blown))
+        shares = f"{black} black, {white} white"
         place(figure.add_subplot(grid[0, 2 * column + 1]), _mark(picture, crushed, blown), f"lost: {shares}")
         sentences.append(f"the {role}-exposed picture has {shares}")
     _histograms(figure.add_subplot(grid[1, :]), under, over)
@@ -97,20 +83,9 @@ def picture_row(
     features: str = "",
     columns: int = 4,
 ) -> tuple[Figure, str]:
-    """Show pictures side by side, at the same scale.
+    """Show pictures by name, RGB ``(3, H, W)`` in [0, 1], side by side; captions go under some of the names.
 
-    Args:
-        pictures: name to RGB ``(3, H, W)`` in [0, 1], in the order to show them, all of one size.
-        captions: a line to put under some of the names, such as a score.
-        title: what the pictures are.
-        features: ``VGG16.label`` when the pictures depend on VGG-16 features.
-        columns: pictures per row, at most.
-
-    Returns:
-        The figure and its alternative text.
-
-    Raises:
-        ValueError: without pictures, or when they differ in size.
+    ``ValueError`` without pictures, or when they differ in size.
     """
     sizes = {tuple(picture.shape) for picture in pictures.values()}
     if len(sizes) != 1:
@@ -136,16 +111,7 @@ def picture_row(
 def loss_votes(
     pictures: Mapping[str, Tensor], values: Mapping[str, Mapping[str, float]], *, features: str = ""
 ) -> tuple[Figure, str]:
-    """Show candidate pictures, and under each the losses that are smallest there: their votes.
-
-    Args:
-        pictures: name to RGB ``(3, H, W)`` in [0, 1], all of one size.
-        values: name of a picture to its value of every loss term.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Show candidate pictures, and under each the losses that are smallest there: their votes."""
     terms = list(next(iter(values.values())))
     votes: dict[str, list[str]] = {name: [] for name in pictures}
     for term in terms:

@@ -41,15 +41,6 @@ def search_curves(
     """Draw the fusion loss, the contrast and the number of active operations over the steps of a search.
 
     Every step sees other crops, so single steps (dots) scatter; the lines are running means.
-
-    Args:
-        history: the records of the steps.
-        top_p: operations every node keeps, for the floor of the third panel.
-        features: ``VGG16.label``.
-        contrast: which contrast judged, as in ``SearchConfig``.
-
-    Returns:
-        The figure and its alternative text.
     """
     figure = style.new_figure(3.3)
     loss, gamma, active = figure.subplots(1, 3)
@@ -107,16 +98,7 @@ def _from_to(history: Sequence[Record], key: str) -> str:
 
 @style.styled
 def term_bars(values: Mapping[str, float], gradients: Mapping[str, float], *, features: str = "") -> tuple[Figure, str]:
-    """Draw the value of every loss term and the norm of its gradient: which terms are alive.
-
-    Args:
-        values: term to value.
-        gradients: term to the norm of its gradient with respect to the fused image, same names.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw the value of every loss term and the norm of its gradient: which terms are alive."""
     figure = style.new_figure(0.8 + 0.235 * len(values))
     left, right = figure.subplots(1, 2, sharey=True)
     names = list(values)
@@ -164,16 +146,7 @@ def _hatch(term: str, features: str) -> dict[str, Any]:
 
 @style.styled
 def loss_weight_curves(history: Sequence[Record], names: Sequence[str], *, features: str = "") -> tuple[Figure, str]:
-    """Draw how the loss weights ``softmax(beta)`` moved, and where they ended.
-
-    Args:
-        history: the records of the steps.
-        names: the loss terms in order.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw how the loss weights ``softmax(beta)`` moved, and where they ended."""
     weights = np.array([record["loss_mix"] for record in history])  # (steps, terms)
     uniform = 1 / len(names)
     order = np.argsort(weights[-1])
@@ -218,16 +191,7 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], *, at: float) -> None:
 def training_curves(
     history: Sequence[Record], baselines: Mapping[str, float] | None = None, *, features: str = ""
 ) -> tuple[Figure, str]:
-    """Draw training loss and validation MEF-SSIM over the epochs of a training.
-
-    Args:
-        history: the records that :func:`hsds_lib.training.train.train_network` returns.
-        baselines: other fusions' mean MEF-SSIM on the same crops, drawn as lines.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw training loss and validation MEF-SSIM over the epochs of a training."""
     figure = style.new_figure(2.9)
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] + 1 for record in history]

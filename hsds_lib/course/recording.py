@@ -18,12 +18,8 @@ _DATE = (2026, 1, 1, 0, 0, 0)  # the same for all, so that equal recordings are 
 
 
 def write_recording(path: str | Path, facts: Mapping[str, Any], pictures: Mapping[str, bytes]) -> None:
-    """Write a recording, atomically.
-
-    Args:
-        path: the zip file to write.
-        facts: anything JSON can hold; ``facts["provenance"]`` says how it was made.
-        pictures: picture files by name, such as ``"0012.webp"``.
+    """Write facts (anything JSON can hold) and picture files by name, such as ``"0012.webp"``, into one zip,
+    atomically.
     """
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -36,9 +32,7 @@ def write_recording(path: str | Path, facts: Mapping[str, Any], pictures: Mappin
 def read_recording(path: str | Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Read what :func:`write_recording` wrote: the facts, and the pictures by name.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no recording.
+    ``FileNotFoundError`` where there is no such file; ``ValueError`` for a file that is no recording.
     """
     path = Path(path)
     if not path.is_file():

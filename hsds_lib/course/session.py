@@ -32,16 +32,7 @@ class Colophon(Table):
 
 @dataclass(frozen=True)
 class Session:
-    """Everything a notebook was started with.
-
-    Attributes:
-        notebook: its name, such as ``05_dual_search``.
-        preset: ``tiny``, ``lesson`` or ``paper``.
-        search: settings of a search, with the notebook's data and seed.
-        train: settings of a training, likewise.
-        device: where to compute: ``cpu``, ``cuda`` or ``mps``.
-        out: folder for the results; it need not exist yet.
-    """
+    """Everything a notebook was started with; ``out`` is the folder for its results, and need not exist yet."""
 
     notebook: str
     preset: str
@@ -53,11 +44,7 @@ class Session:
     _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     def colophon(self, **facts: Any) -> Table:
-        """Tell how this execution came about, as a folded table for the end of a notebook.
-
-        Args:
-            facts: what else is worth knowing, such as ``features=vgg.label``.
-        """
+        """Tell how this execution came about, and what else is worth knowing, as a folded table for a notebook's end."""
         origin = provenance(seed=self.search.seed, data=self.search.data, preset=self.preset, **facts)
         packages = ", ".join(f"{name} {version}" for name, version in origin.pop("packages").items())
         rows = [(name, str(value)) for name, value in origin.items()]
@@ -71,21 +58,10 @@ def start(
 ) -> Session:
     """Check a notebook's parameters and print one line that says what it will run with.
 
-    Args:
-        preset: ``tiny``, ``lesson`` or ``paper``.
-        notebook: its name, such as ``05_dual_search``.
-        data: ``embedded``, the name of a data set in ``HSDS_DATA``, or a folder.
-        seed: of everything random.
-        device: ``cpu``, ``cuda``, ``mps``, or ``auto``: the CPU for ``tiny``, which is too small to gain from
-            anything else, and otherwise the best there is.
-        out: folder for the results. By default ``tiny`` writes into a folder that vanishes with the kernel,
-            and the others into a new one under ``runs``.
-
-    Returns:
-        The session.
-
-    Raises:
-        ValueError: for an unknown preset, an impossible setting or a device that is not here.
+    ``data`` is ``embedded``, the name of a data set in ``HSDS_DATA``, or a folder. The device ``auto`` is the CPU for
+    ``tiny``, which is too small to gain from anything else, and otherwise the best there is. Without ``out``, ``tiny``
+    writes into a folder that vanishes with the kernel, and the others into a new one under ``runs``. An unknown preset,
+    an impossible setting or a device that is not here is a ``ValueError``.
     """
     chosen = find_preset(preset)
     search, train = (settings.changed(data=data, seed=seed) for settings in (chosen.search, chosen.train))

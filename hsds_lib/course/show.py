@@ -27,18 +27,10 @@ _METADATA: dict[str, dict[str, Any]] = {
 def show(figure: Figure, alt: str, *, dpi: int = 144) -> None:
     """Display ``figure`` as a PNG with alternative text, then close it.
 
-    The output holds the image alone: no ``<Figure size ...>`` text that nbval would compare, and no
-    second copy from the inline backend. The PNG is drawn finer than it is shown (``dpi`` pixels where a
-    browser counts 96), so that it is sharp on dense screens and in print; it carries no version or date.
-
-    Args:
-        figure: a matplotlib figure; it is closed afterwards, so finish it first.
-        alt: what the figure says, in one or two sentences, for readers who cannot see it.
-        dpi: pixels per inch of the PNG.
-
-    Raises:
-        ValueError: when ``alt`` is empty.
-        TypeError: when ``figure`` is no matplotlib figure (an ``Axes``, say).
+    The output holds the image alone: no ``<Figure size ...>`` text that nbval would compare, and no second copy from
+    the inline backend. The PNG is drawn finer than it is shown (``dpi`` pixels where a browser counts 96), so that it
+    is sharp on dense screens and in print; it carries no version or date. ``ValueError`` for an empty ``alt``, which
+    should say in a sentence or two what the figure shows; ``TypeError`` for anything but a matplotlib figure.
     """
     from IPython.display import display
     from matplotlib import pyplot as plt
@@ -61,18 +53,9 @@ def show(figure: Figure, alt: str, *, dpi: int = 144) -> None:
 
 
 def save_figure(figure: Figure, stem: str | Path, *, formats: Sequence[str] = ("svg", "pdf", "png")) -> list[Path]:
-    """Save a figure for print: vectors with the text as text, and a fine PNG; equal figures give equal files.
+    """Save a figure for print as ``stem`` with each ending: vectors with text as text, and a fine PNG.
 
-    Args:
-        figure: a matplotlib figure.
-        stem: the file to write, without an ending.
-        formats: ``svg``, ``pdf`` and ``png`` in any choice.
-
-    Returns:
-        The files written, each atomically.
-
-    Raises:
-        ValueError: for another format.
+    Equal figures give equal files; each is written atomically. ``ValueError`` for another format.
     """
     from matplotlib import rc_context
 

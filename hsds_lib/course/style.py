@@ -68,14 +68,9 @@ def entitle(figure: Figure, text: str) -> None:
 
 
 def feature_note(figure: Figure, features: str) -> str:
-    """Say under a figure which VGG-16 features it depends on; random ones loudly.
+    """Say under a figure which VGG-16 features (``VGG16.label``) it depends on, random ones loudly.
 
-    Args:
-        figure: the figure.
-        features: ``VGG16.label``; an empty string says that no features are involved.
-
-    Returns:
-        The sentence to add to the alternative text.
+    Returns the sentence to add to the alternative text; nothing is written for an empty label.
     """
     if not features:
         return ""

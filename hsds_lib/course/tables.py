@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A table to show as the last line of a cell.
-
-    Attributes:
-        header: names of the columns.
-        rows: one sequence of cells per row; numbers other than whole ones are shown with four digits.
-        title: folds the table under this line, when given.
-    """
+    """A table to show as the last line of a cell; broken numbers have four digits, a title folds it."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -66,17 +60,7 @@ NUMBERS = "application/vnd.hsds.numbers+json"
 
 @dataclass(frozen=True, repr=False)
 class Headline(Table):
-    """A table whose numbers are stored as data as well.
-
-    Attributes:
-        header: as for ``Table``, as are rows and title.
-        numbers: what is stored, by name.
-
-    Example:
-        >>> Headline(("number", "value"), [("MEF-SSIM", 0.957)], numbers={"MEF-SSIM": 0.957})
-        number    value
-        MEF-SSIM  0.9570
-    """
+    """A table whose numbers are stored as data as well."""
 
     numbers: Mapping[str, float] = field(default_factory=dict)
 
@@ -89,23 +73,10 @@ class Headline(Table):
 
 
 def headline(numbers: Mapping[str, float], table: Table | None = None) -> Headline:
-    """Show numbers as the last line of a cell, and keep them for the report's JSON and for sweeps.
+    """Show finite numbers as the last line of a cell, and keep them for the report's JSON and for sweeps.
 
-    Args:
-        numbers: finite values by name; a name is the head of a column in the summary of a sweep.
-        table: shown in place of the numbers, where they belong to more.
-
-    Returns:
-        A table to show.
-
-    Raises:
-        ValueError: a number is NaN or infinite, which JSON cannot hold.
-
-    Example:
-        >>> headline({"operations left": 31, "MEF-SSIM": 0.957})
-        number           value
-        operations left  31
-        MEF-SSIM         0.9570
+    A name is the head of a column in the summary of a sweep. ``table`` is shown in place of the numbers, where they
+    belong to more. ``ValueError`` for NaN or infinity, which JSON cannot hold.
     """
     bad = [name for name, value in numbers.items() if not math.isfinite(value)]
     if bad:
@@ -116,21 +87,7 @@ def headline(numbers: Mapping[str, float], table: Table | None = None) -> Headli
 
 
 def headline_numbers(notebook: NotebookNode) -> dict[str, float]:
-    """Find the numbers of all headlines in an executed notebook; of a name that comes twice, the last.
-
-    Args:
-        notebook: with its outputs.
-
-    Returns:
-        Values by name, in the order of the notebook.
-
-    Example:
-        >>> from nbformat.v4 import new_code_cell, new_notebook, new_output
-        >>> shown = headline({"MEF-SSIM": 0.957})._repr_mimebundle_()
-        >>> cell = new_code_cell(outputs=[new_output("execute_result", data=shown)])
-        >>> headline_numbers(new_notebook(cells=[cell]))
-        {'MEF-SSIM': 0.957}
-    """
+    """Find the numbers of all headlines in an executed notebook; of a name that comes twice, the last."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     found = [output.data[NUMBERS] for output in outputs if NUMBERS in output.get("data", {})]
     return {name: value for numbers in found for name, value in numbers.items()}

@@ -32,12 +32,7 @@ _NARROW = (
 class Control:
     """Something to move: a slider over ordered options, or a choice among named ones.
 
-    Attributes:
-        name: the argument of the view that it sets, such as ``theta``.
-        label: what is written beside it, such as ``threshold θ``.
-        options: what is written for each position; no two alike.
-        start: the position at the beginning.
-        kind: ``slider`` or ``choice``.
+    ``name`` is the argument of the view that it sets, ``label`` what is written beside it; no two options are alike.
     """
 
     name: str
@@ -58,13 +53,7 @@ class Control:
 
 @dataclass(frozen=True)
 class View:
-    """What an explorer shows in one state.
-
-    Attributes:
-        html: words, a table or a drawing (SVG), as a fragment of HTML.
-        picture: a PNG, JPEG or WebP file; empty for none.
-        alt: what the picture says, for those who cannot see it.
-    """
+    """What an explorer shows in one state: words, a table or SVG as HTML, and a picture file with its ``alt`` text."""
 
     html: str = ""
     picture: bytes = b""
@@ -82,21 +71,9 @@ class View:
 class Explorer:
     """Controls and the views they lead to.
 
-    Attributes:
-        name: short and unique, such as ``thresholds``.
-        title: one line above the controls.
-        about: what the states are: real runs, a replay, a simulation. Shown with their number and size.
-        controls: what can be moved, at least one.
-        view: gives the view of a state from the positions of the controls, as keyword arguments. It is called once
-            for each state at most, so that moving back costs nothing.
-        width: of the picture on the page, in CSS pixels.
-        words_width: what the words want beside the picture, in CSS pixels; where there is less, they go below it.
-
-    Example:
-        >>> explorer = Explorer("demo", "Squares", "two numbers", [Control("n", "n", ("1", "2"))],
-        ...                     lambda n: View(f"<b>{(n + 1) ** 2}</b>"))
-        >>> explorer.n_states, explorer.at(n=1).html
-        (2, '<b>4</b>')
+    ``about`` says what the states are: real runs, a replay, a simulation. ``view`` takes the positions of the controls
+    as keyword arguments, and is called once for each state at most, so that moving back costs nothing. ``width`` is
+    that of the picture; words that find less than ``words_width`` CSS pixels beside it go below it.
     """
 
     name: str
@@ -203,8 +180,7 @@ class Explorer:
 def explore(explorer: Any) -> None:
     """Display an explorer in the form that ``HSDS_WIDGETS`` asks for: ``live`` (the default) or ``static``.
 
-    Raises:
-        ValueError: for any other value of the variable.
+    ``ValueError`` for any other value of the variable.
     """
     from IPython.display import display
 

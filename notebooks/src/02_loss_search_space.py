@@ -184,9 +184,9 @@ Table(("loss of the average", "value"), [*rows, ("−PSNR / 40", found["psnr_ref
 # %% tags=["verdict"]
 from math import log
 
-from hsds_lib.course.image_descent import cosines, descend, term_gradients
+from hsds_lib.course.image_descent import cosines, descend, pixel_gradients
 
-slope_mse, slope_psnr = term_gradients(average, targets, names=("mse_ref", "psnr_ref"))
+slope_mse, slope_psnr = pixel_gradients(average, targets, names=("mse_ref", "psnr_ref"))
 factor = 10 / (40 * log(10) * found["mse_ref"])
 print("the chain rule holds:", torch.allclose(slope_psnr, factor * slope_mse, rtol=1e-3, atol=1e-7))
 
@@ -408,7 +408,7 @@ spread = torch.stack(constant).detach()
 print("it is the same for every brightness:", float(spread.max() - spread.min()) < 1e-6)
 slopes = torch.autograd.grad(sum(constant), tries)
 print("largest slope at any pixel:", max(float(slope.abs().max()) for slope in slopes))
-(alive,) = term_gradients(average, targets, names=("colour_ref",))
+(alive,) = pixel_gradients(average, targets, names=("colour_ref",))
 print("the slope of the loss on colours is not zero:", float(alive.abs().max()) > 1e-6)
 
 # %% [markdown]
@@ -463,7 +463,7 @@ print("tv has flattened the picture:", float(edges(made["tv"]).mean() / edges(av
 # lies halfway, so that `l1` and `mse` to one and to the other undo each other there is no discovery. The rest is.)
 
 # %%
-agreement = cosines(term_gradients(average, targets, vgg))
+agreement = cosines(pixel_gradients(average, targets, vgg))
 show(*loss_pictures.cosine_map(agreement, TERM_NAMES, features=vgg.label))
 
 # %% tags=["verdict"]
@@ -490,7 +490,7 @@ from hsds_lib.fusing.fuse import fuse, load_model
 
 network = load_model("default", device=nb.device)
 fused = pictures.luma(crop(fuse(network, shot.under, shot.over))[0])[None, None]
-pulls = term_gradients(fused, targets, vgg)
+pulls = pixel_gradients(fused, targets, vgg)
 calmer = cosines(pulls)
 for kind in ("ssim", "mefssim"):
     there = float(calmer[place[f"{kind}_under"], place[f"{kind}_over"]])

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from hsds_lib.course.figures import loss_pictures
-from hsds_lib.course.image_descent import Descent, cosines, descend, term_gradients
+from hsds_lib.course.image_descent import Descent, cosines, descend, pixel_gradients
 from hsds_lib.images.batches import Batch
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.terms import TERM_NAMES, Targets, prepare_targets, term_vector
@@ -205,7 +205,7 @@ def test_gradients_of_the_terms_are_finite_differences() -> None:
     targets = prepare_targets(exact, vgg, contrast=False)
     picture = (targets.under_y + 2 * targets.over_y) / 3
     direction = torch.randn(picture.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    slopes = term_gradients(picture, targets, vgg)
+    slopes = pixel_gradients(picture, targets, vgg)
     step = 1e-8 * direction
     difference = term_vector(picture + step, targets, vgg) - term_vector(picture - step, targets, vgg)
     assert slopes.shape == (19, 1, 1, 20, 20)

@@ -27,23 +27,12 @@ _ROLES = ("under", "over", "ref")
 
 
 def explorer(pictures: Mapping[str, Tensor] | None = None, *, start: tuple[str, str] | None = None) -> Comparison:
-    """Make the explorer that compares two pictures.
+    """Make the explorer that compares two of some pictures by name, RGB ``(3, H, W)`` in [0, 1], all of one size.
 
-    Scores need others beside them: MEF-SSIM is given where there are pictures called ``under`` and ``over``, and PSNR
-    where there is one called ``ref``.
-
-    Args:
-        pictures: by name, RGB ``(3, H, W)`` in [0, 1], two or more of one size. By default an embedded scene with its
-            reference, an average, Mertens' fusion, and the fusion by the model that ships.
-        start: names of the two pictures at the beginning; by default the first two.
-
-    Raises:
-        ValueError: fewer than two pictures, different sizes, or a start that is not among the names.
-
-    Example:
-        >>> made = explorer({"dark": torch.zeros(3, 48, 64), "light": torch.ones(3, 48, 64)})
-        >>> made.names, made.gap("dark", "light").mean
-        (('dark', 'light'), 255.0)
+    MEF-SSIM is given where there are pictures called ``under`` and ``over``, and PSNR where there is one called
+    ``ref``. By default an embedded scene with its reference, an average, Mertens' fusion, and the fusion by the model
+    that ships. ``start`` names the two at the beginning. ``ValueError`` for fewer than two, different sizes, or an
+    unknown start.
     """
     if pictures is None:
         pictures, start = _embedded(), start or ("Mertens", "fused")
@@ -60,10 +49,7 @@ def explorer(pictures: Mapping[str, Tensor] | None = None, *, start: tuple[str, 
 class Comparison:
     """Pictures to compare by twos; shown like an ``Explorer``, but without a state for each position of the edge.
 
-    Attributes:
-        pixels: by name, RGB uint8 ``(H, W, 3)``, all of one size.
-        scored: by name, scores as they are written, by metric.
-        start: names of the two pictures at the beginning.
+    ``pixels`` holds RGB uint8 ``(H, W, 3)`` by name, ``scored`` the scores as they are written, ``start`` two names.
     """
 
     pixels: Mapping[str, Pixels]

@@ -28,11 +28,7 @@ _ALMOST_ALL = 99.0  # per cent of the pixels that a scale must reach
 class Gap:
     """How far two pictures are apart, in levels of 255, the mean of red, green and blue.
 
-    Attributes:
-        map: the difference of every pixel, in colours, RGB uint8 ``(H, W, 3)``.
-        scale: the difference at the bright end of the colours, one of ``SCALES``.
-        mean: of all pixels.
-        most: of all pixels.
+    ``map`` shows every pixel in colours, RGB uint8 ``(H, W, 3)``; ``scale`` is the difference at their bright end.
     """
 
     map: Pixels
@@ -42,17 +38,7 @@ class Gap:
 
 
 def gap(first: Pixels, second: Pixels) -> Gap:
-    """Measure and draw the absolute difference of two pictures.
-
-    Args:
-        first: RGB uint8 ``(H, W, 3)``.
-        second: the same size; the two may be swapped.
-
-    Example:
-        >>> black = np.zeros((2, 2, 3), dtype=np.uint8)
-        >>> gap(black, black + 20).scale, gap(black, black + 20).mean
-        (32, 20.0)
-    """
+    """Measure and draw the absolute difference of two pictures, RGB uint8 ``(H, W, 3)``; the two may be swapped."""
     apart = np.abs(first.astype(np.float32) - second).mean(axis=2)
     needed = float(np.percentile(apart, _ALMOST_ALL))
     scale = next(scale for scale in SCALES if scale >= needed)
@@ -71,21 +57,8 @@ def _colours() -> Pixels:
 def compose(first: Pixels, second: Pixels, *, edge: float, zoom: int = 1, x: float = 0.5, y: float = 0.5) -> Pixels:
     """Put two pictures into one frame: the first left of the edge, the second right of it.
 
-    Args:
-        first: RGB uint8 ``(H, W, 3)``.
-        second: the same size.
-        edge: place of the edge in the frame, 0 (only the second) to 1 (only the first).
-        zoom: how often each pixel is repeated.
-        x: which part is seen, 0 (the left end) to 1 (the right end).
-        y: likewise, 0 (the top) to 1 (the bottom).
-
-    Returns:
-        Pixels of the same size; the edge itself is a line of black and white.
-
-    Example:
-        >>> black = np.zeros((1, 6, 3), dtype=np.uint8)
-        >>> compose(black, black + 9, edge=0.5)[0, :, 0].tolist()
-        [0, 0, 0, 255, 9, 9]
+    The edge, from 0 (only the second) to 1 (only the first), is a line of black and white. Each pixel is repeated
+    ``zoom`` times; ``x`` and ``y``, 0 to 1, say which part is seen.
     """
     width = first.shape[1]
     column = round(edge * width)
@@ -109,14 +82,7 @@ def magnify(picture: Pixels, *, zoom: int, x: float, y: float) -> Pixels:
 def scores(
     picture: Tensor, *, under: Tensor | None = None, over: Tensor | None = None, ref: Tensor | None = None
 ) -> dict[str, str]:
-    """Score a picture, as far as there is something to score it against, in words.
-
-    Args:
-        picture: RGB ``(3, H, W)`` in [0, 1].
-        under: the darker exposure, for MEF-SSIM.
-        over: the brighter exposure, for MEF-SSIM.
-        ref: the reference, for PSNR.
-    """
+    """Score a picture, RGB ``(3, H, W)`` in [0, 1], as far as there is something to score it against, in words."""
     found: dict[str, str] = {}
     if under is not None and over is not None and min(picture.shape[-2:]) >= _SMALLEST:
         lumas = (luma(image)[None, None] for image in (picture, under, over))
@@ -130,11 +96,7 @@ def scores(
 
 
 def legend(scale: int) -> str:
-    """The colours of differences with their scale, as SVG.
-
-    Args:
-        scale: the difference at the bright end, in levels of 255.
-    """
+    """The colours of differences as SVG; ``scale`` is the difference at their bright end, in levels of 255."""
     width, left, n = 300, 8, 32
     step = (width - 2 * left) / n
     bars = "".join(

@@ -44,13 +44,7 @@ def png(pixels: Pixels) -> bytes:
 
 
 def live(comparison: Comparison, *, width: int, zooms: Sequence[int]) -> Any:
-    """Make the widgets.
-
-    Args:
-        comparison: what is compared.
-        width: of the picture, CSS pixels.
-        zooms: how often pixels may be repeated.
-    """
+    """Make the widgets."""
     import ipywidgets
 
     controls = _controls(comparison, zooms)

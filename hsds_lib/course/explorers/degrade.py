@@ -21,11 +21,7 @@ _ROW, _TOP, _NAME, _BAR, _RIGHT = 24, 42, 84, 210, 178
 
 
 def explorer(recording: str | Path = FOLDER / "degrade.zip") -> Explorer:
-    """Make the explorer of metrics.
-
-    Args:
-        recording: a file that ``python -m notebooks.tools.recordings.degrade`` wrote.
-    """
+    """Make the explorer of metrics from what ``python -m notebooks.tools.recordings.degrade`` wrote."""
     facts, pictures = read_recording(recording)
     kinds, strengths = facts["kinds"], facts["strengths"]
     states = {(state["kind"], state["strength"]): state for state in facts["states"]}
@@ -57,12 +53,7 @@ def explorer(recording: str | Path = FOLDER / "degrade.zip") -> Explorer:
 
 
 def change(start: float | None, now: float | None) -> float | None:
-    """The change of a score in per cent of where it started; None where one of the two has no value.
-
-    Example:
-        >>> change(0.5, 0.4), change(0.5, None)
-        (-20.0, None)
-    """
+    """The change of a score in per cent of where it started; None where one of the two has no value."""
     if start is None or now is None or start == 0:
         return None
     return round(100 * (now - start) / abs(start), 6)

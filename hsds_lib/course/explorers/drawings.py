@@ -24,13 +24,7 @@ def shade(weight: float) -> str:
 def weight_map(
     mix: Sequence[Sequence[float]], active: Sequence[Sequence[int]], genotype: Mapping[str, Mapping[str, float]]
 ) -> str:
-    """Draw the weights of 15 nodes and 11 operations; what is cut is crossed, what would be retained is framed.
-
-    Args:
-        mix: weights, 15 rows of 11.
-        active: 1 where an operation is still there, 0 where it was cut.
-        genotype: the retained operations of every node.
-    """
+    """Draw the weights of nodes and operations; what is cut is crossed, what would be retained is framed."""
     cells: dict[str, list[str]] = {}
     crosses, frames = [], []
     for row, node in enumerate(NODES):

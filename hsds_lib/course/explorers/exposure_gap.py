@@ -19,11 +19,7 @@ DEEPEST, BRIGHTEST, BINS = -14, 6, 40
 
 
 def explorer(recording: str | Path = FOLDER / "exposure_gap.zip") -> Explorer:
-    """Make the explorer of the exposure gap.
-
-    Args:
-        recording: a file that ``python -m notebooks.tools.recordings.exposure_gap`` wrote.
-    """
+    """Make the explorer of the gap from what ``python -m notebooks.tools.recordings.exposure_gap`` wrote."""
     facts, pictures = read_recording(recording)
     gaps, middles = facts["gaps"], facts["middles"]
     states = {(state["gap"], state["middle"]): state for state in facts["states"]}

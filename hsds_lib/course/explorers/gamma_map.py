@@ -19,11 +19,7 @@ State = Mapping[str, Any]
 
 
 def explorer(recording: str | Path = FOLDER / "gamma_map.zip") -> Explorer:
-    """Make the explorer of the contrast.
-
-    Args:
-        recording: a file that ``python -m notebooks.tools.recordings.gamma_map`` wrote.
-    """
+    """Make the explorer of the contrast from what ``python -m notebooks.tools.recordings.gamma_map`` wrote."""
     facts, pictures = read_recording(recording)
     across, towards, layers = facts["across"], facts["towards"], facts["layers"]
     grid = {(state["across"], state["towards"]): state for state in facts["states"]}

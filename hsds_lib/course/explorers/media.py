@@ -20,20 +20,9 @@ _TABLE_STYLE = (
 
 
 def encode(image: Tensor, *, form: Literal["webp", "png", "jpeg"] = "webp", quality: int = 88) -> bytes:
-    """Write an image as a picture file.
+    """Write an image, ``(C, H, W)`` or ``(1, C, H, W)`` in [0, 1], as a picture file; equal images give equal bytes.
 
-    Args:
-        image: RGB or gray, ``(C, H, W)`` or ``(1, C, H, W)``, in [0, 1]; values beyond are clipped.
-        form: WebP for photographs, PNG for what must stay exact.
-        quality: of WebP and JPEG, 1 to 100.
-
-    Returns:
-        The file's bytes; equal images give equal bytes.
-
-    Example:
-        >>> import torch
-        >>> encode(torch.zeros(3, 4, 6), form="png")[1:4]
-        b'PNG'
+    WebP for photographs, PNG for what must stay exact; ``quality``, 1 to 100, is that of WebP and JPEG.
     """
     from PIL import Image
 
@@ -48,13 +37,7 @@ def encode(image: Tensor, *, form: Literal["webp", "png", "jpeg"] = "webp", qual
 
 
 def figure_png(figure: object, *, dpi: int = 110, colours: int = 0) -> bytes:
-    """Draw a matplotlib figure as a PNG, for views that are figures.
-
-    Args:
-        figure: a matplotlib ``Figure``.
-        dpi: pixels per inch.
-        colours: keep that many colours, up to 256, which makes the file several times smaller; 0 keeps all.
-    """
+    """Draw a matplotlib figure as a PNG; with ``colours`` it keeps that many, which makes it several times smaller."""
     from PIL import Image
 
     buffer = BytesIO()
@@ -75,12 +58,7 @@ def image_tag(picture: bytes, alt: str, *, width: int) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", strong: int | None = None) -> str:
-    """A small table; the first column is text, the others are numbers; row ``strong`` is bold.
-
-    Example:
-        >>> "<td" in table(("metric", "value"), [("SD", "57.2")])
-        True
-    """
+    """A small table; the first column is text, the others are numbers; row ``strong`` is bold."""
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in header)
     lines = []
     for number, row in enumerate(rows):

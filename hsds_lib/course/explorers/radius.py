@@ -19,11 +19,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 def functions(seed: int = 0) -> dict[str, Function]:
-    """Functions of one number ``w``, looked at around 0: smooth ones, and sums of kinks as a network has them.
-
-    Args:
-        seed: of the places of the random kinks.
-    """
+    """Functions of one number ``w``, looked at around 0: smooth ones, and sums of kinks as a network has them."""
     generator = torch.Generator().manual_seed(seed)
     places = 0.02 * torch.randn(30, generator=generator, dtype=torch.float64)
     slopes = torch.randn(30, generator=generator, dtype=torch.float64)
@@ -36,11 +32,7 @@ def functions(seed: int = 0) -> dict[str, Function]:
 
 
 def explorer(seed: int = 0) -> Explorer:
-    """Make the explorer of radii: a function, the radius of the two points, and the slopes they give.
-
-    Args:
-        seed: of the random kinks.
-    """
+    """Make the explorer of radii: a function, the radius of the two points, and the slopes they give."""
     known = functions(seed)
     controls = [
         Control("function", "function of one weight w", tuple(known), start=3, kind="choice"),

@@ -16,11 +16,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _EDGE = 340, 210, 80, 26, 180
 
 
 def explorer(recording: str | Path = FOLDER / "simplex.zip") -> Explorer:
-    """Make the explorer of the simplex.
-
-    Args:
-        recording: a file that ``python -m notebooks.tools.recordings.simplex`` wrote.
-    """
+    """Make the explorer of the simplex from what ``python -m notebooks.tools.recordings.simplex`` wrote."""
     facts, pictures = read_recording(recording)
     first, second, third_name = corners = facts["corners"]
     parts = facts["parts"]

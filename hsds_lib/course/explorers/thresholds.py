@@ -18,12 +18,7 @@ _SHOWN = {"MS-SSIM": "MEF-SSIM, 3 scales", "VIF_double": "VIF", "Qabf": "Q^AB/F"
 
 
 def explorer(recording: str | Path = FOLDER / "thresholds.zip") -> Explorer:
-    """Make the explorer of pruning thresholds.
-
-    Args:
-        recording: a file that ``python -m notebooks.tools.recordings.thresholds`` wrote: the one that ships, or one of
-            your own searches.
-    """
+    """Make the explorer of thresholds from what ``python -m notebooks.tools.recordings.thresholds`` wrote."""
     facts, pictures = read_recording(recording)
     states: dict[tuple[float, int, int], State] = {
         (state["theta"], state["top_p"], state["step"]): state for state in facts["states"]

@@ -17,15 +17,7 @@ Values = Mapping[str, Sequence[float]]
 
 @style.styled
 def printed_gaps(table: Mapping[str, Mapping[str, float]], ours: str = "ours") -> tuple[Figure, str]:
-    """Draw Table 3 as differences to the whole method, in per cent of it.
-
-    Args:
-        table: condition to metric to printed value.
-        ours: the condition to compare with.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw Table 3 as differences to the whole method, in per cent of it."""
     conditions = [name for name in table if name != ours]
     metrics = list(table[ours])
     gaps = np.array([[100 * (table[c][m] / table[ours][m] - 1) for m in metrics] for c in conditions])
@@ -51,17 +43,7 @@ def printed_gaps(table: Mapping[str, Mapping[str, float]], ours: str = "ours") -
 def seed_dots(
     values: Values, half_widths: Mapping[str, float], *, metric: str, features: str = ""
 ) -> tuple[Figure, str]:
-    """Draw every run of every condition, their mean and its interval.
-
-    Args:
-        values: condition to the score of each seed.
-        half_widths: of the intervals of the means.
-        metric: what is scored.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw every run of every condition, their mean and its interval."""
     figure = style.new_figure(0.36 * len(values) + 1.4)
     axes = figure.subplots()
     for row, (condition, found) in enumerate(values.items()):
@@ -85,15 +67,7 @@ def seed_dots(
 
 @style.styled
 def pruning_courses(courses: Mapping[tuple[str, int], Sequence[int]], *, features: str = "") -> tuple[Figure, str]:
-    """Draw how many operations are alive after each step, of the runs that prune.
-
-    Args:
-        courses: condition and seed to the number after each step; the first number is that of all operations.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw how many operations are alive after each step, of the runs that prune."""
     pruned = {key: found for key, found in courses.items() if found[-1] < found[0]}
     figure = style.new_figure(3.4)
     axes = figure.subplots()
@@ -112,15 +86,7 @@ def pruning_courses(courses: Mapping[tuple[str, int], Sequence[int]], *, feature
 
 @style.styled
 def best_of_curve(best: Sequence[float], *, unit: str) -> tuple[Figure, str]:
-    """Draw what the best of n equal runs is expected to be above their mean.
-
-    Args:
-        best: for n = 1, 2, ...
-        unit: of the values.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what the best of n equal runs is expected to be above their mean."""
     figure = style.new_figure(2.8, width=7.5)
     axes = figure.subplots()
     counts = np.arange(1, len(best) + 1)
@@ -136,15 +102,7 @@ def best_of_curve(best: Sequence[float], *, unit: str) -> tuple[Figure, str]:
 
 @style.styled
 def loss_mixes(mixes: Mapping[str, Mapping[str, float]], *, features: str = "") -> tuple[Figure, str]:
-    """Draw the loss weights that each condition found, against equal ones.
-
-    Args:
-        mixes: condition to loss term to weight; the terms are the same in all.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw the loss weights that each condition found, against equal ones."""
     conditions, terms = list(mixes), list(next(iter(mixes.values())))
     table = np.array([[mixes[c][t] for t in terms] for c in conditions]) * len(terms)
     figure = style.new_figure(0.36 * len(conditions) + 1.9)

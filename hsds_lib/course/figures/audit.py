@@ -26,18 +26,7 @@ DEAD_SHARE = 1e-6
 
 
 def random_perceptual_vgg(seed: int = 0) -> PerceptualVGG:
-    """Give the released perceptual network seeded He-normal convolutions and neutral batch norms.
-
-    Args:
-        seed: of the convolutions; no global generator is touched.
-
-    Returns:
-        The network in float32.
-
-    Example:
-        >>> bool((random_perceptual_vgg(1).convs[0].weight == random_perceptual_vgg(1).convs[0].weight).all())
-        True
-    """
+    """Give the released perceptual network seeded He-normal convolutions and neutral batch norms."""
     rng, vgg = torch.Generator().manual_seed(seed), PerceptualVGG()
     for name, value in vgg.state_dict().items():
         if value.dim() == 4:
@@ -48,38 +37,14 @@ def random_perceptual_vgg(seed: int = 0) -> PerceptualVGG:
 
 
 def gradient_norms(terms: Mapping[str, Tensor], image: Tensor) -> dict[str, float]:
-    """Measure the norm of the gradient of every term with respect to the image.
-
-    Args:
-        terms: scalars with a graph that reaches ``image``.
-        image: a leaf that requires a gradient.
-
-    Returns:
-        Norm by name.
-
-    Example:
-        >>> x = torch.tensor([3.0, 4.0], requires_grad=True)
-        >>> gradient_norms({"square": x.square().sum() / 2, "sign": x.sign().sum()}, x)
-        {'square': 5.0, 'sign': 0.0}
-    """
+    """Measure the norm of the gradient of every term with respect to ``image``, a leaf of its graph."""
     return {
         name: float(torch.autograd.grad(value, image, retain_graph=True)[0].norm()) for name, value in terms.items()
     }
 
 
 def dead_terms(norms: Mapping[str, float]) -> list[str]:
-    """Name the terms that no optimiser can feel.
-
-    Args:
-        norms: norm of the gradient by term.
-
-    Returns:
-        Those at or below ``DEAD_SHARE`` of the median, in the order given.
-
-    Example:
-        >>> dead_terms({"one": 0.1, "two": 1e-15, "three": 0.2})
-        ['two']
-    """
+    """Name the terms that no optimiser can feel: those at or below ``DEAD_SHARE`` of the median."""
     limit = DEAD_SHARE * median(norms.values())
     return [name for name, norm in norms.items() if norm <= limit]
 
@@ -88,18 +53,7 @@ def dead_terms(norms: Mapping[str, float]) -> list[str]:
 def gradient_comparison(
     picture: Tensor, normalised: Tensor, here: Mapping[str, float], released: Mapping[str, float], *, features: str = ""
 ) -> tuple[Figure, str]:
-    """Draw which loss terms are alive, here and in the released code, beside what the latter's VGG is shown.
-
-    Args:
-        picture: fused luma ``(H, W)`` in [0, 1].
-        normalised: the same after the released normalisation, one of its three equal channels ``(H, W)``.
-        here: term to norm of its gradient.
-        released: the same names.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw which loss terms are alive, here and in the released code, beside what the latter's VGG is shown."""
     figure = style.new_figure(5.2)
     grid = figure.add_gridspec(2, 2, width_ratios=[1, 2.7])
     for row, (image, title) in enumerate(((picture, "fused luma"), (normalised, "what its VGG sees"))):
@@ -149,17 +103,7 @@ def _gray(axes: Axes, image: Tensor, title: str) -> None:
 def radius_errors(
     panels: Mapping[str, Mapping[str, Sequence[float]]], radii: Sequence[float], *, released: float, features: str = ""
 ) -> tuple[Figure, str]:
-    """Draw how wrong finite differences are, against their radius.
-
-    Args:
-        panels: title of a panel to name of a line to relative errors, one for each radius.
-        radii: distances of the two points from the middle, decreasing.
-        released: the radius of the released code, marked.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw how wrong finite differences are, against their radius."""
     figure = style.new_figure(3.5)
     said = []
     for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
@@ -183,15 +127,7 @@ def _nearest(values: Sequence[float], wanted: float) -> int:
 
 
 def truncation_errors() -> Tensor:
-    """Give fused chroma minus its exact mean for all 256 x 256 pairs of levels, when the mean is truncated.
-
-    Returns:
-        ``(256, 256)``, over -1 to 0 levels, float64.
-
-    Example:
-        >>> -0.3 < truncation_errors().mean().item() < -0.2
-        True
-    """
+    """Give fused chroma minus its exact mean in levels, for all pairs of 256, when the mean is truncated."""
     level = torch.arange(256, dtype=torch.float64)
     mean = released_color.mean_chroma_level(*torch.meshgrid(level, level, indexing="ij"))
     return mean.floor() - mean
@@ -199,11 +135,7 @@ def truncation_errors() -> Tensor:
 
 @style.styled
 def chroma_bias() -> tuple[Figure, str]:
-    """Draw what truncation does to chroma, and what the offset 0.5 does to a neutral 8-bit gray.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what truncation does to chroma, and what the offset 0.5 does to a neutral 8-bit gray."""
     figure = style.new_figure(3.2)
     left, right = figure.subplots(1, 2, width_ratios=[1.4, 1])
     truncated = truncation_errors()
@@ -237,18 +169,7 @@ def chroma_bias() -> tuple[Figure, str]:
 
 
 def neutral_casts(level: int = 128) -> dict[str, list[float]]:
-    """Take a gray pixel apart into luma and chroma, fuse its chroma with itself and put it together again.
-
-    Args:
-        level: its brightness, 0 to 255.
-
-    Returns:
-        The shift of R, G and B in levels, for ``released`` and ``here``.
-
-    Example:
-        >>> [round(shift, 2) for shift in neutral_casts()["released"]]
-        [0.7, -0.53, 0.89]
-    """
+    """Fuse the chroma of a gray pixel with itself: the shift of R, G and B in levels, ``released`` and ``here``."""
     y, cbcr = split_luma(torch.full((1, 3, 1, 1), level / 255, dtype=torch.float64))
     results = {
         "released": released_color.merge_luma(y, released_color.fuse_chroma(cbcr, cbcr)),
@@ -263,15 +184,7 @@ def _signed(values: Sequence[float]) -> str:
 
 @style.styled
 def rank_changes(scores: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str) -> tuple[Figure, str]:
-    """Draw how pictures are ranked by a metric as published and by its correct form; lines that cross disagree.
-
-    Args:
-        scores: metric to picture to the two values.
-        title: what is ranked.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw how pictures are ranked by a metric as published and by its correct form; lines that cross disagree."""
     figure = style.new_figure(3.1)
     said = []
     for axes, (metric, values) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):

@@ -21,34 +21,13 @@ Rule = Callable[[Tensor, Tensor], Tensor]
 
 
 def colour_alone(cbcr: Tensor, *, y: float = 0.6) -> Tensor:
-    """Show chroma at one brightness, so that casts are seen whatever the picture.
-
-    Args:
-        cbcr: ``(B, 2, H, W)``, 0.5 for gray.
-        y: the brightness of every pixel.
-
-    Returns:
-        RGB ``(B, 3, H, W)`` in [0, 1].
-
-    Example:
-        >>> colour_alone(torch.full((1, 2, 1, 1), 0.5)).flatten()
-        tensor([0.6000, 0.6000, 0.6000])
-    """
+    """Show chroma ``(B, 2, H, W)`` as RGB of one brightness, so that casts are seen whatever the picture."""
     return merge_luma(torch.full_like(cbcr[:, :1], y), cbcr).clamp(0, 1)
 
 
 @style.styled
 def chroma_maps(rules: Mapping[str, Rule], pixels: tuple[Tensor, Tensor], *, reach: float = 0.25) -> tuple[Figure, str]:
-    """Draw what rules make of the chroma of a pixel in the two exposures, and where a scene's pixels lie.
-
-    Args:
-        rules: name to rule.
-        pixels: one chroma channel of under and of over, 0.5 for gray, of any equal shape.
-        reach: distance from gray that the maps show.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what rules make of the chroma of a pixel in the two exposures, and where a scene's pixels lie."""
     figure = style.new_figure(3.9)
     panels = figure.subplots(1, len(rules), squeeze=False)[0]
     axis = torch.linspace(-reach, reach, 161, dtype=torch.float64)
@@ -84,19 +63,9 @@ def picture_wall(
     title: str,
     bold: Collection[tuple[str, str]] = (),
 ) -> tuple[Figure, str]:
-    """Show rows of pictures with the same columns, such as scenes and methods.
+    """Show rows of pictures with the same columns, such as scenes and methods; captions in ``bold`` stand out.
 
-    Args:
-        wall: row to column to RGB ``(3, H, W)`` in [0, 1]; the same columns in every row, one size within a row.
-        captions: row to column to a line under the picture.
-        title: what the pictures are.
-        bold: pairs of row and column whose caption is set in bold.
-
-    Returns:
-        The figure and its alternative text.
-
-    Raises:
-        ValueError: without pictures, when rows differ in their columns, or pictures of a row in size.
+    ``ValueError`` without pictures, when rows differ in their columns, or pictures of a row in size.
     """
     columns = _columns(wall)
     captions = captions or {}

@@ -22,37 +22,14 @@ _LAYER_COLOURS = dict(zip(CONTRAST_LAYERS, (style.BLUE, style.SKY, style.ORANGE)
 
 
 def thumbnail(picture: Tensor, side: int) -> Tensor:
-    """Reduce the central square of a picture, so that few pixels show a whole scene.
-
-    Args:
-        picture: RGB ``(3, H, W)`` in [0, 1].
-        side: pixels of the result, no more than the picture has.
-
-    Returns:
-        ``(3, side, side)``.
-
-    Example:
-        >>> thumbnail(torch.rand(3, 40, 60), 16).shape
-        torch.Size([3, 16, 16])
-    """
+    """Reduce the central square of RGB ``(3, H, W)`` to ``side`` pixels, so that few show a whole scene."""
     square = min(picture.shape[-2:])
     top, left = ((length - square) // 2 for length in picture.shape[-2:])
     return preview(picture[:, top : top + square, left : left + square], longest=side)
 
 
 def symbols(text: str) -> str:
-    r"""Set ``Γ_R``, ``Γ_N`` and ``Γ_H`` as symbols with an index, for matplotlib.
-
-    Args:
-        text: any text.
-
-    Returns:
-        The same text, with matplotlib's mathematics in it.
-
-    Example:
-        >>> print(symbols("Γ_N, photo 1"))
-        $\Gamma_N$, photo 1
-    """
+    """Set ``Γ_R``, ``Γ_N`` and ``Γ_H`` as symbols with an index, for matplotlib."""
     return re.sub(r"Γ_([A-Z])", r"$\\Gamma_\1$", text)
 
 
@@ -60,16 +37,7 @@ def symbols(text: str) -> str:
 def feature_maps(
     images: Mapping[str, Tensor], encoded: Mapping[str, Features], *, features: str = ""
 ) -> tuple[Figure, str]:
-    """Show pictures, and for each layer of the contrast the channel that varies most between and within them.
-
-    Args:
-        images: name to RGB ``(3, H, W)`` in [0, 1].
-        encoded: the same names to VGG-16 features of one item.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Show pictures, and for each layer of the contrast the channel that varies most between and within them."""
     columns = len(CONTRAST_LAYERS) + 1
     figure = style.new_figure(len(images) * 2.15 + 0.9, width=style.WIDTH * 0.86)
     grid = figure.subplots(len(images), columns, squeeze=False)
@@ -95,15 +63,7 @@ def feature_maps(
 
 @style.styled
 def layer_bars(values: Mapping[str, Mapping[str, Sequence[float]]], *, features: str = "") -> tuple[Figure, str]:
-    """Stack what each layer adds to Gamma, for several pictures and kinds of positive.
-
-    Args:
-        values: title of a panel to picture to one value for each of ``CONTRAST_LAYERS``.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Stack what each layer adds to Gamma, for several pictures and kinds of positive."""
     figure = style.new_figure(3.1)
     grid = figure.subplots(1, len(values), squeeze=False, sharex=True, sharey=True)[0]
     said = []
@@ -136,19 +96,7 @@ def brightness_walk(
     negatives: tuple[float, float],
     features: str = "",
 ) -> tuple[Figure, str]:
-    """Show pictures of one scene at several brightnesses, the contrast, and the distance in pixels.
-
-    Args:
-        images: name to RGB ``(3, H, W)`` in [0, 1].
-        brightness: factors of the reference, growing.
-        gammas: Gamma_R of the reference times the factor.
-        errors: mean square error of the same picture to the reference.
-        negatives: factors of the two exposures.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Show pictures of one scene at several brightnesses, the contrast, and the distance in pixels."""
     figure = style.new_figure(5.0)
     parts = figure.subfigures(2, 1, height_ratios=[1, 1.1], squeeze=False)[:, 0]
     for axes, (name, image) in zip(parts[0].subplots(1, len(images)), images.items(), strict=True):
@@ -176,16 +124,7 @@ def brightness_walk(
 
 @style.styled
 def pull_pictures(steps: Mapping[str, Tensor], cosines: Tensor, *, features: str = "") -> tuple[Figure, str]:
-    """Show in which direction contrasts pull the pixels of a picture, and the cosines between them.
-
-    Args:
-        steps: name to the negative gradient, ``(H, W)``; each is shown in units of its own root mean square.
-        cosines: ``(len(steps), len(steps))``.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Show in which direction contrasts pull the pixels of a picture, and the cosines between them."""
     count = len(steps)
     figure = style.new_figure(5.4)
     parts = figure.subfigures(2, 1, height_ratios=[1, 0.9], squeeze=False)

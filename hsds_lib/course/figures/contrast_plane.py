@@ -21,17 +21,8 @@ from hsds_lib.losses.contrast import EPS
 class Plane:
     """The plane through a positive and two negatives in the space of one layer's features, for M = 1 of Eq. 3.
 
-    A point is ``(x, y)``: the origin is the middle of the two negatives, x points to the positive, and a length is the
-    root of a mean square error. On the plane Gamma of one layer is exact.
-
-    Attributes:
-        reach: distance from the middle of the negatives to the positive.
-        under: point of the under-exposed image; the over-exposed one lies opposite.
-
-    Example:
-        >>> plane = Plane(reach=2.0, under=(0.0, 1.0))
-        >>> plane.spread, plane.turning, plane.highest
-        (1.0, -0.5, 2.5)
+    A point is ``(x, y)``: the origin is the middle of the two negatives, x points to the positive at ``reach``, and a
+    length is the root of a mean square error. On the plane Gamma of one layer is exact.
     """
 
     reach: float
@@ -63,24 +54,9 @@ class Plane:
 
 
 def plane_through(positive: Tensor, under: Tensor, over: Tensor) -> Plane:
-    """Lay the plane of Eq. 3 through three features of one layer.
+    """Lay the plane of Eq. 3 through three features of one layer, of any one shape.
 
-    Args:
-        positive: features of the image to come near to, any shape.
-        under: of the under-exposed image, same shape.
-        over: of the over-exposed image, same shape.
-
-    Returns:
-        The plane.
-
-    Raises:
-        ValueError: if the positive is the middle of the negatives, so that there is no direction to it.
-
-    Example:
-        >>> import torch
-        >>> plane = plane_through(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([0.0, -2.0]))
-        >>> round(plane.reach, 3), round(plane.spread, 3)  # root of a mean, and a mean
-        (1.414, 2.0)
+    ``ValueError`` if the positive is the middle of the negatives, so that there is no direction to it.
     """
     middle = (under + over) / 2
     towards, half = positive - middle, under - middle
@@ -94,16 +70,7 @@ def plane_through(positive: Tensor, under: Tensor, over: Tensor) -> Plane:
 
 @style.styled
 def contrast_planes(planes: Mapping[str, Plane], *, layer: str, features: str = "") -> tuple[Figure, str]:
-    """Draw Gamma of one layer as a map over the plane through positive, under- and over-exposed features.
-
-    Args:
-        planes: title of a panel to its plane.
-        layer: name of the layer, for the title.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw Gamma of one layer as a map over the plane through positive, under- and over-exposed features."""
     figure = style.new_figure(5.5)
     grid = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
     size = 1.25 * max(max(plane.reach, plane.spread**0.5, -plane.turning) for plane in planes.values())

@@ -66,18 +66,9 @@ class _Pen:
 def genotype_drawing(
     genotype: Genotype, pictures: Mapping[str, Tensor] | None = None, *, features: str = ""
 ) -> tuple[Figure, str]:
-    """Draw the derived network with the retained operations of every node and their weights.
+    """Draw the derived network with the retained operations of every node, their footprints and weights.
 
-    Every operation is drawn as its footprint: the input pixels around the centre that its kernel reads.
-
-    Args:
-        genotype: what the search found.
-        pictures: RGB ``(3, H, W)`` in [0, 1] for the names ``under``, ``over`` and ``fused``; their luma, which
-            is all that the network sees, is drawn small at the inputs and the output. Any may be missing.
-        features: ``VGG16.label`` when the search depended on VGG-16 features.
-
-    Returns:
-        The figure and its alternative text.
+    Luma of the pictures named ``under``, ``over`` and ``fused`` is drawn small at the inputs and the output.
     """
     figure = style.new_figure(_HEIGHT + 0.7)
     axes = figure.add_subplot()

@@ -25,16 +25,7 @@ _LINES = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, 
 def exposure_sweep(
     pictures: Mapping[float, Tensor], shares: Mapping[float, tuple[float, float]], *, pair: float
 ) -> tuple[Figure, str]:
-    """Show one scene at several exposures, and how much every single exposure loses.
-
-    Args:
-        pictures: exposure in stops to RGB ``(3, H, W)`` in [0, 1].
-        shares: exposure in stops to the shares of black and of white pixels, in [0, 1], in rising order.
-        pair: share that an under- and an over-exposed picture both lose, in [0, 1].
-
-    Returns:
-        The figure and its alternative text, which names the best single exposure.
-    """
+    """Show one scene at several exposures, and how much every single exposure loses."""
     ratio = next(iter(pictures.values())).shape[-2] / next(iter(pictures.values())).shape[-1]
     tall = style.WIDTH / len(pictures) * ratio + 0.3
     figure = style.new_figure(tall + 3.1)
@@ -62,21 +53,15 @@ def exposure_sweep(
     style.entitle(figure, "One scene at many exposures: what each loses, and what a pair loses")
     alt = (
         f"One scene at {len(pictures)} exposures, and the share of lost pixels over the exposure. The best single "
-        f"exposure, {stops[best]:+g} stops, loses {style.per_cent(least / 100)}; a pair loses {100 * pair:.2g} % in both."
+        f"exposure, {stops[best]:+g} stops, loses {style.per_cent(least / 100)}; a pair loses {100 * pair:.2g} % in "
+        "both."
     )
     return figure, alt
 
 
 @style.styled
 def camera_response(camera: Camera) -> tuple[Figure, str]:
-    """Draw what two exposures make of light: the luma they write, and how finely each stop is divided.
-
-    Args:
-        camera: the exposures; noise is left out.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what two exposures make of light: the luma they write, and how finely each stop is divided."""
     stops = torch.linspace(-12, 5, 1701, dtype=torch.float64)
     figure = style.new_figure(3.4)
     curve, levels = figure.subplots(1, 2)
@@ -103,19 +88,7 @@ def camera_response(camera: Camera) -> tuple[Figure, str]:
 def two_levels(
     corners: Tensor, goal: Tensor, mix: Tensor, losses: Function, judge: Function, descent: Tensor
 ) -> tuple[Figure, str]:
-    """Draw both levels of the triangle: the mixed loss that trains omega, and the judge as a function of the mixture.
-
-    Args:
-        corners: ``(3, 2)``, where each loss leads alone.
-        goal: ``(2,)``, what the judge wants.
-        mix: the mixture of the lower level shown, ``(3,)``.
-        losses: ``omega -> (3,)``.
-        judge: ``omega -> ()``.
-        descent: steps of training, ``(steps, 2)``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw both levels of the triangle: the mixed loss that trains omega, and the judge of what it finds."""
     figure = style.new_figure(4.0)
     lower, upper = figure.subplots(1, 2, sharex=True, sharey=True)
     x, y = np.meshgrid(np.linspace(-0.4, 2.4, 57), np.linspace(-1.2, 1.8, 61))
@@ -155,15 +128,7 @@ def _triangle(axes: Axes, corners: Tensor, goal: Tensor) -> None:
 
 @style.styled
 def unrolling_errors(exact: Tensor, unrolled: Mapping[float, Mapping[int, Tensor]]) -> tuple[Figure, str]:
-    """Draw how far unrolled hypergradients are from the exact one: in all, and in direction alone.
-
-    Args:
-        exact: the hypergradient, ``(K,)``.
-        unrolled: step size to number of steps to the unrolled gradient, ``(K,)``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw how far unrolled hypergradients are from the exact one: in all, and in direction alone."""
     figure = style.new_figure(3.7)
     length, angle = figure.subplots(1, 2)
     said = []
@@ -189,17 +154,7 @@ def unrolling_errors(exact: Tensor, unrolled: Mapping[float, Mapping[int, Tensor
 def radius_errors(
     radii: Sequence[float], errors: Mapping[str, Sequence[float]], *, used: float, kink: float
 ) -> tuple[Figure, str]:
-    """Draw the relative error of a finite difference over its radius.
-
-    Args:
-        radii: distances of the two points from omega.
-        errors: name of a case to its relative errors, one for each radius; zeros are drawn at the floor.
-        used: the radius of the released code.
-        kink: distance from omega to the kink along the direction.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw the relative error of a finite difference over its radius."""
     figure = style.new_figure(3.4, width=0.75 * style.WIDTH)
     axes = figure.subplots()
     floor = 1e-13
@@ -218,16 +173,7 @@ def radius_errors(
 
 @style.styled
 def search_paths(corners: Tensor, goal: Tensor, paths: Mapping[str, Tensor]) -> tuple[Figure, str]:
-    """Draw searches on the triangle: the path of omega for each, and the distance to the solution over the steps.
-
-    Args:
-        corners: ``(3, 2)``.
-        goal: ``(2,)``, the closed-form solution of the search.
-        paths: name of a search to its omega at the start and after every step, ``(1 + steps, 2)``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw searches on the triangle: the path of omega for each, and the distance to the solution over the steps."""
     figure = style.new_figure(6.6)
     grid = figure.add_gridspec(2, len(paths), height_ratios=[3.9, 2.3])
     below, said = figure.add_subplot(grid[1, :]), []

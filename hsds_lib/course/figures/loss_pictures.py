@@ -40,16 +40,7 @@ Weights = tuple[float, float, float]
 def loss_sheet(
     descents: Mapping[str, Descent], inputs: Mapping[str, Tensor], *, features: str = ""
 ) -> tuple[Figure, str]:
-    """Show the pictures that single losses lead to, and the pictures they compare with and began from.
-
-    Args:
-        descents: term to the picture optimised for it alone, batches of one, all of one size.
-        inputs: name to luminance ``(1, 1, H, W)``; names of :data:`hsds_lib.course.style.ROLES` are framed.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text, with the fall of every loss.
-    """
+    """Show the pictures that single losses lead to, and the pictures they compare with and began from."""
     first = next(iter(descents.values())).picture
     rows = math.ceil((len(descents) + 1 + len(inputs)) / _COLUMNS)
     figure = style.new_figure(0.5 + rows * (style.WIDTH / _COLUMNS * first.shape[-2] / first.shape[-1] + 0.42))
@@ -86,16 +77,7 @@ def _gray(axes: Axes, picture: Tensor, title: str, *, colour: str | None = None)
 
 @style.styled
 def cosine_map(cosines: Tensor, names: Sequence[str], *, features: str = "") -> tuple[Figure, str]:
-    """Draw which losses pull a picture the same way, and which pull against each other.
-
-    Args:
-        cosines: of the gradients, ``(T, T)`` in [-1, 1].
-        names: of the T terms, in order.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text, which names the two extreme pairs.
-    """
+    """Draw which losses pull a picture the same way, and which pull against each other."""
     table = cosines.detach().cpu().double().numpy()
     size = len(names)
     figure = style.new_figure(1.6 + 0.4 * size)
@@ -142,15 +124,7 @@ def _extremes(table: np.ndarray, names: Sequence[str]) -> str:
 
 @style.styled
 def pull_bars(norms: Mapping[str, float], *, features: str = "") -> tuple[Figure, str]:
-    """Draw how hard each loss pulls at a picture when all have the same weight.
-
-    Args:
-        norms: term to the norm of its gradient with respect to the picture.
-        features: ``VGG16.label``; with random features the perceptual terms are hatched.
-
-    Returns:
-        The figure and its alternative text, which names the strongest and the weakest.
-    """
+    """Draw how hard each loss pulls at a picture when all have the same weight."""
     total = sum(norms.values())
     figure = style.new_figure(1.1 + 0.23 * len(norms))
     axes = figure.add_subplot()
@@ -183,16 +157,7 @@ def pull_bars(norms: Mapping[str, float], *, features: str = "") -> tuple[Figure
 def beta_simplex(pictures: Mapping[Weights, Tensor], names: Sequence[str], *, features: str = "") -> tuple[Figure, str]:
     """Show the pictures optimised for mixtures of three losses, each at the place of its weights.
 
-    Args:
-        pictures: three weights with sum 1 to the picture optimised for them, ``(1, 1, H, W)``.
-        names: of the three losses.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-
-    Raises:
-        ValueError: unless there are three names.
+    ``ValueError`` unless there are three names.
     """
     if len(names) != 3:
         raise ValueError(f"a triangle has three corners; given: {', '.join(names)}")
@@ -227,18 +192,7 @@ def beta_simplex(pictures: Mapping[Weights, Tensor], names: Sequence[str], *, fe
 def response_curves(
     changes: Sequence[float], values: Mapping[str, Sequence[float]], *, change: str, title: str, features: str = ""
 ) -> tuple[Figure, str]:
-    """Draw what losses say about a picture that is changed more and more.
-
-    Args:
-        changes: how much it was changed, rising.
-        values: name of a loss to its value at each of the changes; six losses at most.
-        change: what was changed, with its unit, for the axis.
-        title: of the figure.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text, which tells how far each loss moves.
-    """
+    """Draw what losses say about a picture that is changed more and more."""
     figure = style.new_figure(3.3)
     axes = figure.add_subplot()
     shown: dict[tuple[float, ...], list[str]] = {}  # curves that cannot be told apart share a line

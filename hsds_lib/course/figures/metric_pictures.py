@@ -19,14 +19,7 @@ _SIGNED = LinearSegmentedColormap.from_list("worse_better", [style.VERMILION, "w
 
 @style.styled
 def saturation(gray: np.ndarray) -> tuple[Figure, str]:
-    """Draw what each pixel of a picture contributes to SD, in real numbers and in saturating integers.
-
-    Args:
-        gray: gray levels ``(H, W)``, 0 to 255.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what each pixel of a picture contributes to SD, in real numbers and in saturating integers."""
     mean, levels = gray.mean(), np.arange(256)
     figure = style.new_figure(5.4)
     grid = figure.add_gridspec(2, 3, height_ratios=[1, 1.1])
@@ -71,17 +64,7 @@ def _saturated(levels: np.ndarray, mean: float) -> np.ndarray:
 def enhancement(
     ratios: Sequence[float], curves: Mapping[str, Sequence[float]], angles: Sequence[float], kept: Sequence[float]
 ) -> tuple[Figure, str]:
-    """Draw what two metrics make of an edge that fusion weakens, strengthens, or turns.
-
-    Args:
-        ratios: contrast of the fused edge over that of the source.
-        curves: name of a metric to its value at each of the ratios.
-        angles: degrees by which the edge was turned.
-        kept: the edge value of Qabf at each of the angles.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what two metrics make of an edge that fusion weakens, strengthens, or turns."""
     figure = style.new_figure(3.0)
     left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
     for (name, values), colour in zip(curves.items(), (style.VERMILION, style.BLUE, style.GREEN), strict=False):
@@ -108,14 +91,7 @@ def enhancement(
 
 @style.styled
 def verdicts(changes: Mapping[str, Scores]) -> tuple[Figure, str]:
-    """Draw which degradations each metric punishes (red) and rewards (blue).
-
-    Args:
-        changes: for each degradation, the relative change of every metric; the metrics are the same in all.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw which degradations each metric punishes (red) and rewards (blue)."""
     names, metrics = list(changes), list(next(iter(changes.values())))
     table = np.array([[changes[name][metric] for metric in metrics] for name in names])
     figure = style.new_figure(0.42 * len(names) + 1.5)
@@ -150,14 +126,7 @@ def _per_cent(share: float) -> str:
 
 @style.styled
 def agreement(matrices: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> tuple[Figure, str]:
-    """Draw the rank correlations between metrics, a panel for each set of pictures or methods.
-
-    Args:
-        matrices: title of a panel to Kendall's tau (symmetric, ones on the diagonal) and the names of its metrics.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw the rank correlations between metrics, a panel for each set of pictures or methods."""
     largest = max(len(names) for _, names in matrices.values())
     figure = style.new_figure(0.4 * largest + 1.9)
     panels = np.atleast_1d(figure.subplots(1, len(matrices)))
@@ -189,15 +158,7 @@ def _extremes(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 @style.styled
 def scene_dots(scores: Mapping[str, Mapping[str, Scores]], metrics: Sequence[str]) -> tuple[Figure, str]:
-    """Draw the score of every method on every scene, and the means.
-
-    Args:
-        scores: method to scene to metric to value.
-        metrics: which metrics, a panel each.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw the score of every method on every scene, and the means."""
     figure = style.new_figure(0.36 * len(scores) + 1.7)
     panels = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
     said = []
@@ -227,17 +188,7 @@ def paired_gaps(
     *,
     title: str,
 ) -> tuple[Figure, str]:
-    """Draw paired differences of two methods, a panel per metric, with two intervals for their mean.
-
-    Args:
-        gaps: metric to differences, one for each scene.
-        groups: which scenes belong together, such as those of one photograph.
-        intervals: metric to the interval that takes scenes for independent, and the one that takes groups for it.
-        title: which methods are compared.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw paired differences of two methods, a panel per metric, with two intervals for their mean."""
     kinds = list(dict.fromkeys(groups))
     figure = style.new_figure(0.22 * min(len(kinds), 8) + 2.1)
     panels = np.atleast_1d(figure.subplots(1, len(gaps), sharey=True))

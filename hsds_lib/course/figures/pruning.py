@@ -31,24 +31,10 @@ _GONE = -1e4  # logit of an operation without a recorded weight: its share of a 
 def replay(history: Sequence[Record], *, theta: float, top_p: int, from_epoch: int = 0) -> np.ndarray:
     """Prune with another threshold by the recorded weights of a search (Algorithm 1 lines 8-13).
 
-    This is not a search: the weights stay those that were recorded, where a search with this threshold would have
-    gone on with fewer operations and found others. An operation that the recorded search removed has no weight from
-    then on and counts as 0, so a positive threshold below the recorded one can save nothing.
-
-    Args:
-        history: the records of the steps.
-        theta: pruning threshold, in [0, 1].
-        top_p: operations that survive in each node, at least 1.
-        from_epoch: first epoch in which to prune, counted from 0.
-
-    Returns:
-        Which operations are active after each step, bool ``(steps, 15, 11)``.
-
-    Example:
-        >>> mix = [[0.04, 0.06, *[0.1] * 9] for _ in NODES]
-        >>> history = [{"epoch": 0, "node_mix": mix, "removed": []}] * 3
-        >>> replay(history, theta=0.07, top_p=2)[:, 0].sum(axis=1)  # one a step, then no weight is below 0.07
-        array([10,  9,  9])
+    This is not a search: the weights stay those that were recorded, where a search with this threshold would have gone
+    on with fewer operations and found others. An operation that the recorded search removed has no weight from then on
+    and counts as 0, so a positive threshold below the recorded one can save nothing. Gives what is active after each
+    step.
     """
     active = torch.ones(len(NODES), len(PRIMITIVES), dtype=torch.bool)
     masks = []
@@ -63,16 +49,7 @@ def replay(history: Sequence[Record], *, theta: float, top_p: int, from_epoch: i
 
 @style.styled
 def node_cuts(mix: torch.Tensor, *, theta: float, top_p: int) -> tuple[Figure, str]:
-    """Draw what pruning does to one node while its logits stay as they are, until it stops by itself.
-
-    Args:
-        mix: weights of the operations before, ``(11,)``, positive.
-        theta: pruning threshold, in [0, 1].
-        top_p: operations that survive.
-
-    Returns:
-        The figure and its alternative text; at most six states are drawn, the first and the last among them.
-    """
+    """Draw what pruning does to one node while its logits stay as they are, until it stops by itself."""
     alpha, active = mix.double().log()[None], torch.ones(1, len(mix), dtype=torch.bool)
     states = [active]
     while not torch.equal(pruned := prune_step(alpha, states[-1], theta=theta, top_p=top_p), states[-1]):
@@ -111,19 +88,7 @@ def replay_overview(
     from_epoch: int = 0,
     features: str = "",
 ) -> tuple[Figure, str]:
-    """Draw one recorded search pruned by several thresholds: how much is left, where, and when it goes.
-
-    Args:
-        history: the records of the steps.
-        thetas: thresholds in rising order, at most five.
-        top_p: operations that survive in each node.
-        node: the node whose weights are drawn over the steps.
-        from_epoch: first epoch in which to prune, counted from 0.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw one recorded search pruned by several thresholds: how much is left, where, and when it goes."""
     runs = {theta: replay(history, theta=theta, top_p=top_p, from_epoch=from_epoch) for theta in thetas}
     figure = style.new_figure(8.0)
     layout = figure.add_gridspec(2, 2, width_ratios=[1.2, 1], height_ratios=[1.35, 1])
@@ -209,17 +174,7 @@ def _first_gone(alive: np.ndarray) -> list[int]:
 def replay_against_search(
     recorded: Sequence[Record], searches: Mapping[float, Sequence[Record]], *, top_p: int, features: str = ""
 ) -> tuple[Figure, str]:
-    """Draw replays of a search without pruning beside real searches with those thresholds.
-
-    Args:
-        recorded: the records of the search without pruning.
-        searches: threshold to the records of a search with it, on the same batches, at most five.
-        top_p: operations that survive in each node.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw replays of a search without pruning beside real searches with those thresholds."""
     figure = style.new_figure(3.4)
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
     said = []

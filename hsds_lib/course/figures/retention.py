@@ -26,14 +26,7 @@ _DASHES = ("o-", "s--", "^:", "d-.", "v-")
 
 @style.styled
 def footprints(taps: Mapping[str, np.ndarray]) -> tuple[Figure, str]:
-    """Draw which input pixels every operation reads for one output pixel.
-
-    Args:
-        taps: operation to a bool table of the pixels around the centre, all of one odd size.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw which input pixels every operation reads for one output pixel."""
     figure = style.new_figure(4.0)
     grid = figure.subplots(2, 6)
     for axes in grid.flat:
@@ -62,14 +55,7 @@ def footprints(taps: Mapping[str, np.ndarray]) -> tuple[Figure, str]:
 
 @style.styled
 def competition(weights: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
-    """Draw how fast a softmax weight can move, and how the weight of the better operation grew in some runs.
-
-    Args:
-        weights: name of a run to the weight of its better operation after each step, the start first.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw how fast a softmax weight can move, and how the weight of the better operation grew in some runs."""
     figure = style.new_figure(3.3)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
     mix = np.linspace(0, 1, 201)
@@ -102,16 +88,7 @@ def cost_curves(
     scattered: Sequence[Sequence[tuple[int, float]]],
     supernets: Mapping[str, Sequence[float]],
 ) -> tuple[Figure, str]:
-    """Draw what a network costs against P, and what the supernet costs while it is pruned.
-
-    Args:
-        costs: name to (parameters, multiply-accumulates per pixel) for P = 1, 2, ...
-        scattered: the same for networks that retain operations drawn at random, as a gray band.
-        supernets: name to multiply-accumulates per pixel of the supernet after each step.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what a network costs against P, and what the supernet costs while it is pruned."""
     figure = style.new_figure(3.6)
     parameters, macs, search = figure.subplots(1, 3)
     for axes, part, unit in ((parameters, 0, 1e6), (macs, 1, 1e6)):
@@ -152,17 +129,7 @@ def gap_curves(
     *,
     features: str = "",
 ) -> tuple[Figure, str]:
-    """Draw how far derived networks are from the supernets they were cut out of.
-
-    Args:
-        gaps: name of a search to the difference of the outputs in gray levels, for P = 1, 2, ...
-        mass: name to the share of the weights that is retained, for P = 1, 2, ...; mean over the nodes.
-        scattered: differences ``(draws, P)`` for operations drawn at random from the first of the searches.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw how far derived networks are from the supernets they were cut out of."""
     figure = style.new_figure(3.5)
     left, right = figure.subplots(1, 2)
     places = np.arange(1, scattered.shape[1] + 1)
@@ -186,14 +153,7 @@ def gap_curves(
 
 @style.styled
 def price_map(prices: np.ndarray) -> tuple[Figure, str]:
-    """Draw what every operation costs in every node.
-
-    Args:
-        prices: multiply-accumulates per pixel at width 1, positive, ``(15, 11)``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what every operation costs in every node."""
     figure = style.new_figure(4.6)
     axes = figure.subplots()
     scale = LogNorm(prices.min(), prices.max())
@@ -225,17 +185,7 @@ def _thousands(price: float) -> str:
 def budget_curves(
     expected: Mapping[str, Sequence[float]], derived: Mapping[str, float], *, budget: float, features: str = ""
 ) -> tuple[Figure, str]:
-    """Draw what searches with and without a budget expect to cost, and what their networks do cost.
-
-    Args:
-        expected: name of a search to the expected multiply-accumulates per pixel after each step.
-        derived: name of a search to those of the network derived at its end.
-        budget: multiply-accumulates per pixel.
-        features: ``VGG16.label``.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what searches with and without a budget expect to cost, and what their networks do cost."""
     figure = style.new_figure(3.4, width=0.75 * style.WIDTH)
     axes = figure.subplots()
     said = []

@@ -26,62 +26,27 @@ class SignTest(NamedTuple):
 
 
 def groups(scenes: Sequence[str], data: str) -> list[str]:
-    """Say which scenes are independent of each other.
-
-    Args:
-        scenes: their names.
-        data: the name of the data. The scenes of ``embedded`` are several lights on each of a few photographs; those
-            of any other data are taken to be independent.
-
-    Returns:
-        The name of a group for each scene.
-
-    Example:
-        >>> groups(["chelsea-1", "chelsea-2", "astronaut-1"], "embedded")
-        ['chelsea', 'chelsea', 'astronaut']
-        >>> groups(["chelsea-1", "chelsea-2"], "mefb")
-        ['chelsea-1', 'chelsea-2']
-    """
+    """Say which scenes are independent: those of ``embedded`` are several lights on each of a few photographs."""
     return [re.sub(r"-\d+$", "", scene) if data == "embedded" else scene for scene in scenes]
 
 
 def values_of(scores: Scores, method: str, metric: str) -> np.ndarray:
-    """Collect one metric of one method, a number per scene; nan where it has no value.
-
-    Example:
-        >>> values_of({"average": {"a": {"CC": 0.5}, "b": {"CC": None}}}, "average", "CC").tolist()
-        [0.5, nan]
-    """
+    """Collect one metric of one method, a number per scene; nan where it has no value."""
     found = [by_metric[metric] for by_metric in scores[method].values()]
     return np.array([np.nan if value is None else value for value in found], dtype=float)
 
 
 def gaps(scores: Scores, first: str, second: str, metric: str) -> np.ndarray:
-    """Subtract the second method's scores from the first one's, scene by scene.
-
-    Raises:
-        ValueError: if the two were not measured on the same scenes, as nothing is paired then.
-
-    Example:
-        >>> gaps({"a": {"s": {"CC": 0.75}}, "b": {"s": {"CC": 0.5}}}, "a", "b", "CC").tolist()
-        [0.25]
-    """
+    """Subtract the second method's scores from the first one's; ``ValueError`` unless the scenes are the same."""
     if list(scores[first]) != list(scores[second]):
         raise ValueError(f"{first} and {second} have different scenes; measure both on the same ones, in one order")
     return values_of(scores, first, metric) - values_of(scores, second, metric)
 
 
 def mean_table(scores: Scores, metrics: Sequence[str], printed: Mapping[str, float], printed_as: str) -> Table:
-    """Put the means over scenes of every method into a table, each with its standard deviation over the scenes.
+    """Put the means over scenes of every method into a table, with their standard deviations and printed values.
 
-    Args:
-        scores: of all methods on all scenes.
-        metrics: one row each.
-        printed: values of a publication by metric, of other pictures, for the last column.
-        printed_as: heading of that column; say in it that the pictures are others.
-
-    Returns:
-        The table. A metric without a value on some scene has a dash: a mean over other scenes would mislead.
+    A metric without a value on some scene has a dash: a mean over other scenes would mislead.
     """
     rows = []
     for metric in metrics:
@@ -95,34 +60,12 @@ def mean_table(scores: Scores, metrics: Sequence[str], printed: Mapping[str, flo
 
 
 def mean_ranks(scores: ArrayLike) -> np.ndarray:
-    """Rank the methods on every scene, 1 for the highest score, and average; equal scores share their places.
-
-    Args:
-        scores: ``(methods, scenes)``; higher is better.
-
-    Returns:
-        ``(methods,)``, from 1 to the number of methods.
-
-    Example:
-        >>> mean_ranks([[0.9, 0.5], [0.8, 0.5], [0.1, 0.7]]).tolist()
-        [1.75, 2.25, 2.0]
-    """
+    """Rank methods ``(methods, scenes)`` on every scene, 1 for the highest score; equal ones share places; average."""
     return places(scores).mean(axis=1)
 
 
 def sign_test(differences: ArrayLike) -> SignTest:
-    """Test whether one of two methods wins more often than a coin would; ties are left out.
-
-    Args:
-        differences: one number for each independent scene.
-
-    Returns:
-        Won, lost, and the two-sided p: the chance of a result at least so uneven.
-
-    Example:
-        >>> sign_test([0.1, 0.2, 0.1, 0.0, 0.3, 0.2])
-        SignTest(won=5, lost=0, p=0.0625)
-    """
+    """Test whether one of two methods wins more often than a coin would; ties are left out."""
     signs = np.sign(np.asarray(differences, dtype=float))
     won, lost = int((signs > 0).sum()), int((signs < 0).sum())
     tail = sum(comb(won + lost, count) for count in range(min(won, lost) + 1))
@@ -132,62 +75,26 @@ def sign_test(differences: ArrayLike) -> SignTest:
 def bootstrap(
     differences: ArrayLike, of_group: Sequence[str] | None = None, *, draws: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Give a 95 % interval for a mean difference, from groups of scenes drawn with replacement.
+    """Give a 95 % interval for a mean difference, from whole groups of scenes drawn with replacement.
 
-    Args:
-        differences: one number per scene.
-        of_group: the group of each scene, see :func:`groups`; whole groups are drawn. Default: each scene is its own.
-        draws: how often.
-        seed: of the draws.
-
-    Returns:
-        Lower and upper end. Few groups make it too narrow: with two it runs from the mean of one to that of the other,
-        and the truth lies between them in about half of all cases, not in 95 %.
-
-    Raises:
-        ValueError: if the groups do not fit the differences.
-
-    Example:
-        >>> bootstrap([1.0, 2.0, 6.0, 7.0], ["a", "a", "b", "b"])
-        (1.5, 6.5)
+    Few groups make it too narrow: with two it runs from the mean of one to that of the other, and the truth lies
+    between them in about half of all cases, not in 95 %. ``ValueError`` if the groups do not fit the differences.
     """
     return mean_interval(differences, of_group, draws=draws, seed=seed)
 
 
 def group_means(differences: ArrayLike, of_group: Sequence[str]) -> np.ndarray:
-    """Average within each group, in the order in which the groups come.
-
-    Example:
-        >>> group_means([1.0, 2.0, 6.0], ["b", "b", "a"]).tolist()
-        [1.5, 6.0]
-    """
+    """Average within each group, in the order in which the groups come."""
     values, names = np.asarray(differences, dtype=float), np.asarray(of_group)
     return np.array([values[names == name].mean() for name in dict.fromkeys(of_group)])
 
 
 def spread_of(values: ArrayLike) -> float:
-    """Give the sample standard deviation; nan for a single value, which has no spread.
-
-    Example:
-        >>> spread_of([1.0, 3.0, 5.0])
-        2.0
-    """
+    """Give the sample standard deviation; nan for a single value, which has no spread."""
     array = np.asarray(values, dtype=float)
     return float(array.std(ddof=1)) if len(array) > 1 else float("nan")
 
 
 def scenes_needed(lead: float, differences: ArrayLike) -> float:
-    """Say how many independent scenes make a lead twice its standard error.
-
-    Args:
-        lead: the difference of two means.
-        differences: paired differences of some scenes, for their spread.
-
-    Returns:
-        A number of scenes; infinite if there is no lead, nan for a single difference.
-
-    Example:
-        >>> scenes_needed(0.5, [-1.0, 1.0, -1.0, 1.0, 0.0])
-        16.0
-    """
+    """Say how many independent scenes make a lead twice its standard error; infinite if there is no lead."""
     return (2 * spread_of(differences) / lead) ** 2 if lead else float("inf")

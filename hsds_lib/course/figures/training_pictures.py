@@ -28,15 +28,7 @@ LEVELS = 255
 
 @style.styled
 def cost_bars(costs: Mapping[str, Mapping[str, Cost]], notes: Mapping[str, str] | None = None) -> tuple[Figure, str]:
-    """Draw what every node of a network costs, stacked by operation in the order given.
-
-    Args:
-        costs: node to operation to its cost; other parts than nodes may be among them.
-        notes: a word to put behind the names of some nodes, such as how often they are applied.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw what every node of a network costs, stacked by operation in the order given."""
     figure = style.new_figure(0.9 + 0.235 * len(costs))
     panels = figure.subplots(1, 2, sharey=True)
     totals = [{name: sum(cost[kind] for cost in parts.values()) for name, parts in costs.items()} for kind in (0, 1)]
@@ -78,16 +70,7 @@ def _stack(axes: Axes, costs: Mapping[str, Mapping[str, Cost]], kind: int) -> No
 def statistics_curves(
     curves: Mapping[str, Mapping[int, float]], levels: Mapping[str, float], *, title: str
 ) -> tuple[Figure, str]:
-    """Draw a score over the number of batches that the running statistics have seen.
-
-    Args:
-        curves: name to number of batches to score.
-        levels: scores that do not depend on it, drawn as lines.
-        title: what is seen.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Draw a score over the number of batches that the running statistics have seen."""
     figure = style.new_figure(3.3, width=7.6)
     axes = figure.subplots()
     for (name, points), colour in zip(curves.items(), (style.VERMILION, style.BLUE, style.GREEN), strict=False):
@@ -110,16 +93,7 @@ def statistics_curves(
 
 @style.styled
 def iteration_statistics(means: Mapping[str, Tensor], spreads: Mapping[str, Tensor]) -> tuple[Figure, str]:
-    """Show how far the iterations of the Retinex nodes are from the one mean and spread that would serve all.
-
-    Args:
-        means: node to ``(iterations, channels)``: mean of an iteration less the common mean, in common standard
-            deviations.
-        spreads: node to the same shape: standard deviation of an iteration over the common one.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Show how far the iterations of the Retinex nodes are from the one mean and spread that would serve all."""
     figure = style.new_figure(3.4)
     left, right = figure.subplots(1, 2)
     for axes, table in ((left, means), (right, spreads)):
@@ -161,16 +135,7 @@ def iteration_statistics(means: Mapping[str, Tensor], spreads: Mapping[str, Tens
 
 @style.styled
 def margin_figure(seams: Tensor, errors: Mapping[int, tuple[float, float]], *, radius: int) -> tuple[Figure, str]:
-    """Show the seams of tiles without a margin, and how the error falls with the margin.
-
-    Args:
-        seams: absolute error of the tiled picture without a margin, luma ``(H, W)``.
-        errors: margin in pixels to the largest and the mean error, luma in [0, 1].
-        radius: the margin that is promised to be enough.
-
-    Returns:
-        The figure and its alternative text.
-    """
+    """Show the seams of tiles without a margin, and how the error falls with the margin."""
     figure = style.new_figure(3.5)
     # The map's share of the width follows its shape, so that it fills its panel.
     left, right = figure.subplots(1, 2, width_ratios=[0.2 + 0.6 * seams.shape[1] / seams.shape[0], 1])
