@@ -18,9 +18,7 @@ _DATE = (2026, 1, 1, 0, 0, 0)  # the same for all, so that equal recordings are 
 
 
 def write_recording(path: str | Path, facts: Mapping[str, Any], pictures: Mapping[str, bytes]) -> None:
-    """Write facts (anything JSON can hold) and picture files by name, such as ``"0012.webp"``, into one zip,
-    atomically.
-    """
+    """Write facts (anything JSON can hold) and picture files by name into one zip, atomically."""
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         # Pictures are compressed already.

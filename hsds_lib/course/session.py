@@ -44,7 +44,7 @@ class Session:
     _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     def colophon(self, **facts: Any) -> Table:
-        """Tell how this execution came about, and what else is worth knowing, as a folded table for a notebook's end."""
+        """Tell how this execution came about, and further facts, as a folded table for a notebook's end."""
         origin = provenance(seed=self.search.seed, data=self.search.data, preset=self.preset, **facts)
         packages = ", ".join(f"{name} {version}" for name, version in origin.pop("packages").items())
         rows = [(name, str(value)) for name, value in origin.items()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -119,30 +120,26 @@ class Explorer:
         """The explorer as ipywidgets; a kernel answers each move."""
         import ipywidgets
 
-        controls = {control.name: _widget(control) for control in self.controls}
+        controls = {
+            control.name: select(control.name, control.label, control.options, control.start)
+            for control in self.controls
+        }
         first = self.at(**self.start)
-        picture = ipywidgets.Image(
-            value=first.picture, format=_format(first.picture), layout=_picture_layout(self.width)
+        layout = ipywidgets.Layout(width=f"{self.width}px", max_width="100%", height="auto", object_fit="contain")
+        picture = ipywidgets.Image(value=first.picture, format=_format(first.picture), layout=layout)
+        words = ipywidgets.HTML(
+            live_words(first.html, first.alt), layout=ipywidgets.Layout(flex=f"1 1 {self.words_width}px")
         )
-        words = ipywidgets.HTML(_live_words(first), layout=ipywidgets.Layout(flex=f"1 1 {self.words_width}px"))
 
         def update(_: Any = None) -> None:
             view = self.at(**{name: control.value for name, control in controls.items()})
             with picture.hold_sync():
                 picture.format, picture.value = _format(view.picture), view.picture
-            words.value = _live_words(view)
+            words.value = live_words(view.html, view.alt)
 
         for control in controls.values():
             control.observe(update, names="value")
-        head = ipywidgets.HTML(f"{_NARROW}<b>{escape(self.title)}</b>")
-        look = "color:#555;line-height:1.4;display:block"
-        note = ipywidgets.HTML(f'<small style="{look}">{escape(self.summary(sized=False))}</small>')
-        shown = [picture, words] if first.picture else [words]
-        wrap = ipywidgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start", grid_gap="16px")
-        box = ipywidgets.VBox([head, *controls.values(), ipywidgets.Box(shown, layout=wrap), note])
-        box.add_class("hsds-live")
-        box.add_class(f"hsds-{self.name}")
-        return box
+        return boxed(self, list(controls.values()), [picture, words] if first.picture else [words])
 
     def page(self) -> str:
         """The explorer as HTML that moves by itself; every state is inside."""
@@ -150,12 +147,12 @@ class Explorer:
         pictures, words = _distinct(v.picture for v in views), _distinct((v.html, v.alt) for v in views)
         content = {
             "sizes": [len(control.options) for control in self.controls],
-            "pictures": [_data_address(picture) for picture in pictures],
+            "pictures": [data_address(picture) for picture in pictures],
             "words": list(words),
             "states": [(pictures[view.picture], words[(view.html, view.alt)]) for view in views],
         }
         first = self.at(**self.start)
-        picture = f'<img src="{_data_address(first.picture)}" alt="{escape(first.alt)}" width="{self.width}">'
+        picture = f'<img src="{data_address(first.picture)}" alt="{escape(first.alt)}" width="{self.width}">'
         parts = {
             "name": escape(self.name),
             "words_width": f"flex-basis:{self.words_width}px",
@@ -164,12 +161,9 @@ class Explorer:
             "picture": picture if first.picture else "",
             "words": first.html,
             "note": escape(self.summary()),
-            "content": json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"),
+            "content": as_script(content),
         }
-        template = (files("hsds_lib.course") / "explorers" / "page.html").read_text(encoding="utf-8")
-        for name, text in parts.items():
-            template = template.replace(f"@{name}@", text)
-        return template
+        return filled("page.html", parts)
 
     def summary(self, *, sized: bool = True) -> str:
         """Say what the states are and how many; and how large, for which all must be drawn."""
@@ -193,30 +187,63 @@ def explore(explorer: Any) -> None:
         display({"text/html": explorer.page(), "text/plain": explorer.summary()}, raw=True)
 
 
-def _widget(control: Control) -> Any:
+def boxed(explorer: Any, controls: Sequence[Any], shown: Sequence[Any]) -> Any:
+    """Put the widgets of an explorer into their frame: title, controls, what is shown, and what the states are."""
     import ipywidgets
 
-    options = [(text, place) for place, text in enumerate(control.options)]
+    wrap = ipywidgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start", grid_gap="16px")
+    head = ipywidgets.HTML(f"{_NARROW}<b>{escape(explorer.title)}</b>")
+    look = "color:#555;line-height:1.4;display:block"
+    note = ipywidgets.HTML(f'<small style="{look}">{escape(explorer.summary(sized=False))}</small>')
+    box = ipywidgets.VBox([head, *controls, ipywidgets.Box(shown, layout=wrap), note])
+    return box.add_class("hsds-live").add_class(f"hsds-{explorer.name}")
+
+
+def select(name: str, label: str, options: Sequence[Any], start: Any) -> Any:
+    """A widget that chooses among ``options``, texts or pairs of a text and a value; texts stand for their places."""
+    import ipywidgets
+
+    if isinstance(start, int) and isinstance(options[0], str):
+        options = [(text, place) for place, text in enumerate(options)]
     # A slider for choices too: JupyterLab takes the arrow keys away from drop-down lists.
     made = ipywidgets.SelectionSlider(
         options=options,
-        value=control.start,
-        description=control.label,
+        value=start,
+        description=label,
         style={"description_width": "180px"},
         layout=ipywidgets.Layout(width="100%", max_width="620px"),
     )
-    made.add_class(f"hsds-control-{control.name}")
-    return made
+    return made.add_class(f"hsds-control-{name}")
+
+
+def page_text(name: str) -> str:
+    """The text of a page in the folder ``explorers``."""
+    return (files("hsds_lib.course") / "explorers" / name).read_text(encoding="utf-8")
+
+
+def filled(name: str, parts: Mapping[str, str]) -> str:
+    """A page with its ``@name@`` marks replaced."""
+    return re.sub("|".join(f"@{part}@" for part in parts), lambda found: parts[found[0][1:-1]], page_text(name))
+
+
+def as_script(content: Any) -> str:
+    """JSON that may stand inside a script of a page."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+
+
+def options_html(names: Sequence[str], chosen: int) -> str:
+    """The options of a list to choose from."""
+    return "".join(
+        f'<option value="{place}"{" selected" if place == chosen else ""}>{escape(name)}</option>'
+        for place, name in enumerate(names)
+    )
 
 
 def _input(control: Control) -> str:
     """One control as HTML, named by its label and usable by keyboard."""
     label = f"<span>{escape(control.label)}</span>"
     if control.kind == "choice":
-        options = "".join(
-            f'<option value="{place}"{" selected" if place == control.start else ""}>{escape(text)}</option>'
-            for place, text in enumerate(control.options)
-        )
+        options = options_html(control.options, control.start)
         return f'<label>{label}<select name="{escape(control.name)}">{options}</select></label>'
     texts, first = escape(json.dumps(control.options, ensure_ascii=False)), escape(control.options[control.start])
     return (
@@ -226,24 +253,19 @@ def _input(control: Control) -> str:
     )
 
 
-def _live_words(view: View) -> str:
-    # ipywidgets' Image has no alternative text: it is given to screen readers beside it.
+def live_words(html: str, alt: str) -> str:
+    """Words beside a picture that ipywidgets shows; its alternative text, which it lacks, is hidden among them."""
     hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
-    spoken = f'<span style="{hidden}">{escape(view.alt)}</span>' if view.alt else ""
-    return f'<div aria-live="polite" style="line-height:1.45">{view.html}{spoken}</div>'
-
-
-def _picture_layout(width: int) -> Any:
-    import ipywidgets
-
-    return ipywidgets.Layout(width=f"{width}px", max_width="100%", height="auto", object_fit="contain")
+    spoken = f'<span style="{hidden}">{escape(alt)}</span>' if alt else ""
+    return f'<div aria-live="polite" style="line-height:1.45">{html}{spoken}</div>'
 
 
 def _format(picture: bytes) -> str:
     return FORMATS.get(picture[:3], "png")
 
 
-def _data_address(picture: bytes) -> str:
+def data_address(picture: bytes) -> str:
+    """A picture file as an address that holds it; empty for none."""
     return f"data:image/{_format(picture)};base64,{base64.b64encode(picture).decode('ascii')}" if picture else ""
 
 

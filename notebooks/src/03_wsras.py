@@ -42,7 +42,7 @@ import json
 
 import torch
 
-from hsds_lib.course import maps
+from hsds_lib.course import plots
 from hsds_lib.course.checks import check
 from hsds_lib.course.figures import pruning, retention
 from hsds_lib.course.session import start
@@ -69,7 +69,7 @@ history = [json.loads(line) for line in (shipped / "history.jsonl").read_text("u
 origin = read_json(shipped / "provenance.json")
 recorded = origin["config"]
 label = VGG16(origin["vgg"]).label  # the features that judged this search
-show(*maps.alpha_maps(history, panels=3, features=label))
+show(*plots.alpha_maps(history, panels=3, features=label))
 
 # %% tags=["verdict"]
 from hsds_lib.network.genotype import NODES, Genotype
@@ -404,7 +404,7 @@ def again(theta):
     return pruning.replay(history, theta=theta, top_p=top_p, from_epoch=recorded["prune_from_epoch"])
 
 
-print("theta 0.05 gives back the record:", bool((again(recorded["theta"]) == maps.active_masks(history)).all()))
+print("theta 0.05 gives back the record:", bool((again(recorded["theta"]) == plots.active_masks(history)).all()))
 for theta in (0.05, 0.06, 0.07, 0.08):
     print(f"theta {theta}: {again(theta)[-1].sum()} operations left after {len(history)} steps")
 
@@ -483,7 +483,7 @@ show(*pruning.replay_against_search(free, pruned, top_p=top_p, features=vgg.labe
 
 # %% tags=["verdict"]
 played = {theta: pruning.replay(free, theta=theta, top_p=top_p) for theta in pruned}
-real = {theta: maps.active_masks(pruned[theta]) for theta in pruned}
+real = {theta: plots.active_masks(pruned[theta]) for theta in pruned}
 print("as many go in the first step:", all(played[theta][0].sum() == real[theta][0].sum() for theta in pruned))
 print("others are left after the last:", all((played[theta][-1] != real[theta][-1]).any() for theta in pruned))
 print("theta 0 keeps all:", free[-1]["n_active"] == 165)
@@ -565,7 +565,7 @@ curves |= {"smallest kernels first": costs(-taps.expand(15, 11)), "largest kerne
 
 # %%
 scattered = [costs(torch.randn(15, 11, generator=rng)) for _ in range(20)]
-alive = {theta: torch.from_numpy(maps.active_masks(search.history)) for theta, search in searches.items()}
+alive = {theta: torch.from_numpy(plots.active_masks(search.history)) for theta, search in searches.items()}
 during = {f"θ = {theta:g}": [cost(kept)[1] for kept in masks] for theta, masks in alive.items()}
 show(*retention.cost_curves(curves, scattered, during))
 

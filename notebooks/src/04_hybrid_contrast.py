@@ -41,7 +41,7 @@ import torch
 
 from hsds_lib.course import pictures
 from hsds_lib.course.checks import check
-from hsds_lib.course.figures import contrast_pictures, contrast_plane
+from hsds_lib.course.figures import contrast_pictures
 from hsds_lib.course.session import start
 from hsds_lib.course.show import show
 from hsds_lib.course.tables import Table
@@ -188,8 +188,8 @@ print("far away it is:", round(gamma(far, P, [(dark, light)], layers=[layer]).it
 
 # %% tags=["hero"]
 positives = {"Γ_R: P is the reference": "ref", "Γ_N: P is a photograph of another scene": "natural-1"}
-planes = {title: contrast_plane.plane_through(seen[name][layer], u, o) for title, name in positives.items()}
-show(*contrast_plane.contrast_planes(planes, layer=layer, features=vgg.label))
+planes = {title: contrast_pictures.plane_through(seen[name][layer], u, o) for title, name in positives.items()}
+show(*contrast_pictures.contrast_planes(planes, layer=layer, features=vgg.label))
 
 # %% [markdown]
 # The exposures are not the worst that there is: the top lies *behind* their middle, seen from the positive, at

@@ -38,7 +38,7 @@ out: str = ""  # folder for the results; empty: a temporary one for tiny, else a
 # %%
 import torch
 
-from hsds_lib.course import maps, pictures, plots
+from hsds_lib.course import pictures, plots
 from hsds_lib.course.figures import drawing
 from hsds_lib.course.session import start
 from hsds_lib.course.show import show
@@ -410,10 +410,10 @@ show(*plots.loss_weight_curves(history, TERM_NAMES, features=vgg.label))
 # $\theta$. Removed means gone: no forward pass, no gradient, no memory.
 
 # %%
-show(*maps.alpha_maps(history, features=vgg.label))
+show(*plots.alpha_maps(history, features=vgg.label))
 
 # %%
-show(*maps.pruning_timeline(history, theta=config.theta, features=vgg.label))
+show(*plots.pruning_timeline(history, theta=config.theta, features=vgg.label))
 
 # %% [markdown]
 # Was it a search? Three things must have moved, and $\theta$ must have removed operations without ever leaving a
@@ -454,7 +454,7 @@ epochs = min(config.epochs, config.prune_from_epoch + 1)
 without = run_search(config.changed(theta=0.0, epochs=epochs), device=nb.device)
 pruned = next(state for state in snapshots if state["epoch"] == epochs - 1)
 rivals = {f"θ = {config.theta:g}": pruned["genotype"], "θ = 0": without.genotype}
-show(*maps.genotype_maps(rivals, features=vgg.label))
+show(*plots.genotype_maps(rivals, features=vgg.label))
 
 # %% tags=["verdict"]
 print("theta = 0 removed:", sum(len(record["removed"]) for record in without.search.history))

@@ -603,7 +603,7 @@ alone = {name: colour_pictures.colour_alone(c)[0] for name, c in chroma.items()}
 captions = {"colour alone": {name: f"error {casts[name]:.1f} levels" for name in rules}}
 wall = {"picture": coloured, "colour alone": alone}
 title = "The same luma with the chroma of four rules, and with the reference's"
-show(*colour_pictures.picture_wall(wall, captions, title=title))
+show(*colour_pictures.captioned_wall(wall, captions, title=title))
 
 # %%
 rows = []
@@ -827,7 +827,7 @@ best = [(name, max(row, key=row.get)) for name, row in marks.items()]
 # %% tags=["hero"]
 captions = {name: {column: f"{mark:.3f}" for column, mark in row.items()} for name, row in marks.items()}
 title = "Fusions of scenes that no training saw, with their MEF-SSIM"
-show(*colour_pictures.picture_wall(wall, captions, title=title, bold=best))
+show(*colour_pictures.captioned_wall(wall, captions, title=title, bold=best))
 
 # %% [markdown]
 # One row of the wall, to move through: wipe between two pictures, zoom in, let them blink, or look at the difference.

@@ -57,7 +57,7 @@ nb = start(preset, notebook="07_evaluation", data=data, seed=seed, device=device
 # and choose. Then read them: not all of them choose like you.
 
 # %%
-from hsds_lib.course.degradations import DEGRADATIONS, degrade
+from hsds_lib.course.explorers.degrade import DEGRADATIONS, degrade
 from hsds_lib.evaluation.metrics import all_metrics, to_pixels
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.runs.scenes import referenced_scenes, shown_split

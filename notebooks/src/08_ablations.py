@@ -41,7 +41,7 @@ device: str = "auto"  # auto (the CPU for tiny, else the best there is) | cpu | 
 import numpy as np
 import torch
 
-from hsds_lib.course import maps, pictures
+from hsds_lib.course import pictures, plots
 from hsds_lib.course.checks import check
 from hsds_lib.course.figures import ablation_pictures
 from hsds_lib.course.session import start
@@ -183,7 +183,7 @@ if twin is not None:
     ops = [{n: set(o) for n, o in nodes.items()} for nodes in (twin["genotype"], mine.genotype.nodes)]
     print("nodes with the same operations as the recorded run:", sum(ops[0][n] == ops[1][n] for n in ops[0]), "of 15")
 first = {name: Genotype(nodes=study_runs[name, seeds[0]]["genotype"], width=small.width) for name in ("ours", "DARTS")}
-show(*maps.genotype_maps(first, features=facts["features"]))
+show(*plots.genotype_maps(first, features=facts["features"]))
 
 # %% tags=["verdict"]
 searched = study.STUDIES["tiny"].search

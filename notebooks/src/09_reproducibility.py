@@ -479,7 +479,7 @@ in_toys = {name: errors(function, toy, along) for name, function in toys.items()
 
 # %%
 panels = {"two toys of 50 weights": in_toys, "gradient of β, supernet": to_beta}
-show(*audit.radius_errors(panels, radii, released=0.01, features=vgg.label))
+show(*audit.kink_errors(panels, radii, released=0.01, features=vgg.label))
 
 # %% tags=["verdict"]
 at_released = radii.index(10.0**-2)
@@ -776,7 +776,7 @@ print("released is ahead beyond the interval of the scenes in:", ", ".join(beyon
 # An audit that leaves oneself out is half an audit. What the paper says, what is done here, why, and the place:
 
 # %%
-from hsds_lib.course.figures.deviations import DEVIATIONS
+from hsds_lib.course.figures.audit import DEVIATIONS
 
 Table(("paper", "here", "because", "hsds_lib."), DEVIATIONS)
 

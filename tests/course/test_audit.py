@@ -12,7 +12,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from hsds_lib.course.figures import audit
-from hsds_lib.course.figures.deviations import DEVIATIONS
+from hsds_lib.course.figures.audit import DEVIATIONS
 from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.released.terms import released_terms
 
@@ -33,12 +33,12 @@ def compared(label: str = "") -> tuple[Figure, str]:
 
 def differing(label: str = "") -> tuple[Figure, str]:
     panels = {"toys": {"smooth": [1e-2, 1e-4, 0.0], "kinked": [0.5, 0.2, 0.3]}, "network": {"it": [0.9, 0.4, 0.1]}}
-    return audit.radius_errors(panels, RADII, released=0.01, features=label)
+    return audit.kink_errors(panels, RADII, released=0.01, features=label)
 
 
 FIGURES = {
     "gradient_comparison": compared,
-    "radius_errors": differing,
+    "kink_errors": differing,
     "chroma_bias": lambda label="": audit.chroma_bias(),
     "rank_changes": lambda label="": audit.rank_changes(SCORES, title="Two pictures, ranked twice"),
 }

@@ -31,7 +31,7 @@ def wall() -> dict[str, dict[str, Tensor]]:
 CAPTIONS = {"wide": {"under": "0.100", "fused": "0.900"}, "square": {"under": "0.200", "fused": "0.300"}}
 FIGURES: dict[str, Callable[[], tuple[Figure, str]]] = {
     "chroma_maps": lambda: colour_pictures.chroma_maps(rules(), (draw(0, 9, 9), draw(1, 9, 9))),
-    "picture_wall": lambda: colour_pictures.picture_wall(wall(), CAPTIONS, title="A wall", bold=[("wide", "fused")]),
+    "captioned_wall": lambda: colour_pictures.captioned_wall(wall(), CAPTIONS, title="A wall", bold=[("wide", "fused")]),
 }
 
 
@@ -46,7 +46,7 @@ def test_every_figure_says_what_it_shows_and_leaves_no_trace(name: str) -> None:
 
 
 def test_a_wall_names_each_column_and_row_once() -> None:
-    figure, alt = FIGURES["picture_wall"]()
+    figure, alt = FIGURES["captioned_wall"]()
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["under", "fused", "", ""]
     assert [axes.get_ylabel() for axes in figure.axes] == ["wide", "", "square", ""]
@@ -54,13 +54,13 @@ def test_a_wall_names_each_column_and_row_once() -> None:
 
 
 def test_only_the_chosen_caption_of_a_wall_is_bold() -> None:
-    figure, _ = FIGURES["picture_wall"]()
+    figure, _ = FIGURES["captioned_wall"]()
     bold = [axes.get_xlabel() for axes in figure.axes if axes.xaxis.label.get_fontweight() == "bold"]
     assert bold == ["0.900"]
 
 
 def test_a_wall_without_captions_says_so_in_no_odd_words() -> None:
-    _, alt = colour_pictures.picture_wall(wall(), {"wide": CAPTIONS["wide"]}, title="A wall")
+    _, alt = colour_pictures.captioned_wall(wall(), {"wide": CAPTIONS["wide"]}, title="A wall")
     assert "square:" not in alt
 
 
@@ -74,7 +74,7 @@ def test_a_wall_without_captions_says_so_in_no_odd_words() -> None:
 )
 def test_a_wall_that_does_not_fit_is_refused_in_one_sentence(bad: dict[str, dict[str, Tensor]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        colour_pictures.picture_wall(bad, title="A wall")
+        colour_pictures.captioned_wall(bad, title="A wall")
 
 
 def test_colour_alone_has_the_chroma_of_the_picture_and_one_brightness() -> None:

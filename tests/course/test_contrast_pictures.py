@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from hsds_lib.course.exercises.notebook_04 import EXERCISES
-from hsds_lib.course.figures import contrast_pictures, contrast_plane
-from hsds_lib.course.figures.contrast_plane import Plane, plane_through
+from hsds_lib.course.figures import contrast_pictures
+from hsds_lib.course.figures.contrast_pictures import Plane, plane_through
 from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma
 from hsds_lib.losses.features import Features, load_vgg16
 
@@ -45,7 +45,7 @@ FIGURES: dict[str, Drawn] = {
         {name: make_picture(place) for place, name in enumerate(NAMES)}, make_encoded(), features=label
     ),
     "layer_bars": lambda label: contrast_pictures.layer_bars(BARS, features=label),
-    "contrast_planes": lambda label: contrast_plane.contrast_planes(PLANES, layer="relu3_3", features=label),
+    "contrast_planes": lambda label: contrast_pictures.contrast_planes(PLANES, layer="relu3_3", features=label),
     "brightness_walk": lambda label: contrast_pictures.brightness_walk(
         {"under, at 50 %": make_picture(0), "ref": make_picture(1)},
         [0.2, 0.5, 1.0],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hsds_lib.course.degradations import DEGRADATIONS, degrade
+from hsds_lib.course.explorers.degrade import DEGRADATIONS, degrade
 from hsds_lib.images.batches import load_scenes
 
 every = pytest.mark.parametrize("name", DEGRADATIONS)

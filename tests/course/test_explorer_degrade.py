@@ -9,7 +9,7 @@ import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from hsds_lib.course.degradations import DEGRADATIONS
+from hsds_lib.course.explorers.degrade import DEGRADATIONS
 from hsds_lib.course.explorers.degrade import REACH, STEADY, change, explorer
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.evaluation.metrics import CORRECT_FORM, PAPER_METRICS

@@ -10,8 +10,8 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 
-from hsds_lib.course.explorers.drawings import SHADES, network, shade, weight_map
-from hsds_lib.course.explorers.thresholds import explorer
+from hsds_lib.course.explorers.media import SHADES
+from hsds_lib.course.explorers.thresholds import explorer, network, shade, weight_grid
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.fusion_net import derive
@@ -84,7 +84,7 @@ def test_what_was_cut_was_weak_at_the_record_before():
 
 def test_drawing_crosses_what_is_cut_and_frames_what_is_retained():
     state = RUNS[max(RUNS)[0], 2][-1]
-    drawn = weight_map(state["mix"], state["active"], state["genotype"])
+    drawn = weight_grid(state["mix"], state["active"], state["genotype"])
     paths = [path["d"] for path in BeautifulSoup(drawn, "html.parser").select("path")]
     crosses = [path for path in paths if "l7 7m0-7l-7 7" in path]
     cut = 165 - sum(map(sum, state["active"]))

@@ -12,7 +12,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hsds_lib.course import maps, pictures, plots
+from hsds_lib.course import pictures, plots
 from hsds_lib.course.figures import drawing
 from hsds_lib.course.tables import Table
 from hsds_lib.losses.terms import TERM_NAMES
@@ -86,9 +86,9 @@ FIGURES = {
         {"Mertens": 0.9},
         features=label,
     ),
-    "alpha_maps": lambda label: maps.alpha_maps(make_history(), features=label),
-    "pruning_timeline": lambda label: maps.pruning_timeline(make_history(), theta=0.05, features=label),
-    "genotype_maps": lambda label: maps.genotype_maps(
+    "alpha_maps": lambda label: plots.alpha_maps(make_history(), features=label),
+    "pruning_timeline": lambda label: plots.pruning_timeline(make_history(), theta=0.05, features=label),
+    "genotype_maps": lambda label: plots.genotype_maps(
         {"one": make_genotype(), "two": make_genotype(retained=3)}, features=label
     ),
     "genotype_drawing": lambda label: drawing.genotype_drawing(make_genotype(), features=label),
@@ -138,7 +138,7 @@ def test_random_features_are_named_aloud_in_figure_and_alt(name: str) -> None:
 
 def test_alpha_maps_hatches_exactly_the_removed_operations() -> None:
     history = make_history()
-    figure, alt = maps.alpha_maps(history, panels=2)
+    figure, alt = plots.alpha_maps(history, panels=2)
     last = next(axes for axes in figure.axes if axes.get_title("left").startswith(f"after step {len(history)}"))
     hatched = [patch for patch in last.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
     assert len(hatched) == 12
@@ -146,18 +146,18 @@ def test_alpha_maps_hatches_exactly_the_removed_operations() -> None:
 
 
 def test_alpha_maps_of_one_step_works() -> None:
-    figure, _ = maps.alpha_maps(make_history(1))
+    figure, _ = plots.alpha_maps(make_history(1))
     assert "after step 1" in texts(figure)
 
 
 def test_active_masks_agree_with_the_recorded_weights() -> None:
     history = make_history()
     mixes = np.array([record["node_mix"] for record in history])
-    assert np.array_equal(maps.active_masks(history), mixes > 0)
+    assert np.array_equal(plots.active_masks(history), mixes > 0)
 
 
 def test_pruning_timeline_says_when_nothing_was_removed() -> None:
-    _, alt = maps.pruning_timeline(make_history(removing=False), theta=0.0)
+    _, alt = plots.pruning_timeline(make_history(removing=False), theta=0.0)
     assert "0 operations were removed" in alt and "all of its operations" in alt
 
 
@@ -188,7 +188,7 @@ def test_genotype_drawing_shows_every_retained_operation_and_weight() -> None:
     written = texts(figure)
     assert written.count("0.67") == written.count("0.33") == len(NODES)
     for node, operations in genotype.nodes.items():
-        assert f"{node}: {maps.operation_label(next(iter(operations)))}" in alt
+        assert f"{node}: {plots.operation_label(next(iter(operations)))}" in alt
 
 
 def test_genotype_drawing_counts_what_it_has_no_room_for() -> None:
@@ -202,14 +202,14 @@ def test_a_footprint_has_as_many_pixels_as_the_kernel_has_weights(primitive: str
     axes = figure.add_subplot()
     drawing._footprint(axes, (0.0, 0.0), primitive, 1.0)
     [taps] = axes.collections
-    height, width, _ = maps.kernel(primitive)
+    height, width, _ = plots.kernel(primitive)
     assert len(taps.get_paths()) == height * width
     corners = np.concatenate([path.vertices for path in taps.get_paths()])
     assert corners.min() >= -1e-9 and corners.max() <= 1 + 1e-9
 
 
 def test_genotype_maps_frame_what_is_not_common() -> None:
-    figure, alt = maps.genotype_maps({"one": make_genotype(), "two": make_genotype(retained=3)})
+    figure, alt = plots.genotype_maps({"one": make_genotype(), "two": make_genotype(retained=3)})
     frames = [
         patch
         for axes in figure.axes

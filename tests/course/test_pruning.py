@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from hsds_lib.course.figures import pruning, retention
-from hsds_lib.course.maps import active_masks
+from hsds_lib.course.plots import active_masks
 from hsds_lib.network.budget import operation_macs
 from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES, softmax_active

@@ -15,29 +15,9 @@ def _lost(y: Tensor) -> Tensor:
     return (y <= 0.02) | (y >= 0.98)
 
 
-def _share(under_y: Tensor, over_y: Tensor) -> float:
-    return float((_lost(under_y) & _lost(over_y)).float().mean())
-
-
-def _either(under_y: Tensor, over_y: Tensor) -> float:
-    return float((_lost(under_y) | _lost(over_y)).float().mean())
-
-
-def _product(under_y: Tensor, over_y: Tensor) -> float:
-    return float(_lost(under_y).float().mean() * _lost(over_y).float().mean())
-
-
-def _one_end_each(under_y: Tensor, over_y: Tensor) -> float:
-    return float(((under_y <= 0.02) & (over_y >= 0.98)).float().mean())
-
-
 def _same_end(under_y: Tensor, over_y: Tensor) -> float:
     dark, bright = (under_y <= 0.02) & (over_y <= 0.02), (under_y >= 0.98) & (over_y >= 0.98)
     return float((dark | bright).float().mean())
-
-
-def _count(under_y: Tensor, over_y: Tensor) -> float:
-    return float((_lost(under_y) & _lost(over_y)).sum())
 
 
 def _lost_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
@@ -59,18 +39,6 @@ def _darker(first: Tensor, second: Tensor) -> Tensor:
     return first if float(_luma(first).mean()) <= float(_luma(second).mean()) else second
 
 
-def _by_mean_of_channels(first: Tensor, second: Tensor) -> Tensor:
-    return first if float(first.mean()) <= float(second.mean()) else second
-
-
-def _brighter(first: Tensor, second: Tensor) -> Tensor:
-    return second if _darker(first, second) is first else first
-
-
-def _as_given(first: Tensor, second: Tensor) -> Tensor:
-    return first
-
-
 def _order_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
     for swap in (False, True):
         dark, bright = 0.3 * torch.rand(1, 3, 6, 8, generator=rng), 0.5 + 0.5 * torch.rand(1, 3, 6, 8, generator=rng)
@@ -83,26 +51,30 @@ def _order_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
 EXERCISES: tuple[Exercise, ...] = (
     Exercise(
         "0.1",
-        _share,
+        lambda under_y, over_y: float((_lost(under_y) & _lost(over_y)).float().mean()),
         "For each exposure, which pixels are at most 0.02 or at least 0.98? A pixel counts if that is so in both.",
         cases=_lost_cases,
         mistakes=(
             Mistake(
-                _either, "That counts what is lost in one or the other. Fusion can still find it in the other one."
+                lambda under_y, over_y: float((_lost(under_y) | _lost(over_y)).float().mean()),
+                "That counts what is lost in one or the other. Fusion can still find it in the other one.",
             ),
             Mistake(
-                _product,
+                lambda under_y, over_y: float(_lost(under_y).float().mean() * _lost(over_y).float().mean()),
                 "You multiply two shares, as if the losses were independent. They are not: look pixel by pixel.",
             ),
             Mistake(
-                _one_end_each,
+                lambda under_y, over_y: float(((under_y <= 0.02) & (over_y >= 0.98)).float().mean()),
                 "A pixel can also be black in both, or white in both: test each exposure at both ends, then combine.",
             ),
             Mistake(
                 _same_end,
                 "A pixel can also be black in one and white in the other: lost in both, though not at the same end.",
             ),
-            Mistake(_count, "That is a number of pixels; divide by how many there are."),
+            Mistake(
+                lambda under_y, over_y: float((_lost(under_y) & _lost(over_y)).sum()),
+                "That is a number of pixels; divide by how many there are.",
+            ),
         ),
     ),
     Exercise(
@@ -112,11 +84,15 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_order_cases,
         mistakes=(
             Mistake(
-                _as_given, "You return the first one, whatever it is. People mix them up: compare how bright they are."
+                lambda first, second: first,
+                "You return the first one, whatever it is. People mix them up: compare how bright they are.",
             ),
-            Mistake(_brighter, "The other way round: the under-exposed picture is the darker one."),
             Mistake(
-                _by_mean_of_channels,
+                lambda first, second: second if _darker(first, second) is first else first,
+                "The other way round: the under-exposed picture is the darker one.",
+            ),
+            Mistake(
+                lambda first, second: first if float(first.mean()) <= float(second.mean()) else second,
                 "You compare the mean of red, green and blue. Brightness is luma: green counts for more than blue.",
             ),
         ),

@@ -40,14 +40,6 @@ def one_step(mix: Tensor, corners: Tensor, omega: Tensor, goal: Tensor, xi: floa
     return beta_gradient(mix, (omega - corners) @ (xi * (after - goal)))
 
 
-def _slope_too_early(mix: Tensor, corners: Tensor, omega: Tensor, goal: Tensor, xi: float) -> Tensor:
-    return beta_gradient(mix, (omega - corners) @ (xi * (omega - goal)))
-
-
-def _downhill(mix: Tensor, corners: Tensor, omega: Tensor, goal: Tensor, xi: float) -> Tensor:
-    return -one_step(mix, corners, omega, goal, xi)
-
-
 def _without_step_size(mix: Tensor, corners: Tensor, omega: Tensor, goal: Tensor, xi: float) -> Tensor:
     after = omega - xi * (omega - mix @ corners)
     return beta_gradient(mix, (omega - corners) @ (after - goal))
@@ -70,10 +62,6 @@ def _last_step_only(losses: Function, judge: Function, beta: Tensor, omega: Tens
         loss = (mixture(beta.detach()) * losses(omega)).sum()
         omega = omega - xi * torch.autograd.grad(loss, omega)[0]
     return hypergradient_unrolled(losses, judge, beta, omega, rate=xi, steps=1)
-
-
-def _one_step_more(losses: Function, judge: Function, beta: Tensor, omega: Tensor, xi: float, steps: int) -> Tensor:
-    return hypergradient_unrolled(losses, judge, beta, omega, rate=xi, steps=steps + 1)
 
 
 def _slopes_without_graph(
@@ -156,8 +144,14 @@ EXERCISES: tuple[Exercise, ...] = (
         "first take the step; then J_k = <omega - c_k, xi (after - goal)>, and the chain rule of 1.1 with a minus.",
         cases=_one_step_cases,
         mistakes=(
-            Mistake(_slope_too_early, "The judge sees the weights after the step: take its slope there."),
-            Mistake(_downhill, "The sign: the step goes against the slopes of the losses, and that gives a minus."),
+            Mistake(
+                lambda mix, corners, omega, goal, xi: beta_gradient(mix, (omega - corners) @ (xi * (omega - goal))),
+                "The judge sees the weights after the step: take its slope there.",
+            ),
+            Mistake(
+                lambda mix, corners, omega, goal, xi: -one_step(mix, corners, omega, goal, xi),
+                "The sign: the step goes against the slopes of the losses, and that gives a minus.",
+            ),
             Mistake(_without_step_size, "The length of the step is missing: beta acts through xi times the slope."),
         ),
     ),
@@ -173,7 +167,12 @@ EXERCISES: tuple[Exercise, ...] = (
                 "You return None. From torch.autograd.grad with allow_unused=True it says that beta is not connected "
                 "with the judge: keep the graph of every step (create_graph=True), and detach nothing.",
             ),
-            Mistake(_one_step_more, "That is one step too many."),
+            Mistake(
+                lambda losses, judge, beta, omega, xi, steps: hypergradient_unrolled(
+                    losses, judge, beta, omega, rate=xi, steps=steps + 1
+                ),
+                "That is one step too many.",
+            ),
             Mistake(
                 _slopes_without_graph,
                 "A slope without a graph is a constant, and beta is lost: create_graph=True keeps it.",

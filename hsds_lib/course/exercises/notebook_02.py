@@ -16,30 +16,6 @@ from hsds_lib.losses.terms import abs_sobel
 Case = tuple[Tensor, ...]
 
 
-def _gradient_loss(fused: Tensor, under: Tensor, over: Tensor) -> Tensor:
-    return (abs_sobel(fused) - torch.maximum(abs_sobel(under), abs_sobel(over))).abs().mean()
-
-
-def _of_averaged_edges(fused: Tensor, under: Tensor, over: Tensor) -> Tensor:
-    return (abs_sobel(fused) - (abs_sobel(under) + abs_sobel(over)) / 2).abs().mean()
-
-
-def _of_the_brighter_picture(fused: Tensor, under: Tensor, over: Tensor) -> Tensor:
-    return (abs_sobel(fused) - abs_sobel(torch.maximum(under, over))).abs().mean()
-
-
-def _without_absolute_value(fused: Tensor, under: Tensor, over: Tensor) -> Tensor:
-    return (abs_sobel(fused) - torch.maximum(abs_sobel(under), abs_sobel(over))).mean()
-
-
-def _squared(fused: Tensor, under: Tensor, over: Tensor) -> Tensor:
-    return (abs_sobel(fused) - torch.maximum(abs_sobel(under), abs_sobel(over))).square().mean()
-
-
-def _three_pictures(rng: torch.Generator) -> Iterable[Case]:
-    return [tuple(torch.rand(3, 1, 1, 12, 15, generator=rng)) for _ in range(3)]
-
-
 def _window_loss(fused: Tensor, source: Tensor, window: Tensor) -> Tensor:
     # The window is the library's own, so its function for whole pictures answers for one window.
     return 1 - mef_ssim_single(fused[None, None], source[None, None])[0]
@@ -50,10 +26,6 @@ def _structure(fused: Tensor, source: Tensor, window: Tensor, *, centred: bool =
     f, r = fused - means[0], source - means[1]
     above, below = 2 * (window * f * r).sum(), (window * (f * f + r * r)).sum()
     return (above + CONTRAST_CONSTANT) / (below + CONTRAST_CONSTANT)
-
-
-def _plain_means(fused: Tensor, source: Tensor, window: Tensor) -> Tensor:
-    return 1 - _structure(fused - fused.mean(), source - source.mean(), window, centred=False)
 
 
 def _without_two(fused: Tensor, source: Tensor, window: Tensor) -> Tensor:
@@ -79,17 +51,9 @@ def _windows(rng: torch.Generator) -> Iterable[Case]:
     return [(pair[0], 0.1 + 0.4 * pair[0] + 0.4 * pair[1], _gaussian_window()) for pair in pairs]
 
 
-def _cosine(first: Tensor, second: Tensor) -> Tensor:
-    return cosines(torch.stack([first, second]))[0, 1]
-
-
 def _two_gradients(rng: torch.Generator) -> Iterable[Case]:
     pairs = [torch.randn(2, 1, 1, 5, 6, generator=rng) for _ in range(3)]
     return [(pair[0], 3 * pair[1] + share * pair[0]) for pair, share in zip(pairs, (0.0, 5.0, -5.0), strict=True)]
-
-
-def _logits_and_terms(rng: torch.Generator) -> Iterable[Case]:
-    return [(2 * torch.randn(size, generator=rng) + 1, torch.rand(size, generator=rng)) for size in (3, 19, 19)]
 
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -119,7 +83,9 @@ EXERCISES: tuple[Exercise, ...] = (
                 "You weigh all pixels of the window alike. Use the weights in `window`: the middle counts most.",
             ),
             Mistake(
-                _plain_means,
+                lambda fused, source, window: (
+                    1 - _structure(fused - fused.mean(), source - source.mean(), window, centred=False)
+                ),
                 "You subtract the plain means. The means of the window are weighted too: (window * fused).sum().",
             ),
             Mistake(
@@ -129,34 +95,36 @@ EXERCISES: tuple[Exercise, ...] = (
     ),
     Exercise(
         "2.2",
-        _gradient_loss,
+        lambda fused, under, over: (abs_sobel(fused) - torch.maximum(abs_sobel(under), abs_sobel(over))).abs().mean(),
         "take edges(...) of all three pictures first; torch.maximum chooses the larger of two, pixel by pixel.",
-        cases=_three_pictures,
+        cases=lambda rng: [tuple(torch.rand(3, 1, 1, 12, 15, generator=rng)) for _ in range(3)],
         mistakes=[
             Mistake(
-                _of_averaged_edges,
+                lambda fused, under, over: (abs_sobel(fused) - (abs_sobel(under) + abs_sobel(over)) / 2).abs().mean(),
                 "You compare with the average of the two edge strengths. An edge that only one exposure has would be "
                 "wanted at half its strength; Table 1 takes the larger of the two.",
             ),
             Mistake(
-                _of_the_brighter_picture,
+                lambda fused, under, over: (abs_sobel(fused) - abs_sobel(torch.maximum(under, over))).abs().mean(),
                 "You take the larger of the two pictures, and then its edges. The brighter pixel is mostly that of "
                 "the over-exposed picture, so its burnt-out, flat areas would win. First edges, then the maximum.",
             ),
             Mistake(
-                _without_absolute_value,
+                lambda fused, under, over: (abs_sobel(fused) - torch.maximum(abs_sobel(under), abs_sobel(over))).mean(),
                 "The absolute value around the difference is missing: too weak edges here and too strong ones there "
                 "cancel, and a picture without any edge gets the lowest loss of all.",
             ),
             Mistake(
-                _squared,
+                lambda fused, under, over: (
+                    (abs_sobel(fused) - torch.maximum(abs_sobel(under), abs_sobel(over))).square().mean()
+                ),
                 "You square the differences. The norm of Table 1 row 3 has a 1 below it: absolute differences.",
             ),
         ],
     ),
     Exercise(
         "2.3",
-        _cosine,
+        lambda first, second: cosines(torch.stack([first, second]))[0, 1],
         "the cosine is the sum of the products of the entries, divided by both lengths; a length is the root of the "
         "sum of all squares.",
         cases=_two_gradients,
@@ -181,7 +149,9 @@ EXERCISES: tuple[Exercise, ...] = (
         "2.4",
         lambda beta, terms: weighted_loss(terms, mixture(beta)),
         "torch.softmax(beta, dim=0) turns logits into weights.",
-        cases=_logits_and_terms,
+        cases=lambda rng: [
+            (2 * torch.randn(size, generator=rng) + 1, torch.rand(size, generator=rng)) for size in (3, 19, 19)
+        ],
         mistakes=[
             Mistake(
                 lambda beta, terms: (beta * terms).sum(),

@@ -63,10 +63,6 @@ def _removed_again_first(alpha: Tensor, active: Tensor, theta: float, top_p: int
     return kept
 
 
-def _all_below_as_mask(alpha: Tensor, active: Tensor, theta: float, top_p: int) -> Tensor:
-    return active & (_weights(alpha, active) >= theta)
-
-
 _REMOVED = (
     "You chose an operation that is removed already: its weight is 0, the smallest of all. Look among the active ones."
 )
@@ -89,10 +85,6 @@ def _retain_node(weights: Tensor, top_p: int) -> Tensor:
     best = weights.argsort(descending=True, stable=True)[:top_p]
     kept[best] = weights[best]
     return kept / kept.sum()
-
-
-def _not_renormalised(weights: Tensor, top_p: int) -> Tensor:
-    return _retain_node(weights, top_p) * weights.topk(top_p).values.sum()
 
 
 def _softmax_of_weights(weights: Tensor, top_p: int) -> Tensor:
@@ -122,14 +114,6 @@ def _count(cut: Cut) -> Callable[[Tensor, float, int], int]:
     return left
 
 
-def _one_pass(alpha: Tensor, theta: float, top_p: int) -> int:
-    return max(top_p, int((alpha.softmax(0) >= theta).sum()))
-
-
-def _always_p(alpha: Tensor, theta: float, top_p: int) -> int:
-    return top_p
-
-
 def _left_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, float, int]]:
     for theta, top_p in ((0.05, 2), (0.08, 2), (0.2, 2), (0.0, 2), (1.0, 3), (0.07, 5)):
         yield torch.randn(11, generator=rng), theta, top_p
@@ -139,14 +123,6 @@ def _left_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, float, int]]:
 def _parameters(operations: Sequence[str], inputs: int, outputs: int) -> int:
     sizes = [kernel(name)[:2] for name in operations]
     return sum(height * width * inputs * outputs + 2 * outputs for height, width in sizes)
-
-
-def _kernels_only(operations: Sequence[str], inputs: int, outputs: int) -> int:
-    return _parameters(operations, inputs, outputs) - 2 * outputs * len(operations)
-
-
-def _with_bias(operations: Sequence[str], inputs: int, outputs: int) -> int:
-    return _parameters(operations, inputs, outputs) + outputs * len(operations)
 
 
 def _reach(operations: Sequence[str], inputs: int, outputs: int) -> int:
@@ -180,7 +156,8 @@ EXERCISES: tuple[Exercise, ...] = (
                 "the active ones, so that theta is compared with larger numbers than yours.",
             ),
             Mistake(
-                _all_below_as_mask, "You remove all that are below theta, and never look at top_p. One at most may go."
+                lambda alpha, active, theta, top_p: active & (_weights(alpha, active) >= theta),
+                "You remove all that are below theta, and never look at top_p. One at most may go.",
             ),
             Mistake(_removed_again, _REMOVED),
             Mistake(_removed_again_first, f"{_REMOVED} And of equal weights the last one goes."),
@@ -194,7 +171,8 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_retain_cases,
         mistakes=(
             Mistake(
-                _not_renormalised, "The right operations, but their weights no longer sum to 1: divide by their sum."
+                lambda weights, top_p: _retain_node(weights, top_p) * weights.topk(top_p).values.sum(),
+                "The right operations, but their weights no longer sum to 1: divide by their sum.",
             ),
             Mistake(
                 _softmax_of_weights,
@@ -210,12 +188,13 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_left_cases,
         mistakes=(
             Mistake(
-                _one_pass,
+                lambda alpha, theta, top_p: max(top_p, int((alpha.softmax(0) >= theta).sum())),
                 "You compare the first weights with theta. After each removal the others grow, and some of them are no "
                 "longer below theta: take the weights anew before every removal.",
             ),
             Mistake(
-                _always_p, "That is Algorithm 1 line 8 as written. It stops earlier: when no weight is below theta."
+                lambda alpha, theta, top_p: top_p,
+                "That is Algorithm 1 line 8 as written. It stops earlier: when no weight is below theta.",
             ),
             Mistake(_count(_without_floor), "You never stop at top_p."),
         ),
@@ -227,8 +206,18 @@ EXERCISES: tuple[Exercise, ...] = (
         "a scale and a shift for each output channel. kernel(name) gives height, width and dilation.",
         cases=_parameter_cases,
         mistakes=(
-            Mistake(_kernels_only, "The batch normalisation is missing: two numbers for each output channel."),
-            Mistake(_with_bias, "These convolutions have no bias: the shift of the batch normalisation does its work."),
+            Mistake(
+                lambda operations, inputs, outputs: (
+                    _parameters(operations, inputs, outputs) - 2 * outputs * len(operations)
+                ),
+                "The batch normalisation is missing: two numbers for each output channel.",
+            ),
+            Mistake(
+                lambda operations, inputs, outputs: (
+                    _parameters(operations, inputs, outputs) + outputs * len(operations)
+                ),
+                "These convolutions have no bias: the shift of the batch normalisation does its work.",
+            ),
             Mistake(_reach, "Dilation spreads the taps of a kernel, it adds none: 5x5 with dilation 2 has 25."),
         ),
     ),

@@ -18,26 +18,6 @@ def _mse(first: Tensor, second: Tensor) -> Tensor:
     return (first - second).square().mean(dim=(1, 2, 3))
 
 
-def _one_layer(f: Tensor, p: Tensor, u: Tensor, o: Tensor) -> Tensor:
-    return gamma({"f": f}, {"f": p}, [({"f": u}, {"f": o})], layers=["f"])
-
-
-def _separate(f: Tensor, p: Tensor, u: Tensor, o: Tensor) -> Tensor:
-    return (_mse(f, p) / (_mse(f, u) + EPS) + _mse(f, p) / (_mse(f, o) + EPS)).mean()
-
-
-def _rooted(f: Tensor, p: Tensor, u: Tensor, o: Tensor) -> Tensor:
-    return (_mse(f, p).sqrt() / (_mse(f, u).sqrt() + _mse(f, o).sqrt() + EPS)).mean()
-
-
-def _of_the_batch(f: Tensor, p: Tensor, u: Tensor, o: Tensor) -> Tensor:
-    return _mse(f, p).mean() / (_mse(f, u).mean() + _mse(f, o).mean() + EPS)
-
-
-def _upside_down(f: Tensor, p: Tensor, u: Tensor, o: Tensor) -> Tensor:
-    return ((_mse(f, u) + _mse(f, o)) / (_mse(f, p) + EPS)).mean()
-
-
 def _layer_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, ...]]:
     for items in (1, 2, 3):
         yield tuple(torch.randn(items, 4, 3, 3, generator=rng) for _ in range(4))
@@ -50,26 +30,6 @@ def _pulls(fused: Features, positive: Features) -> Tensor:
 def _pushes(fused: Features, negatives: Pairs) -> Tensor:
     pairs = [torch.stack([_mse(fused[n], u[n]) + _mse(fused[n], o[n]) for n in fused]) for u, o in negatives]
     return torch.stack(pairs).sum(dim=0)
-
-
-def _all_layers(fused: Features, positive: Features, negatives: Pairs) -> Tensor:
-    return gamma(fused, positive, negatives)
-
-
-def _layers_first(fused: Features, positive: Features, negatives: Pairs) -> Tensor:
-    return (_pulls(fused, positive).sum(dim=0) / (_pushes(fused, negatives).sum(dim=0) + EPS)).mean()
-
-
-def _mean_of_negatives(fused: Features, positive: Features, negatives: Pairs) -> Tensor:
-    return (_pulls(fused, positive) / (_pushes(fused, negatives) / len(negatives) + EPS)).sum(dim=0).mean()
-
-
-def _mean_of_layers(fused: Features, positive: Features, negatives: Pairs) -> Tensor:
-    return (_pulls(fused, positive) / (_pushes(fused, negatives) + EPS)).mean()
-
-
-def _sum_of_ratios(fused: Features, positive: Features, negatives: Pairs) -> Tensor:
-    return torch.stack([gamma(fused, positive, [pair]) for pair in negatives]).sum()
 
 
 def _features(rng: torch.Generator) -> Features:
@@ -88,14 +48,6 @@ def _sign(value: Tensor | float) -> int:
 
 def _first_move(f: Tensor, p: Tensor, negatives: Sequence[Tensor]) -> int:
     return _sign(-sum(((p - n) * (f - n)).sum().item() for n in negatives))
-
-
-def _turned(f: Tensor, p: Tensor, negatives: Sequence[Tensor]) -> int:
-    return -_first_move(f, p, negatives)
-
-
-def _always_down(f: Tensor, p: Tensor, negatives: Sequence[Tensor]) -> int:
-    return -1
 
 
 def _middle_only(f: Tensor, p: Tensor, negatives: Sequence[Tensor]) -> int:
@@ -120,37 +72,56 @@ def _move_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor, list[Ten
 EXERCISES: tuple[Exercise, ...] = (
     Exercise(
         "4.1",
-        _one_layer,
+        lambda f, p, u, o: gamma({"f": f}, {"f": p}, [({"f": u}, {"f": o})], layers=["f"]),
         "One distance per item: the mean of the squared difference over all axes but the first. Divide, then average.",
         cases=_layer_cases,
         mistakes=(
-            Mistake(_separate, "You divide by each exposure on its own. Eq. 3 has one denominator: the sum of both."),
             Mistake(
-                _rooted, "You take roots. The paper writes a norm, but says that it means the mean square error (MSE)."
+                lambda f, p, u, o: (_mse(f, p) / (_mse(f, u) + EPS) + _mse(f, p) / (_mse(f, o) + EPS)).mean(),
+                "You divide by each exposure on its own. Eq. 3 has one denominator: the sum of both.",
             ),
             Mistake(
-                _of_the_batch,
+                lambda f, p, u, o: (_mse(f, p).sqrt() / (_mse(f, u).sqrt() + _mse(f, o).sqrt() + EPS)).mean(),
+                "You take roots. The paper writes a norm, but says that it means the mean square error (MSE).",
+            ),
+            Mistake(
+                lambda f, p, u, o: _mse(f, p).mean() / (_mse(f, u).mean() + _mse(f, o).mean() + EPS),
                 "You average over the batch before dividing. Then two items together are not the mean of each alone.",
             ),
-            Mistake(_upside_down, "Upside down: small must be good, so the distance to the positive goes on top."),
+            Mistake(
+                lambda f, p, u, o: ((_mse(f, u) + _mse(f, o)) / (_mse(f, p) + EPS)).mean(),
+                "Upside down: small must be good, so the distance to the positive goes on top.",
+            ),
         ),
     ),
     Exercise(
         "4.2",
-        _all_layers,
+        lambda fused, positive, negatives: gamma(fused, positive, negatives),
         "For each layer, sum the distances over all M pairs, divide, and only then go to the next layer.",
         cases=_stack_cases,
         mistakes=(
             Mistake(
-                _layers_first,
+                lambda fused, positive, negatives: (
+                    _pulls(fused, positive).sum(dim=0) / (_pushes(fused, negatives).sum(dim=0) + EPS)
+                ).mean(),
                 "You sum the layers before you divide. Then the layer with the largest features decides alone.",
             ),
             Mistake(
-                _mean_of_negatives,
+                lambda fused, positive, negatives: (
+                    (_pulls(fused, positive) / (_pushes(fused, negatives) / len(negatives) + EPS)).sum(dim=0).mean()
+                ),
                 "You average over the negatives. The denominator of Eq. 3 is a sum: M equal negatives divide by M.",
             ),
-            Mistake(_mean_of_layers, "You average over the layers. Eq. 3 sums them."),
-            Mistake(_sum_of_ratios, "One fraction per negative is too many: the sum over m is in the denominator."),
+            Mistake(
+                lambda fused, positive, negatives: (_pulls(fused, positive) / (_pushes(fused, negatives) + EPS)).mean(),
+                "You average over the layers. Eq. 3 sums them.",
+            ),
+            Mistake(
+                lambda fused, positive, negatives: torch.stack(
+                    [gamma(fused, positive, [pair]) for pair in negatives]
+                ).sum(),
+                "One fraction per negative is too many: the sum over m is in the denominator.",
+            ),
         ),
     ),
     Exercise(
@@ -160,8 +131,14 @@ EXERCISES: tuple[Exercise, ...] = (
         "is asked for.",
         cases=_move_cases,
         mistakes=(
-            Mistake(_turned, "The sign is the other way round: positive inner products make Gamma fall."),
-            Mistake(_always_down, "Not always: behind the negatives, the way to P leads past them. Use the formula."),
+            Mistake(
+                lambda f, p, negatives: -_first_move(f, p, negatives),
+                "The sign is the other way round: positive inner products make Gamma fall.",
+            ),
+            Mistake(
+                lambda f, p, negatives: -1,
+                "Not always: behind the negatives, the way to P leads past them. Use the formula.",
+            ),
             Mistake(
                 _middle_only,
                 "The middle of the negatives is not all: their spread helps, too. Sum one inner product per negative.",

@@ -11,22 +11,6 @@ from hsds_lib.course.checks import Exercise, Mistake
 from hsds_lib.search.hypergradient import beta_gradient
 
 
-def _without_mean(mix: Tensor, jacobian: Tensor) -> Tensor:
-    return -mix * jacobian
-
-
-def _uphill(mix: Tensor, jacobian: Tensor) -> Tensor:
-    return -beta_gradient(mix, jacobian)
-
-
-def _plain_mean(mix: Tensor, jacobian: Tensor) -> Tensor:
-    return -mix * (jacobian - jacobian.mean())
-
-
-def _of_the_mix(mix: Tensor, jacobian: Tensor) -> Tensor:
-    return -jacobian
-
-
 def _gradient_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
     for count in (2, 3, 19):
         yield torch.randn(count, generator=rng).softmax(0), torch.randn(count, generator=rng)
@@ -37,34 +21,6 @@ def _factor(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float)
     return lr * (1 - b1) / (1 - b1**t) / (v_hat.sqrt() + eps)
 
 
-def _all_of_the_step(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
-    return lr / ((moment / (1 - b2**t)).sqrt() + eps)
-
-
-def _uncorrected(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
-    return lr * (1 - b1) / (moment.sqrt() + eps)
-
-
-def _half_corrected(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
-    return lr * (1 - b1) / ((moment / (1 - b2**t)).sqrt() + eps)
-
-
-def _first_only(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
-    return lr * (1 - b1) / (1 - b1**t) / (moment.sqrt() + eps)
-
-
-def _without_share(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
-    return lr / (1 - b1**t) / ((moment / (1 - b2**t)).sqrt() + eps)
-
-
-def _with_minus(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
-    return -_factor(moment, t, lr, b1, b2, eps)
-
-
-def _no_root(moment: Tensor, t: int, lr: float, b1: float, b2: float, eps: float) -> Tensor:
-    return lr * (1 - b1) / (1 - b1**t) / (moment / (1 - b2**t) + eps)
-
-
 def _factor_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, int, float, float, float, float]]:
     for t in (1, 2, 10, 300):
         yield torch.rand(5, generator=rng) * 1e-2 + 1e-4, t, 2e-4, 0.9, 0.999, 1e-8
@@ -73,14 +29,6 @@ def _factor_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, int, float, fl
 def _kept_weights(beta: Tensor, keep: Tensor) -> Tensor:
     mix = beta.softmax(0)[keep]
     return mix / mix.sum()
-
-
-def _not_rescaled(beta: Tensor, keep: Tensor) -> Tensor:
-    return beta.softmax(0)[keep]
-
-
-def _twice(beta: Tensor, keep: Tensor) -> Tensor:
-    return beta.softmax(0)[keep].softmax(0)
 
 
 def _with_zeros(beta: Tensor, keep: Tensor) -> Tensor:
@@ -104,14 +52,20 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_gradient_cases,
         mistakes=(
             Mistake(
-                _without_mean,
+                lambda mix, jacobian: -mix * jacobian,
                 "The sum over j is missing: a loss can only gain weight that others lose, so what counts is how J_k "
                 "differs from the weighted mean. Your gradient should sum to 0.",
             ),
-            Mistake(_uphill, "The sign: the step subtracts the gradient of the losses, hence the minus."),
-            Mistake(_plain_mean, "The mean that is subtracted is weighted by mix; the plain mean does not sum to 0."),
             Mistake(
-                _of_the_mix,
+                lambda mix, jacobian: -beta_gradient(mix, jacobian),
+                "The sign: the step subtracts the gradient of the losses, hence the minus.",
+            ),
+            Mistake(
+                lambda mix, jacobian: -mix * (jacobian - jacobian.mean()),
+                "The mean that is subtracted is weighted by mix; the plain mean does not sum to 0.",
+            ),
+            Mistake(
+                lambda mix, jacobian: -jacobian,
                 "That is the gradient with respect to mix. Go on to beta: the derivative of the softmax is "
                 "mix_k (delta_kj - mix_j).",
             ),
@@ -125,18 +79,34 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_factor_cases,
         mistakes=(
             Mistake(
-                _all_of_the_step,
+                lambda moment, t, lr, b1, b2, eps: lr / ((moment / (1 - b2**t)).sqrt() + eps),
                 "As if the whole first moment were the new gradient. It has the share (1 - b1) / (1 - b1^t): all of it "
                 "in the first step, a tenth later.",
             ),
-            Mistake(_uncorrected, "Both moments start at 0, so Adam divides them by 1 - b1^t and 1 - b2^t."),
-            Mistake(_half_corrected, "The second moment is corrected, the first is not: divide by 1 - b1^t as well."),
             Mistake(
-                _first_only, "The first moment is corrected, the second is not: divide `moment` by 1 - b2^t as well."
+                lambda moment, t, lr, b1, b2, eps: lr * (1 - b1) / (moment.sqrt() + eps),
+                "Both moments start at 0, so Adam divides them by 1 - b1^t and 1 - b2^t.",
             ),
-            Mistake(_without_share, "The new gradient enters the first moment with the share 1 - b1."),
-            Mistake(_with_minus, "D itself is positive; it is the step that subtracts D times the gradient."),
-            Mistake(_no_root, "Adam divides by the square root of the second moment."),
+            Mistake(
+                lambda moment, t, lr, b1, b2, eps: lr * (1 - b1) / ((moment / (1 - b2**t)).sqrt() + eps),
+                "The second moment is corrected, the first is not: divide by 1 - b1^t as well.",
+            ),
+            Mistake(
+                lambda moment, t, lr, b1, b2, eps: lr * (1 - b1) / (1 - b1**t) / (moment.sqrt() + eps),
+                "The first moment is corrected, the second is not: divide `moment` by 1 - b2^t as well.",
+            ),
+            Mistake(
+                lambda moment, t, lr, b1, b2, eps: lr / (1 - b1**t) / ((moment / (1 - b2**t)).sqrt() + eps),
+                "The new gradient enters the first moment with the share 1 - b1.",
+            ),
+            Mistake(
+                lambda moment, t, lr, b1, b2, eps: -_factor(moment, t, lr, b1, b2, eps),
+                "D itself is positive; it is the step that subtracts D times the gradient.",
+            ),
+            Mistake(
+                lambda moment, t, lr, b1, b2, eps: lr * (1 - b1) / (1 - b1**t) / (moment / (1 - b2**t) + eps),
+                "Adam divides by the square root of the second moment.",
+            ),
         ),
     ),
     Exercise(
@@ -146,10 +116,11 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_kept_cases,
         mistakes=(
             Mistake(
-                _not_rescaled, "The right weights, but their sum is below 1: the learning rate would shrink with it."
+                lambda beta, keep: beta.softmax(0)[keep],
+                "The right weights, but their sum is below 1: the learning rate would shrink with it.",
             ),
             Mistake(
-                _twice,
+                lambda beta, keep: beta.softmax(0)[keep].softmax(0),
                 "The kept weights went through a second softmax, which pulls them together. Divide by their sum.",
             ),
             Mistake(_with_zeros, "Return the kept weights only: as many numbers as keep has True."),

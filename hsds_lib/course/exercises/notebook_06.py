@@ -27,39 +27,11 @@ def _spread_macs(kernels: Kernels, inputs: int, outputs: int, scale: int, times:
     return _macs(grown, inputs, outputs, scale, times)
 
 
-def _times_dilation(kernels: Kernels, inputs: int, outputs: int, scale: int, times: int) -> float:
-    return _macs([(h * d, w, 1) for h, w, d in kernels], inputs, outputs, scale, times)
-
-
-def _per_side(kernels: Kernels, inputs: int, outputs: int, scale: int, times: int) -> float:
-    return _macs(kernels, inputs, outputs, scale, times) * scale
-
-
-def _flops(kernels: Kernels, inputs: int, outputs: int, scale: int, times: int) -> float:
-    return 2 * _macs(kernels, inputs, outputs, scale, times)
-
-
-def _once(kernels: Kernels, inputs: int, outputs: int, scale: int, times: int) -> float:
-    return _macs(kernels, inputs, outputs, scale, 1)
-
-
-def _parameters(kernels: Kernels, inputs: int, outputs: int, scale: int, times: int) -> float:
-    return _taps(kernels) * inputs * outputs
-
-
 def _macs_cases(rng: torch.Generator) -> Iterable[tuple[Kernels, int, int, int, int]]:
     yield [(3, 3, 1)], 1, 16, 1, 1
     yield [(1, 5, 1), (7, 7, 2)], 96, 64, 2, 1
     yield [(5, 5, 2), (1, 1, 1)], 16, 32, 1, 3
     yield [(3, 1, 1), (3, 3, 2), (5, 1, 1)], 8, 4, 4, 2
-
-
-def _halves(under: Tensor, over: Tensor) -> Tensor:
-    return (under + over) / 2
-
-
-def _from_zero(under: Tensor, over: Tensor) -> Tensor:
-    return (under * under + over * over) / (under + over)
 
 
 def _undefined(under: Tensor, over: Tensor) -> Tensor:
@@ -79,14 +51,6 @@ def _squares(under: Tensor, over: Tensor) -> Tensor:
     total = d_u.abs() + d_o.abs()
     safe = torch.where(total == 0, torch.ones_like(total), total)
     return (d_u.square() + d_o.square()) / safe + NEUTRAL
-
-
-def _stronger(under: Tensor, over: Tensor) -> Tensor:
-    return torch.where((under - NEUTRAL).abs() > (over - NEUTRAL).abs(), under, over)
-
-
-def _difference_only(under: Tensor, over: Tensor) -> Tensor:
-    return fuse_chroma(under, over) - NEUTRAL
 
 
 def _chroma_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
@@ -109,10 +73,6 @@ def _moments(batches: Sequence[Tensor], correction: int) -> Tensor:
     return torch.stack(each).mean(dim=0)
 
 
-def _biased(batches: Sequence[Tensor]) -> Tensor:
-    return _moments(batches, 0)
-
-
 def _rooted(batches: Sequence[Tensor]) -> Tensor:
     mean, variance = _moments(batches, 1)
     return torch.stack([mean, variance.sqrt()])
@@ -131,10 +91,6 @@ def _moving(batches: Sequence[Tensor]) -> Tensor:
     return torch.stack([norm.running_mean, norm.running_var])
 
 
-def _last(batches: Sequence[Tensor]) -> Tensor:
-    return _moments(batches[-1:], 1)
-
-
 def _statistics_cases(rng: torch.Generator) -> Iterable[tuple[list[Tensor]]]:
     for shapes in ([(2, 3)], [(2, 3), (2, 3)], [(4, 2), (1, 3), (2, 4)]):
         yield ([torch.randn(b, 2, s, s, generator=rng) * (1 + k) + k for k, (b, s) in enumerate(shapes)],)
@@ -148,24 +104,12 @@ def _radius(layers: Layers) -> int:
     return reach
 
 
-def _without_stride(layers: Layers) -> int:
-    return _radius([(kernel, 1, dilation) for kernel, _, dilation in layers])
-
-
-def _without_dilation(layers: Layers) -> int:
-    return _radius([(kernel, stride, 1) for kernel, stride, _ in layers])
-
-
 def _own_stride(layers: Layers) -> int:
     reach, step = 0, 1
     for kernel, stride, dilation in layers:
         step *= stride
         reach += kernel // 2 * dilation * step
     return reach
-
-
-def _field(layers: Layers) -> int:
-    return 2 * _radius(layers) + 1
 
 
 def _last_stride(layers: Layers) -> int:
@@ -193,13 +137,27 @@ EXERCISES: tuple[Exercise, ...] = (
                 "You count the gaps of a dilated kernel. Dilation spreads the taps; it adds none, and costs nothing.",
             ),
             Mistake(
-                _times_dilation,
+                lambda kernels, inputs, outputs, scale, times: _macs(
+                    [(h * d, w, 1) for h, w, d in kernels], inputs, outputs, scale, times
+                ),
                 "You multiply the taps by the dilation. It spreads them; it adds none, and costs nothing.",
             ),
-            Mistake(_per_side, "At half resolution there are a quarter of the pixels: both sides are halved."),
-            Mistake(_flops, "That is the flop counter's number: it takes a multiplication and an addition for two."),
-            Mistake(_once, "A node that is applied several times does its work several times."),
-            Mistake(_parameters, "Those are weights. Work also depends on how many places they are applied at."),
+            Mistake(
+                lambda kernels, inputs, outputs, scale, times: _macs(kernels, inputs, outputs, scale, times) * scale,
+                "At half resolution there are a quarter of the pixels: both sides are halved.",
+            ),
+            Mistake(
+                lambda kernels, inputs, outputs, scale, times: 2 * _macs(kernels, inputs, outputs, scale, times),
+                "That is the flop counter's number: it takes a multiplication and an addition for two.",
+            ),
+            Mistake(
+                lambda kernels, inputs, outputs, scale, times: _macs(kernels, inputs, outputs, scale, 1),
+                "A node that is applied several times does its work several times.",
+            ),
+            Mistake(
+                lambda kernels, inputs, outputs, scale, times: _taps(kernels) * inputs * outputs,
+                "Those are weights. Work also depends on how many places they are applied at.",
+            ),
         ),
     ),
     Exercise(
@@ -210,14 +168,18 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_statistics_cases,
         mistakes=(
             Mistake(
-                _biased, "The variance that is stored divides by n - 1; only the batch itself is normalised with n."
+                lambda batches: _moments(batches, 0),
+                "The variance that is stored divides by n - 1; only the batch itself is normalised with n.",
             ),
             Mistake(_rooted, "BatchNorm stores the variance, not the standard deviation."),
             Mistake(
                 _pooled, "You pool all pixels. Here a batch counts once, and what differs between them is not added."
             ),
             Mistake(_moving, "That is the moving average of training: it starts at 0 and 1 and forgets only slowly."),
-            Mistake(_last, "Only the last batch is left in that. All of them count the same."),
+            Mistake(
+                lambda batches: _moments(batches[-1:], 1),
+                "Only the last batch is left in that. All of them count the same.",
+            ),
         ),
     ),
     Exercise(
@@ -226,13 +188,25 @@ EXERCISES: tuple[Exercise, ...] = (
         "Subtract 0.5 first: what is left says how far from gray, and to which side. Its size is the weight.",
         cases=_chroma_cases,
         mistakes=(
-            Mistake(_halves, "That is the plain mean. An exposure that lost its colour would still pull to gray."),
-            Mistake(_from_zero, "Gray is 0.5, not 0: subtract it before you weigh, and add it at the end."),
+            Mistake(
+                lambda under, over: (under + over) / 2,
+                "That is the plain mean. An exposure that lost its colour would still pull to gray.",
+            ),
+            Mistake(
+                lambda under, over: (under * under + over * over) / (under + over),
+                "Gray is 0.5, not 0: subtract it before you weigh, and add it at the end.",
+            ),
             Mistake(_undefined, "Nearly. Where both exposures are gray you divide zero by zero; the result is gray."),
             Mistake(_signed, "A weight must not be negative: take the absolute value of the distance from gray."),
             Mistake(_squares, "A square loses its sign, and with it the side of gray: weigh d by |d|, which is |d| d."),
-            Mistake(_stronger, "That takes the stronger one whole. Here both count, by their distance from gray."),
-            Mistake(_difference_only, "That is the distance from gray. Add the 0.5 again."),
+            Mistake(
+                lambda under, over: torch.where((under - NEUTRAL).abs() > (over - NEUTRAL).abs(), under, over),
+                "That takes the stronger one whole. Here both count, by their distance from gray.",
+            ),
+            Mistake(
+                lambda under, over: fuse_chroma(under, over) - NEUTRAL,
+                "That is the distance from gray. Add the 0.5 again.",
+            ),
         ),
     ),
     Exercise(
@@ -241,10 +215,19 @@ EXERCISES: tuple[Exercise, ...] = (
         "Go from the input to the output, and keep track of how many input pixels one step of the present layer is.",
         cases=_radius_cases,
         mistakes=(
-            Mistake(_without_stride, "After a stride of 2 each step of the following layers is two input pixels."),
-            Mistake(_without_dilation, "Dilation moves the taps apart: a radius of 1 becomes one of `dilation`."),
+            Mistake(
+                lambda layers: _radius([(kernel, 1, dilation) for kernel, _, dilation in layers]),
+                "After a stride of 2 each step of the following layers is two input pixels.",
+            ),
+            Mistake(
+                lambda layers: _radius([(kernel, stride, 1) for kernel, stride, _ in layers]),
+                "Dilation moves the taps apart: a radius of 1 becomes one of `dilation`.",
+            ),
             Mistake(_own_stride, "A layer's own stride does not widen what it sees, only what the later ones see."),
-            Mistake(_field, "That is the width of the whole field. The radius is asked: pixels to one side."),
+            Mistake(
+                lambda layers: 2 * _radius(layers) + 1,
+                "That is the width of the whole field. The radius is asked: pixels to one side.",
+            ),
             Mistake(_last_stride, "Strides multiply: after two strides of 2, one step is four input pixels."),
         ),
     ),

@@ -18,18 +18,6 @@ def _saturating_sd(gray: Tensor) -> float:
     return float(above.square().clamp(max=255).mean().sqrt())
 
 
-def _without_ceiling(gray: Tensor) -> float:
-    return float(torch.floor(gray - gray.mean() + 0.5).clamp(0, 255).square().mean().sqrt())
-
-
-def _without_zero(gray: Tensor) -> float:
-    return float(torch.floor(gray - gray.mean() + 0.5).square().clamp(max=255).mean().sqrt())
-
-
-def _root_first(gray: Tensor) -> float:
-    return float(torch.floor(gray - gray.mean() + 0.5).clamp(0, 255).square().mean().sqrt().clamp(max=255**0.5))
-
-
 def _gray_cases(rng: torch.Generator) -> Iterable[tuple[Tensor]]:
     for scale in (2, 12, 60):
         yield ((128 + scale * torch.randn(9, 11, generator=rng, dtype=torch.float64)).round().clamp(0, 255),)
@@ -39,10 +27,6 @@ def _gray_cases(rng: torch.Generator) -> Iterable[tuple[Tensor]]:
 def _dead(terms: Mapping[str, Function], image: Tensor) -> list[str]:
     x = image.clone().requires_grad_()
     return [name for name, term in terms.items() if not torch.autograd.grad(term(x), x)[0].any()]
-
-
-def _small_value(terms: Mapping[str, Function], image: Tensor) -> list[str]:
-    return [name for name, term in terms.items() if term(image) == 0]
 
 
 def _no_sum(terms: Mapping[str, Function], image: Tensor) -> list[str]:
@@ -60,10 +44,6 @@ def _nearly_dead(terms: Mapping[str, Function], image: Tensor) -> list[str]:
     return [name for name, term in terms.items() if torch.autograd.grad(term(x), x)[0].norm() < 1e-6]
 
 
-def _alive(terms: Mapping[str, Function], image: Tensor) -> list[str]:
-    return [name for name in terms if name not in _dead(terms, image)]
-
-
 def _term_cases(rng: torch.Generator) -> Iterable[tuple[dict[str, Function], Tensor]]:
     variation: Function = lambda x: (x[1:] - x[:-1]).square().sum()  # noqa: E731
     contrast: Function = lambda x: 1 - (x - x.mean()).square().mean()  # noqa: E731
@@ -78,18 +58,6 @@ def _term_cases(rng: torch.Generator) -> Iterable[tuple[dict[str, Function], Ten
         yield {"variation": variation, "flat": flat, "mean": mean, "levels": levels, "contrast": contrast}, image
     yield {"nothing": nothing, "flat": flat, "mean": mean}, image
     yield {"corner": corner, "nothing": nothing, "faint": faint}, image
-
-
-def _nearest_chroma(under: Tensor, over: Tensor) -> Tensor:
-    return mean_chroma_level(under, over).round()
-
-
-def _plain_mean(under: Tensor, over: Tensor) -> Tensor:
-    return ((under + over) / 2).round()
-
-
-def _stronger(under: Tensor, over: Tensor) -> Tensor:
-    return torch.where((under - 128).abs() > (over - 128).abs(), under, over)
 
 
 def _chroma_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
@@ -110,18 +78,6 @@ def _two_points(function: Function, x: Tensor, v: Tensor) -> Tensor:
     return (function(x + step * v) - function(x - step * v)) / (2 * step)
 
 
-def _two_close_points(function: Function, x: Tensor, v: Tensor) -> Tensor:
-    return (function(x + 1e-6 * v) - function(x - 1e-6 * v)) / 2e-6
-
-
-def _unit_direction(function: Function, x: Tensor, v: Tensor) -> Tensor:
-    return _directional(function, x, v / v.norm())
-
-
-def _everything(function: Function, x: Tensor, v: Tensor) -> Tensor:
-    return _directional(function, x, torch.ones_like(v))
-
-
 def _kink_cases(rng: torch.Generator) -> Iterable[tuple[Function, Tensor, Tensor]]:
     for _ in range(3):
         x, v = torch.randn(2, 40, generator=rng, dtype=torch.float64)
@@ -137,7 +93,10 @@ EXERCISES: tuple[Exercise, ...] = (
         "any element differs from 0.",
         cases=_term_cases,
         mistakes=[
-            Mistake(_small_value, "That looks at the value. A term can be 0.081 for every picture, or 0 and alive."),
+            Mistake(
+                lambda terms, image: [name for name, term in terms.items() if term(image) == 0],
+                "That looks at the value. A term can be 0.081 for every picture, or 0 and alive.",
+            ),
             Mistake(_no_sum, "Elements of a gradient cancel in a sum, as those of total variation do; ask for any()."),
             Mistake(
                 _any_zero,
@@ -146,7 +105,10 @@ EXERCISES: tuple[Exercise, ...] = (
             Mistake(
                 _nearly_dead, "A faint gradient is alive, and an optimiser such as Adam would make it large: ask for 0."
             ),
-            Mistake(_alive, "Those are the living ones; the dead are wanted."),
+            Mistake(
+                lambda terms, image: [name for name in terms if name not in _dead(terms, image)],
+                "Those are the living ones; the dead are wanted.",
+            ),
         ],
     ),
     Exercise(
@@ -156,22 +118,37 @@ EXERCISES: tuple[Exercise, ...] = (
         cases=_kink_cases,
         mistakes=[
             Mistake(_two_points, "Two points 0.02 apart: between them lie kinks. Use torch.func.jvp."),
-            Mistake(_two_close_points, "Closer points, but a kink can be closer still. Use torch.func.jvp."),
-            Mistake(_unit_direction, "The derivative along v grows with v's length; do not normalise it."),
-            Mistake(_everything, "That is the derivative along (1, ..., 1); v must come in."),
+            Mistake(
+                lambda function, x, v: (function(x + 1e-6 * v) - function(x - 1e-6 * v)) / 2e-6,
+                "Closer points, but a kink can be closer still. Use torch.func.jvp.",
+            ),
+            Mistake(
+                lambda function, x, v: _directional(function, x, v / v.norm()),
+                "The derivative along v grows with v's length; do not normalise it.",
+            ),
+            Mistake(
+                lambda function, x, v: _directional(function, x, torch.ones_like(v)),
+                "That is the derivative along (1, ..., 1); v must come in.",
+            ),
             Mistake(lambda f, x, v: f(x), "That is the value, the first result of jvp; the second is wanted."),
         ],
     ),
     Exercise(
         "9.3",
-        _nearest_chroma,
+        lambda under, over: mean_chroma_level(under, over).round(),
         "mean_chroma_level gives the exact mean; which whole number is nearest to it?",
         cases=_chroma_cases,
         mistakes=[
             Mistake(lambda u, o: mean_chroma_level(u, o).floor(), "That truncates, as the released code does."),
             Mistake(lambda u, o: mean_chroma_level(u, o).ceil(), "Always upwards: the bias has changed its sign."),
-            Mistake(_plain_mean, "The two must be weighted by their distance from 128: use mean_chroma_level."),
-            Mistake(_stronger, "That takes the more colourful of the two; a weighted mean is wanted."),
+            Mistake(
+                lambda under, over: ((under + over) / 2).round(),
+                "The two must be weighted by their distance from 128: use mean_chroma_level.",
+            ),
+            Mistake(
+                lambda under, over: torch.where((under - 128).abs() > (over - 128).abs(), under, over),
+                "That takes the more colourful of the two; a weighted mean is wanted.",
+            ),
         ],
         atol=1e-3,
     ),
@@ -184,10 +161,19 @@ EXERCISES: tuple[Exercise, ...] = (
         mistakes=[
             Mistake(lambda gray: float(gray.std(correction=0)), "That is the correct SD; the integers never came in."),
             Mistake(
-                _without_ceiling, "Negative differences are 0, good; but a square above 255 must stop at 255, too."
+                lambda gray: float(torch.floor(gray - gray.mean() + 0.5).clamp(0, 255).square().mean().sqrt()),
+                "Negative differences are 0, good; but a square above 255 must stop at 255, too.",
             ),
-            Mistake(_without_zero, "An unsigned integer has no minus: below the mean the difference counts as 0."),
-            Mistake(_root_first, "The ceiling of 255 is on each single square, not on their mean."),
+            Mistake(
+                lambda gray: float(torch.floor(gray - gray.mean() + 0.5).square().clamp(max=255).mean().sqrt()),
+                "An unsigned integer has no minus: below the mean the difference counts as 0.",
+            ),
+            Mistake(
+                lambda gray: float(
+                    torch.floor(gray - gray.mean() + 0.5).clamp(0, 255).square().mean().sqrt().clamp(max=255**0.5)
+                ),
+                "The ceiling of 255 is on each single square, not on their mean.",
+            ),
         ],
     ),
 )

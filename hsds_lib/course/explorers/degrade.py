@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
+import torch
+from kornia.filters import gaussian_blur2d
+from torch import Tensor
+
+from hsds_lib.course.explorers.media import svg
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.style import BLUE, GRAY, INK, PALE, VERMILION
 from hsds_lib.course.widgets import Control, Explorer, View
@@ -87,11 +95,8 @@ def _bars(start: Scores, now: Scores, changes: Mapping[str, float | None]) -> st
     for row, (name, value) in enumerate(changes.items()):
         parts += _row(name, value, (start[name], now[name]), _TOP + _ROW * row)
     spoken = ", ".join(f"{name} {_signed(value)}" for name, value in changes.items())
-    return (
-        f'<svg role="img" aria-label="Change of eight metrics: {escape(spoken)}" viewBox="0 0 {width} {height}" '
-        f'width="{width}" fill="{INK}" style="max-width:100%;height:auto;font:13px system-ui,sans-serif;'
-        f'font-variant-numeric:tabular-nums">{"".join(parts)}</svg>'
-    )
+    look = ";font-variant-numeric:tabular-nums"
+    return svg(width, height, f"Change of eight metrics: {spoken}", parts, look=look, ink=INK)
 
 
 def _row(name: str, value: float | None, values: Sequence[float | None], top: int) -> list[str]:
@@ -128,3 +133,86 @@ def _signed(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+Degradation = Callable[[Tensor, float, torch.Generator], Tensor]
+
+
+def blur(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Gaussian blur, sigma up to 4 pixels."""
+    sigma = 4 * strength
+    size = 2 * min(round(3 * sigma), (min(image.shape[-2:]) - 1) // 2) + 1
+    return gaussian_blur2d(image, (size, size), (sigma, sigma), border_type="reflect") if size > 1 else image
+
+
+def noise(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """White noise in all channels, standard deviation up to 0.15."""
+    return image + 0.15 * strength * torch.randn(image.shape, generator=generator)
+
+
+def darken(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Multiply by down to 0.3: what no metric of local structure should mind."""
+    return image * (1 - 0.7 * strength)
+
+
+def lift_shadows(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Lift the shadows by an exponent down to 0.4."""
+    return image.clamp(0, 1) ** (1 - 0.6 * strength)
+
+
+def stretch(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """More global contrast about the mean, up to threefold, clipped."""
+    mean = image.mean(dim=(-2, -1), keepdim=True)
+    return image + 2 * strength * (image - mean)
+
+
+def haze(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Mix with white, up to 70 %."""
+    return image + 0.7 * strength * (1 - image)
+
+
+def sharpen(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Unsharp mask, up to three times the detail: halos and crisp noise."""
+    return image + 3 * strength * (image - blur(image, 0.4, generator))
+
+
+def jpeg(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """JPEG of quality 100 down to 4; strength 0 does not compress."""
+    from PIL import Image
+
+    if strength == 0:
+        return image
+    pixels = image.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).numpy()
+    spoiled = []
+    for item in pixels:
+        buffer = BytesIO()
+        Image.fromarray(item).save(buffer, format="JPEG", quality=round(100 - 96 * strength))
+        spoiled.append(torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1))
+    return torch.stack(spoiled).to(image.dtype) / 255
+
+
+DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
+    {
+        "blur": blur,
+        "noise": noise,
+        "darken": darken,
+        "lift shadows": lift_shadows,
+        "stretch contrast": stretch,
+        "haze": haze,
+        "sharpen": sharpen,
+        "JPEG": jpeg,
+    }
+)
+"""Every degradation by its name."""
+
+
+def degrade(name: str, image: Tensor, strength: float, *, seed: int = 0) -> Tensor:
+    """Spoil RGB pictures ``(B, 3, H, W)`` by one of ``DEGRADATIONS``; the result is clipped to [0, 1].
+
+    Strength 0 changes nothing, 1 most; ``seed`` is that of the noise. An unknown name or strength is a ``ValueError``.
+    """
+    if name not in DEGRADATIONS:
+        raise ValueError(f"there is no degradation '{name}'; choose one of {', '.join(DEGRADATIONS)}")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"the strength is {strength}; give a number from 0 to 1")
+    return DEGRADATIONS[name](image, strength, torch.Generator().manual_seed(seed)).clamp(0, 1)

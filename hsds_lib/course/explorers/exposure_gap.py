@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from hsds_lib.course.explorers.media import table
+from hsds_lib.course.explorers.media import svg, table
 from hsds_lib.course.pictures import BLOWN, CRUSHED
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.style import BLUE, GRAY, INK, ORANGE, PALE, VERMILION
@@ -83,9 +83,8 @@ def _histogram(counts: Sequence[float], gap: float, middle: float) -> str:
     zero = f'<path d="M{place(0):.1f} 18V100" stroke="{PALE}"/>'
     ends = f"{middle - gap / 2:+g} and {middle + gap / 2:+g} stops"
     said = f"Histogram of the scene's light, and what exposures of {ends} hold of it."
-    style = "max-width:100%;height:auto;font:12px system-ui,sans-serif"
-    return (
-        f'<svg role="img" aria-label="{said}" viewBox="0 0 {width} {height}" width="{width}" style="{style}">'
-        f'{zero}{"".join(parts)}</svg><p style="margin:0;font-size:12px">Pictures: under, over; Mertens\' fusion, and '
+    note = (
+        '<p style="margin:0;font-size:12px">Pictures: under, over; Mertens\' fusion, and '
         f'where <b style="color:{VERMILION}">both exposures are lost</b>.</p>'
     )
+    return svg(width, height, said, [zero, *parts], font=12) + note

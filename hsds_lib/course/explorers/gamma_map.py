@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hsds_lib.course.explorers.drawings import SHADES
-from hsds_lib.course.explorers.media import table
+from hsds_lib.course.explorers.media import SHADES, svg, table
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.style import BLUE, GRAY, GREEN, INK, ORANGE, VERMILION
 from hsds_lib.course.widgets import Control, Explorer, View
@@ -34,7 +33,7 @@ def explorer(recording: str | Path = FOLDER / "gamma_map.zip") -> Explorer:
     def view(term: int, scope: int, a: int, b: int) -> View:
         positives = list(TERMS.values())[term]
         places = range(len(layers)) if scope == 0 else [scope - 1]
-        values = [[contrast(grid[x, y], positives, places) for x in across] for y in towards]
+        values = [[contrast_at(grid[x, y], positives, places) for x in across] for y in towards]
         state = grid[across[a], towards[b]]
         said = f"{list(TERMS)[term].partition(':')[0]} is {values[b][a]:.3f} here"
         words = _map(values, across, towards, (a, b), said) + _table(state, positives, layers, places, values[b][a])
@@ -48,7 +47,7 @@ def explorer(recording: str | Path = FOLDER / "gamma_map.zip") -> Explorer:
     return Explorer("gamma_map", "A walk over the contrast (Eq. 3)", about, controls, view, width=320, words_width=420)
 
 
-def contrast(state: State, positives: Sequence[str], places: Sequence[int]) -> float:
+def contrast_at(state: State, positives: Sequence[str], places: Sequence[int]) -> float:
     """Eq. 3 at a place, of some layers: pulls over pushes, summed over layers and positives."""
     return sum(state[name][i] / (state["push"][i] + EPS) for name in positives for i in places)
 
@@ -59,7 +58,7 @@ def _table(state: State, positives: Sequence[str], layers: Sequence[str], places
             f"{layers[i]}, Γ_{name}",
             f"{state[name][i]:.4g}",
             f"{state['push'][i]:.4g}",
-            f"{contrast(state, name, [i]):.3f}",
+            f"{contrast_at(state, name, [i]):.3f}",
         )
         for name in positives
         for i in places
@@ -110,9 +109,4 @@ def _map(
     for top, text, colour in key:
         words.append(f'<rect x="{left}" y="{top - 11}" width="13" height="13" fill="{colour}" stroke="{GRAY}"/>')
         words.append(f'<text x="{left + 18}" y="{top}">{text}</text>')
-    look = "max-width:100%;height:auto;font:12px system-ui,sans-serif"
-    said = f"{said}, from {low:.2f} to {high:.2f} on this plane."
-    return (
-        f'<svg role="img" aria-label="{said}" viewBox="0 0 {width} {height}" width="{width}" style="{look}">'
-        f"{''.join(parts + words)}</svg>"
-    )
+    return svg(width, height, f"{said}, from {low:.2f} to {high:.2f} on this plane.", [*parts, *words], font=12)

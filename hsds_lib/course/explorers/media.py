@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from io import BytesIO
@@ -11,6 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from hsds_lib.course.widgets import data_address
+
+SHADES = ("#f7f7f7", "#e1ebf5", "#c3d9ec", "#9ec3e0", "#6fa6d0", "#4387bd", "#1f66a3", "#0b4478")
+"""From no weight to all of it: one hue, falling lightness, readable in gray as well."""
 _TABLE_STYLE = (
     "<style>.hsds-table{border-collapse:collapse;font-size:13px;background:none}"
     ".hsds-table :is(td,th){padding:1px 10px 1px 0;text-align:right;border-bottom:1px solid #e6e6e6;white-space:nowrap;"
@@ -51,10 +54,7 @@ def figure_png(figure: object, *, dpi: int = 110, colours: int = 0) -> bytes:
 
 def image_tag(picture: bytes, alt: str, *, width: int) -> str:
     """A picture inside a view's words, its bytes included; ``width`` in CSS pixels."""
-    from hsds_lib.course.widgets import FORMATS
-
-    address = f"data:image/{FORMATS[picture[:3]]};base64,{base64.b64encode(picture).decode('ascii')}"
-    return f'<img src="{address}" alt="{escape(alt)}" width="{width}" style="max-width:100%;height:auto">'
+    return f'<img src="{data_address(picture)}" alt="{escape(alt)}" width="{width}" style="max-width:100%;height:auto">'
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", strong: int | None = None) -> str:
@@ -67,3 +67,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str 
     words = f"<caption>{escape(caption)}</caption>" if caption else ""
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
     return f'{_TABLE_STYLE}<table class="hsds-table">{words}{body}</table>'
+
+
+def svg(
+    width: float, height: float, said: str, parts: Sequence[str], *, font: int = 13, look: str = "", ink: str = ""
+) -> str:
+    """A drawing of a size in CSS pixels, with the words that stand for it where it is not seen."""
+    said, fill = escape(said, quote=False).replace('"', "&quot;"), f' fill="{ink}"' if ink else ""
+    return (
+        f'<svg role="img" aria-label="{said}" viewBox="0 0 {width:g} {height:g}" width="{width:g}"{fill} '
+        f'style="max-width:100%;height:auto;font:{font}px system-ui,sans-serif{look}">{"".join(parts)}</svg>'
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from hsds_lib.course.explorers.media import table
+from hsds_lib.course.explorers.media import svg, table
 from hsds_lib.course.style import BLUE, GRAY, INK, PALE, VERMILION
 from hsds_lib.course.widgets import Control, Explorer, View
 from hsds_lib.search.hypergradient import central_difference, jacobian_vector
@@ -102,7 +102,4 @@ def _drawing(function: Function, radius: float, label: str, found: float, exact:
         marks,
         legend,
     ]
-    return (
-        f'<svg role="img" aria-label="{said}" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
-        f'style="max-width:100%;height:auto;font:13px system-ui,sans-serif">{"".join(drawn)}</svg>'
-    )
+    return svg(_WIDTH, _HEIGHT, said, drawn)

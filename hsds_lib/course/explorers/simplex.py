@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hsds_lib.course.explorers.media import table
+from hsds_lib.course.explorers.media import svg, table
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.style import BLUE, GRAY, INK, VERMILION
 from hsds_lib.course.widgets import Control, Explorer, View
@@ -74,9 +74,6 @@ def _triangle(corners: Sequence[str], states: Sequence[State], here: State) -> s
         )
     ]
     said = f"Simplex of {', '.join(corners)}; the weights here are {here['weights']}."
-    return (
-        f'<svg role="img" aria-label="{said}" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
-        f'style="max-width:100%;height:auto;font:13px system-ui,sans-serif"><polygon points="{edges}" fill="none" '
-        f'stroke="{BLUE}" stroke-width="1.5"/>{dots}<circle cx="{x}" cy="{y}" r="8" fill="{VERMILION}" stroke="#fff" '
-        f'stroke-width="2"/>{"".join(names)}</svg>'
-    )
+    hull = f'<polygon points="{edges}" fill="none" stroke="{BLUE}" stroke-width="1.5"/>'
+    spot = f'<circle cx="{x}" cy="{y}" r="8" fill="{VERMILION}" stroke="#fff" stroke-width="2"/>'
+    return svg(_WIDTH, _HEIGHT, said, [hull, dots, spot, *names])

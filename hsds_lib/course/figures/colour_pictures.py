@@ -56,7 +56,7 @@ def chroma_maps(rules: Mapping[str, Rule], pixels: tuple[Tensor, Tensor], *, rea
 
 
 @style.styled
-def picture_wall(
+def captioned_wall(
     wall: Mapping[str, Mapping[str, Tensor]],
     captions: Mapping[str, Mapping[str, str]] | None = None,
     *,
@@ -91,9 +91,9 @@ def picture_wall(
 def _columns(wall: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
     names = [list(pictures) for pictures in wall.values()]
     if not names or not names[0] or any(row != names[0] for row in names):
-        raise ValueError(f"picture_wall needs the same pictures in every row; given: {names or 'none'}")
+        raise ValueError(f"captioned_wall needs the same pictures in every row; given: {names or 'none'}")
     for row, pictures in wall.items():
         sizes = {tuple(picture.shape) for picture in pictures.values()}
         if len(sizes) > 1:
-            raise ValueError(f"picture_wall needs pictures of one size in a row; row '{row}' has {sorted(sizes)}")
+            raise ValueError(f"captioned_wall needs pictures of one size in a row; row '{row}' has {sorted(sizes)}")
     return names[0]

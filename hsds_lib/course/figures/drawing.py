@@ -12,8 +12,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor
 
 from hsds_lib.course import style
-from hsds_lib.course.maps import operation_label
 from hsds_lib.course.pictures import luma
+from hsds_lib.course.plots import operation_label
 from hsds_lib.network.fusion_net import RETINEX_ITERATIONS, node_channels
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.network.operations import kernel

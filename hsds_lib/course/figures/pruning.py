@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hsds_lib.course import style
-from hsds_lib.course.maps import active_masks, label_map, operation_label
+from hsds_lib.course.plots import active_masks, label_map, operation_label
 from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES, softmax_active
 from hsds_lib.search.wsras import prune_step

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hsds_lib.course import style
-from hsds_lib.course.maps import label_map, operation_label
+from hsds_lib.course.plots import label_map, operation_label
 from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES
 

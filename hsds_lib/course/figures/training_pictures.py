@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from hsds_lib.course import style
-from hsds_lib.course.maps import operation_label
+from hsds_lib.course.plots import operation_label
 from hsds_lib.network.operations import PRIMITIVES
 
 Cost = tuple[int, float]

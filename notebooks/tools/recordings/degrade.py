@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn import functional
 
-from hsds_lib.course.degradations import DEGRADATIONS, degrade
+from hsds_lib.course.explorers.degrade import DEGRADATIONS, degrade
 from hsds_lib.course.explorers.media import encode
 from hsds_lib.course.recording import FOLDER, write_recording
 from hsds_lib.evaluation.metrics import CORRECT_FORM, PAPER_METRICS, Picture, all_metrics, to_pixels
