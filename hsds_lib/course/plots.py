@@ -127,7 +127,7 @@ def term_bars(values: Mapping[str, float], gradients: Mapping[str, float], *, fe
     left.axvline(0, color=style.GRAY, lw=0.8)
     left.set(title="value", xlabel="loss (no unit)")
     right.set(title="norm of the gradient", xlabel="with respect to the fused picture (logarithmic)")
-    families = dict(_FAMILIES[name.split("_")[0]] for name in names)
+    families = dict(map(_family, names))
     handles = [Patch(color=colour, label=family) for family, colour in families.items()]
     right.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     style.entitle(figure, f"The {len(names)} candidate losses at one fused picture")
@@ -141,8 +141,13 @@ def term_bars(values: Mapping[str, float], gradients: Mapping[str, float], *, fe
     return figure, alt + style.feature_note(figure, features)
 
 
+def _family(term: str) -> tuple[str, str]:
+    """What a term measures, and its colour; terms of the pair (extended space) and any to come share one."""
+    return _FAMILIES.get(term.split("_")[0], ("measures of the pair", style.GRAY))
+
+
 def _colour(term: str) -> str:
-    return _FAMILIES[term.split("_")[0]][1]
+    return _family(term)[1]
 
 
 def _hatch(term: str, features: str) -> dict[str, Any]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from hsds_lib.config import PRESETS, SearchConfig, TrainConfig
 from hsds_lib.runtime import atomic_path
 
 FOLDER = Path(str(files("hsds_lib.course"))) / "recordings"
 """Where the recordings that ship lie."""
+State = Mapping[str, Any]
+"""What was recorded of one state of an explorer."""
 _FACTS = "facts.json"
 _DATE = (2026, 1, 1, 0, 0, 0)  # the same for all, so that equal recordings are equal files
 
@@ -47,3 +51,43 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes, compression: int) 
     entry = zipfile.ZipInfo(name, _DATE)
     entry.compress_type = compression
     archive.writestr(entry, content)
+
+
+@dataclass(frozen=True)
+class RecordedStudy:
+    """A search and a training for every condition of Table 3 and every seed, and what they are judged by.
+
+    Condition and seed are set in ``search`` and ``training``. Pictures are kept of the first embedded scene of the part
+    ``shown``, which the training must not see. ``metrics`` are the paper's in its arithmetic, and the correct ones.
+    """
+
+    file: str
+    search: SearchConfig
+    training: TrainConfig
+    shown: Literal["val", "test"]
+    metrics: tuple[str, ...]
+
+
+SEEDS = (0, 1, 2)
+_PERCEPTUAL = ("perceptual_ref", "perceptual_under", "perceptual_over")
+RECORDED_STUDIES = {
+    "tiny": RecordedStudy(
+        file="ablations.zip",
+        search=PRESETS["tiny"].search.changed(epochs=5, steps_per_epoch=6),
+        training=PRESETS["tiny"].train.changed(epochs=1, steps_per_epoch=100, skip_terms=_PERCEPTUAL),
+        shown="val",
+        metrics=("SD", "VIF", "CC", "TMQI", "MS-SSIM", "MEF-SSIM", "SD_double", "VIF_double", "TMQI_255", "Qabf"),
+    ),
+    # The search of the preset "lesson" with 48 of its 120 steps, and the training of the models that ship, shorter.
+    "photographs": RecordedStudy(
+        file="ablations_photographs.zip",
+        search=PRESETS["lesson"].search.changed(data="real", epochs=4, steps_per_epoch=12),
+        training=PRESETS["lesson"].train.changed(
+            data="real", epochs=2, steps_per_epoch=100, batch_size=2, lr=4e-3, skip_terms=_PERCEPTUAL,
+            jitter=True, fixed_statistics=0.5, range_weight=1.0, clip_norm=1.0,
+        ),
+        shown="test",
+        metrics=("SD", "VIF", "MS-SSIM", "MEF-SSIM", "EN", "Qabf", "SD_double", "VIF_double", "TMQI_255_N"),
+    ),
+}  # fmt: skip
+"""The studies that ship; ``python -m notebooks.tools.recordings.ablations`` records them."""

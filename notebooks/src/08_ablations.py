@@ -146,13 +146,12 @@ print("and with pruning:", all(row[4] >= 0 for row in effects))
 # One condition, for real, at the size of the preset.
 
 # %%
-from hsds_lib.course.recording import FOLDER, read_recording
-from hsds_lib.course.recordings import ablations as study
+from hsds_lib.course.recording import FOLDER, RECORDED_STUDIES, SEEDS, read_recording
 from hsds_lib.network.genotype import Genotype
 from hsds_lib.search.run import run_search
 
 facts, stored = read_recording(runs or FOLDER / "ablations.zip")
-small = study.STUDIES["tiny"].search.changed(seed=seed, data=data) if preset == "tiny" else whole
+small = RECORDED_STUDIES["tiny"].search.changed(seed=seed, data=data) if preset == "tiny" else whole
 mine = run_search(ablation(small, condition), device=nb.device, show=False)
 
 # %% tags=["verdict"]
@@ -170,7 +169,7 @@ print(
 
 # %% [markdown]
 # Now the study: seven conditions, several seeds, each a search of 30 steps and a training of 100 on embedded scenes,
-# recorded by `python -m hsds_lib.course.recordings.ablations`. **These runs are tiny.** They show what each condition
+# recorded by `python -m notebooks.tools.recordings.ablations`. **These runs are tiny.** They show what each condition
 # does and how far seeds scatter; they cannot confirm or refute Table 3. The training leaves out the three perceptual
 # terms, and the four validation scenes are simulated from *one* photograph: whatever is found holds for it alone. On
 # the machine that recorded it, your run above is one of them, operation by operation:
@@ -186,7 +185,7 @@ first = {name: Genotype(nodes=study_runs[name, seeds[0]]["genotype"], width=smal
 show(*plots.genotype_maps(first, features=facts["features"]))
 
 # %% tags=["verdict"]
-searched = study.STUDIES["tiny"].search
+searched = RECORDED_STUDIES["tiny"].search
 for name in ABLATIONS:
     found = [study_runs[name, number] for number in seeds]
     rule = ablation(searched, name)
@@ -359,15 +358,15 @@ Table((f"half-width in {metric}", f"seeds needed here, where runs scatter by {sp
 #
 # A second, larger study is recorded: the same conditions and seeds, searched on real pairs of exposures with 48 steps
 # (the preset `lesson` has 120), trained with 200, and judged on validation scenes that neither saw. It too is far from
-# the paper's size, and its VGG features are random. `python -m hsds_lib.course.recordings.ablations photographs` makes
+# the paper's size, and its VGG features are random. `python -m notebooks.tools.recordings.ablations photographs` makes
 # it where the photographs are; they are not part of the course, so the pictures below are of an embedded scene.
 
 # %%
-photographs = study.STUDIES["photographs"]
+photographs = RECORDED_STUDIES["photographs"]
 larger, prints = read_recording(FOLDER / photographs.file)
 real_runs = {(run["condition"], run["seed"]): run for run in larger["runs"]}
 judge = metric if metric in photographs.metrics else "MS-SSIM"
-real = {name: [run_score(real_runs[name, number], judge) for number in study.SEEDS] for name in ABLATIONS}
+real = {name: [run_score(real_runs[name, number], judge) for number in SEEDS] for name in ABLATIONS}
 real_widths = {name: half_width(found) for name, found in real.items()}
 show(*ablation_pictures.seed_dots(real, real_widths, metric=judge, features=larger["features"]))
 
@@ -486,10 +485,10 @@ def enlarged(image):  # a part, as large as the whole
 
 # %%
 for title, names in figures.items():
-    large = {name: picture(real_runs[name, study.SEEDS[0]], prints) for name in names}
+    large = {name: picture(real_runs[name, SEEDS[0]], prints) for name in names}
     parts = {f"{name}, enlarged": enlarged(image) for name, image in large.items()}
     notes = {name: f"mean {judge} {np.mean(real[name]):.3f}" for name in names}
-    heading = f"{title}: scene {larger['scene']}, seed {study.SEEDS[0]}"
+    heading = f"{title}: scene {larger['scene']}, seed {SEEDS[0]}"
     show(*pictures.picture_row(large | parts, notes, title=heading, columns=4))
 
 # %% [markdown]

@@ -31,7 +31,7 @@ def wall() -> dict[str, dict[str, Tensor]]:
 CAPTIONS = {"wide": {"under": "0.100", "fused": "0.900"}, "square": {"under": "0.200", "fused": "0.300"}}
 FIGURES: dict[str, Callable[[], tuple[Figure, str]]] = {
     "chroma_maps": lambda: colour_pictures.chroma_maps(rules(), (draw(0, 9, 9), draw(1, 9, 9))),
-    "captioned_wall": lambda: colour_pictures.captioned_wall(wall(), CAPTIONS, title="A wall", bold=[("wide", "fused")]),
+    "wall": lambda: colour_pictures.captioned_wall(wall(), CAPTIONS, title="A wall", bold=[("wide", "fused")]),
 }
 
 
@@ -46,7 +46,7 @@ def test_every_figure_says_what_it_shows_and_leaves_no_trace(name: str) -> None:
 
 
 def test_a_wall_names_each_column_and_row_once() -> None:
-    figure, alt = FIGURES["captioned_wall"]()
+    figure, alt = FIGURES["wall"]()
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["under", "fused", "", ""]
     assert [axes.get_ylabel() for axes in figure.axes] == ["wide", "", "square", ""]
@@ -54,7 +54,7 @@ def test_a_wall_names_each_column_and_row_once() -> None:
 
 
 def test_only_the_chosen_caption_of_a_wall_is_bold() -> None:
-    figure, _ = FIGURES["captioned_wall"]()
+    figure, _ = FIGURES["wall"]()
     bold = [axes.get_xlabel() for axes in figure.axes if axes.xaxis.label.get_fontweight() == "bold"]
     assert bold == ["0.900"]
 

@@ -12,8 +12,17 @@ import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from hsds_lib.course.explorers.compare import LONGEST, explorer
-from hsds_lib.course.explorers.compare import EDGE_NAME, MAP_NAME, SCALES, compose, gap, legend, magnify
+from hsds_lib.course.explorers.compare import (
+    EDGE_NAME,
+    LONGEST,
+    MAP_NAME,
+    SCALES,
+    compose,
+    explorer,
+    gap,
+    legend,
+    magnify,
+)
 from hsds_lib.evaluation.metrics import psnr, to_pixels
 from hsds_lib.images.color import split_luma
 from hsds_lib.losses.mef_ssim import mef_ssim_pair

@@ -9,8 +9,7 @@ import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from hsds_lib.course.explorers.degrade import DEGRADATIONS
-from hsds_lib.course.explorers.degrade import REACH, STEADY, change, explorer
+from hsds_lib.course.explorers.degrade import DEGRADATIONS, REACH, STEADY, change, explorer
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.evaluation.metrics import CORRECT_FORM, PAPER_METRICS
 from hsds_lib.reports.page import loads_from_elsewhere

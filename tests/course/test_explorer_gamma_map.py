@@ -6,7 +6,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 
-from hsds_lib.course.explorers.gamma_map import TERMS, contrast, explorer
+from hsds_lib.course.explorers.gamma_map import TERMS, contrast_at, explorer
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.images.batches import load_naturals, load_scenes
 from hsds_lib.losses.contrast import gamma
@@ -27,7 +27,7 @@ def test_every_place_was_measured_once():
 
 
 def test_the_reference_has_no_contrast_and_the_exposures_push_each_other_alike():
-    assert contrast(_at(0.5, 1.0), ("R",), LAYERS) == pytest.approx(0, abs=1e-3)
+    assert contrast_at(_at(0.5, 1.0), ("R",), LAYERS) == pytest.approx(0, abs=1e-3)
     assert _at(0.0, 0.0)["push"] == pytest.approx(_at(1.0, 0.0)["push"], rel=1e-4)
 
 
@@ -45,9 +45,9 @@ def test_recorded_contrast_is_the_librarys(a, b):
     pair = [(features(under, vgg), features(over, vgg))]
     for name, good in (("R", ref), ("N", natural)):
         wanted = gamma(here, features(good, vgg), pair).item()
-        assert contrast(_at(a, b), (name,), LAYERS) == pytest.approx(wanted, rel=0.02)
-    assert contrast(_at(a, b), ("R", "N"), LAYERS) == pytest.approx(
-        contrast(_at(a, b), ("R",), LAYERS) + contrast(_at(a, b), ("N",), LAYERS)
+        assert contrast_at(_at(a, b), (name,), LAYERS) == pytest.approx(wanted, rel=0.02)
+    assert contrast_at(_at(a, b), ("R", "N"), LAYERS) == pytest.approx(
+        contrast_at(_at(a, b), ("R",), LAYERS) + contrast(_at(a, b), ("N",), LAYERS)
     )
 
 
@@ -65,7 +65,7 @@ def test_what_is_written_is_what_was_measured():
     cells = [cell.get_text() for cell in BeautifulSoup(view.html, "html.parser").select("td")]
     state = _at(0.25, 0.75)
     assert view.picture == PICTURES[state["picture"]]
-    assert cells[-4:] == ["sum", "", "", f"{contrast(state, list(TERMS.values())[2], LAYERS):.3f}"]
+    assert cells[-4:] == ["sum", "", "", f"{contrast_at(state, list(TERMS.values())[2], LAYERS):.3f}"]
     assert len(cells) == 4 * 7
     page = made.page()
     assert len(page) < 2_500_000 and loads_from_elsewhere(page) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import matplotlib
@@ -13,8 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from hsds_lib.course import pictures, plots
-from hsds_lib.course.figures import drawing
+from hsds_lib.course.figures import ablation_pictures, drawing, loss_pictures
 from hsds_lib.course.tables import Table
+from hsds_lib.fusing.fuse import MODELS
+from hsds_lib.losses.space import SPACES, term_names
 from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES
@@ -58,7 +61,7 @@ def make_genotype(*, retained: int = 2) -> Genotype:
     weights = [2.0 ** -(place + 1) for place in range(retained)]
     total = sum(weights)
     nodes = {
-        node: {PRIMITIVES[(row + place) % 11]: weight / total for place, weight in enumerate(weights)}
+        node: {PRIMITIVES[(row + place) % len(PRIMITIVES)]: weight / total for place, weight in enumerate(weights)}
         for row, node in enumerate(NODES)
     }
     return Genotype(nodes=nodes, width=0.125)
@@ -278,3 +281,42 @@ def test_table_aligns_plain_text() -> None:
     assert repr(Table(("name", "score"), [("a", 0.5), ("long name", 1)])) == "\n".join(
         ["name       score", "a          0.5000", "long name  1"]
     )
+
+
+SHIPPED = [json.loads(line) for line in (MODELS / "default" / "history.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_terms_of_every_loss_space_are_drawn(space: str) -> None:
+    names = term_names(space)
+    values = {name: 0.1 + 0.01 * place for place, name in enumerate(names)}
+    figure, alt = plots.term_bars(values, values, features=RANDOM)
+    assert f"{len(names)} loss terms" in alt and set(names) <= set(texts(figure).split("\n"))
+    slopes = torch.eye(len(names))
+    for figure, alt in (
+        loss_pictures.cosine_map(slopes, names),
+        loss_pictures.pull_bars(values, features=RANDOM),
+        pictures.loss_votes({"under": make_picture(), "over": make_picture(1)}, {"under": values, "over": values}),
+        ablation_pictures.loss_mixes({"ours": {name: 1 / len(names) for name in names}}),
+    ):
+        figure.canvas.draw()
+        assert str(len(names)) in alt or names[-1] in alt
+
+
+def test_the_history_of_the_model_that_ships_is_drawn() -> None:
+    """It was searched in the extended space."""
+    names = term_names("extended")
+    assert len(SHIPPED[0]["loss_mix"]) == len(names) > len(TERM_NAMES)
+    last = dict(zip(names, SHIPPED[-1]["loss_mix"], strict=True))
+    figure, alt = plots.loss_weight_curves(SHIPPED, names)
+    assert set(names) <= set(texts(figure).split("\n"))
+    assert f"Highest at the end: {max(last, key=last.__getitem__)}" in alt
+    train = dict(zip(names, SHIPPED[0]["train_terms"], strict=True))
+    for figure, alt in (
+        plots.term_bars(train, {name: abs(value) for name, value in train.items()}),
+        plots.search_curves(SHIPPED, top_p=2),
+        plots.alpha_maps(SHIPPED, panels=2),
+        plots.pruning_timeline(SHIPPED, theta=0.05),
+    ):
+        figure.canvas.draw()
+        assert alt.endswith(".")

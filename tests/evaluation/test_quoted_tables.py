@@ -9,8 +9,7 @@ from statistics import fmean, stdev
 import pandas as pd
 import pytest
 
-from hsds_lib.course.recording import FOLDER, read_recording
-from hsds_lib.course.recordings.ablations import STUDIES
+from hsds_lib.course.recording import FOLDER, RECORDED_STUDIES, read_recording
 from hsds_lib.evaluation.peers import peer_scores, recorded_scenes
 from hsds_lib.evaluation.statistics import paired_differences, rank_table
 from hsds_lib.evaluation.tables import read_method_scores
@@ -121,7 +120,7 @@ def test_the_table_of_all_models_in_the_readme_holds_the_means_that_ship() -> No
 
 
 def test_the_readme_quotes_the_recorded_study_of_ablations() -> None:
-    facts, _ = read_recording(FOLDER / STUDIES["photographs"].file)
+    facts, _ = read_recording(FOLDER / RECORDED_STUDIES["photographs"].file)
     found: dict[str, list[float]] = {}
     for run in facts["runs"]:
         found.setdefault(run["condition"], []).append(fmean(row["MS-SSIM"] for row in run["scores"].values()))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hsds_lib.course.explorers.media import SHADES, svg, table
-from hsds_lib.course.recording import FOLDER, read_recording
+from hsds_lib.course.recording import FOLDER, State, read_recording
 from hsds_lib.course.style import BLUE, GRAY, GREEN, INK, ORANGE, VERMILION
 from hsds_lib.course.widgets import Control, Explorer, View
 from hsds_lib.losses.contrast import EPS
 
 TERMS = {"Γ_R: to the reference": ("R",), "Γ_N: to a natural photograph": ("N",), "Γ_H: both": ("R", "N")}
 _CELL, _LEFT, _TOP = 30, 62, 8
-State = Mapping[str, Any]
 
 
 def explorer(recording: str | Path = FOLDER / "gamma_map.zip") -> Explorer:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hsds_lib.course.explorers.media import svg, table
-from hsds_lib.course.recording import FOLDER, read_recording
+from hsds_lib.course.recording import FOLDER, State, read_recording
 from hsds_lib.course.style import BLUE, GRAY, INK, VERMILION
 from hsds_lib.course.widgets import Control, Explorer, View
 
-State = Mapping[str, Any]
 _WIDTH, _HEIGHT, _LEFT, _TOP, _EDGE = 340, 210, 80, 26, 180
 
 

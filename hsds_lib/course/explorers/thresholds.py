@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from hsds_lib.course.explorers.media import SHADES, svg, table
-from hsds_lib.course.recording import FOLDER, read_recording
+from hsds_lib.course.recording import FOLDER, State, read_recording
 from hsds_lib.course.style import BLUE, GRAY, GREEN, INK, ORANGE, PALE, PURPLE
 from hsds_lib.course.widgets import Control, Explorer, View
 from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES
 
-State = Mapping[str, Any]
 _SHOWN = {"MS-SSIM": "MEF-SSIM, 3 scales", "VIF_double": "VIF", "Qabf": "Q^AB/F", "EN": "entropy (bits)"}
 
 

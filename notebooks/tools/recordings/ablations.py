@@ -1,4 +1,4 @@
-"""Run the conditions of Table 3 with seeds: ``python -m hsds_lib.course.recordings.ablations [tiny | photographs]``.
+"""Run the conditions of Table 3 with seeds: ``python -m notebooks.tools.recordings.ablations [tiny | photographs]``.
 
 What these runs can show is the mechanism of each condition and how far seeds scatter. They cannot reproduce Table 3.
 """
@@ -11,17 +11,16 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from hsds_lib.config import ABLATIONS, PRESETS, SearchConfig, TrainConfig, ablation
+from hsds_lib.config import ABLATIONS, SearchConfig, TrainConfig, ablation
 from hsds_lib.course.explorers.media import encode
-from hsds_lib.course.recording import FOLDER, write_recording
+from hsds_lib.course.recording import FOLDER, RECORDED_STUDIES, SEEDS, RecordedStudy, write_recording
 from hsds_lib.evaluation.metrics import all_metrics, to_pixels
 from hsds_lib.fusing.fuse import fuse
 from hsds_lib.images.batches import Scene, load_scenes
@@ -33,60 +32,10 @@ from hsds_lib.runtime import atomic_path, provenance, read_json, write_json
 from hsds_lib.search.run import run_search
 from hsds_lib.training.train import train_network
 
-SEEDS = (0, 1, 2)
-_PERCEPTUAL = ("perceptual_ref", "perceptual_under", "perceptual_over")
-
-
-@dataclass(frozen=True)
-class Study:
-    """A search and a training for every condition and seed, and what they are judged by.
-
-    Attributes:
-        file: what the recording is called.
-        search: settings; condition and seed are set in them.
-        training: settings; the seed is set in them.
-        shown: of the first of these embedded scenes the pictures are kept; the training must not see it.
-        metrics: the paper's in the paper's arithmetic, and the correct ones.
-
-    Example:
-        >>> STUDIES["photographs"].search.data
-        'real'
-    """
-
-    file: str
-    search: SearchConfig
-    training: TrainConfig
-    shown: Literal["val", "test"]
-    metrics: tuple[str, ...]
-
-
-STUDIES = {
-    "tiny": Study(
-        file="ablations.zip",
-        search=PRESETS["tiny"].search.changed(epochs=5, steps_per_epoch=6),
-        training=PRESETS["tiny"].train.changed(epochs=1, steps_per_epoch=100, skip_terms=_PERCEPTUAL),
-        shown="val",
-        metrics=(
-            *("SD", "VIF", "CC", "TMQI", "MS-SSIM", "MEF-SSIM", "SD_double", "VIF_double", "TMQI_255", "Qabf"),
-        ),
-    ),
-    # The search of the preset "lesson" with 48 of its 120 steps, and the training of the models that ship, shorter.
-    "photographs": Study(
-        file="ablations_photographs.zip",
-        search=PRESETS["lesson"].search.changed(data="real", epochs=4, steps_per_epoch=12),
-        training=PRESETS["lesson"].train.changed(
-            data="real", epochs=2, steps_per_epoch=100, batch_size=2, lr=4e-3, skip_terms=_PERCEPTUAL,
-            jitter=True, fixed_statistics=0.5, range_weight=1.0, clip_norm=1.0,
-        ),
-        shown="test",
-        metrics=("SD", "VIF", "MS-SSIM", "MEF-SSIM", "EN", "Qabf", "SD_double", "VIF_double", "TMQI_255_N"),
-    ),
-}  # fmt: skip
-
 
 def record(
     path: Path,
-    study: Study,
+    study: RecordedStudy,
     *,
     seeds: Sequence[int] = SEEDS,
     conditions: Sequence[str] = tuple(ABLATIONS),
@@ -95,13 +44,9 @@ def record(
 ) -> None:
     """Search, train and score every condition with every seed, and write what notebook 8 shows.
 
-    Args:
-        path: the zip file to write.
-        study: the settings.
-        seeds: of search, training and data order; the validation scenes are the same for all.
-        conditions: names in ``ABLATIONS``.
-        work: folder for the runs; those that are finished there are not run again. By default they are not kept.
-        processes: runs at a time; each computes with one thread if there are several.
+    Seeds are those of search, training and data order; the validation scenes are the same for all. Runs that are
+    finished in ``work`` are not run again; without it they are not kept. Each of several processes computes with one
+    thread.
     """
     wanted = [(condition, seed) for condition in conditions for seed in seeds]
     with tempfile.TemporaryDirectory() as temporary:
@@ -123,16 +68,11 @@ def record(
 
 
 def run_folder(work: Path, condition: str, seed: int) -> Path:
-    """Say where a run lies.
-
-    Example:
-        >>> run_folder(Path("runs"), "w/o Gamma_H", 2).as_posix()
-        'runs/w-o-Gamma_H-2'
-    """
+    """Say where a run lies."""
     return work / f"{condition.replace('/', '-').replace(' ', '-')}-{seed}"
 
 
-def finish(study: Study, work: Path, key: tuple[str, int]) -> dict[str, Any]:
+def finish(study: RecordedStudy, work: Path, key: tuple[str, int]) -> dict[str, Any]:
     """Do one run unless it is there already, made with the same settings: its facts."""
     condition, seed = key
     folder = run_folder(work, condition, seed)
@@ -187,19 +127,19 @@ def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 5)
 
 
-def _shown(study: Study) -> Scene:
+def _shown(study: RecordedStudy) -> Scene:
     return load_scenes("embedded", study.shown, seed=0)[0]
 
 
 def main() -> None:
     """Record and write a file that ships."""
     parser = argparse.ArgumentParser(description="Run the seven conditions of Table 3 with three seeds.")
-    parser.add_argument("study", nargs="?", choices=list(STUDIES), default="tiny")
+    parser.add_argument("study", nargs="?", choices=list(RECORDED_STUDIES), default="tiny")
     parser.add_argument("--out", type=Path, help="the zip file to write; by default the one that ships")
     parser.add_argument("--work", type=Path, help="folder that keeps the runs, so that the study can go on later")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    study = STUDIES[options.study]
+    study = RECORDED_STUDIES[options.study]
     out = options.out or FOLDER / study.file
     record(out, study, work=options.work, processes=options.processes)
 
