@@ -43,6 +43,7 @@ from pathlib import Path
 
 import torch
 
+import hsds_lib as hsds
 from hsds_lib.course import pictures
 from hsds_lib.course.session import start
 from hsds_lib.course.show import show
@@ -76,10 +77,7 @@ print("everything this course needs is here:", not missing)
 # exposure holds both; what is pure black or pure white is gone from that picture for good.
 
 # %%
-from hsds_lib.images.batches import load_scenes
-from hsds_lib.runs.scenes import shown_split
-
-shot = load_scenes(data, shown_split(data), seed=seed)[scene]
+shot = hsds.load_scenes(data, hsds.shown_split(data), seed=seed)[scene]
 show(*pictures.exposure_loss(shot.under, shot.over))
 
 # %% [markdown]
@@ -135,22 +133,19 @@ check("0.1", my_share)
 # In code:
 
 # %%
-from hsds_lib.fusing.fuse import fuse, load_model
-from hsds_lib.images.color import colourise, split_luma
-
-network = load_model(model, device=nb.device)
+network = hsds.load_model(model, device=nb.device)
 with torch.no_grad():
-    over_y, under_y = (split_luma(image[None])[0].to(nb.device) for image in (shot.over, shot.under))
+    over_y, under_y = (hsds.split_luma(image[None])[0].to(nb.device) for image in (shot.over, shot.under))
     fused_y = network(torch.cat([over_y, under_y], dim=1)).cpu()  # channel 0 over, channel 1 under
-by_hand = colourise(fused_y, shot.under[None], shot.over[None])[0]
+by_hand = hsds.colourise(fused_y, shot.under[None], shot.over[None])[0]
 
 # %% [markdown]
 # `hsds_lib.fusing.fuse.fuse` does the same, and cuts large pictures into tiles. Proof that it is the same, that tiles
 # leave no seam, and that the result is a picture of the same size:
 
 # %% tags=["verdict"]
-fused = fuse(network, shot.under, shot.over)
-tiled = fuse(network, shot.under, shot.over, tile=96)
+fused = hsds.fuse(network, shot.under, shot.over)
+tiled = hsds.fuse(network, shot.under, shot.over, tile=96)
 assert fused.shape == shot.under.shape and bool((fused >= 0).all()) and bool((fused <= 1).all())
 print("the lines above equal the library:", torch.allclose(fused, by_hand, atol=1e-5))
 print("tiles leave no seam:", torch.allclose(fused, tiled, atol=1e-4))
@@ -162,14 +157,11 @@ print("tiles leave no seam:", torch.allclose(fused, tiled, atol=1e-4))
 # exposures the picture keeps, at three scales, 1 at most (Ma, Zeng and Wang 2015; notebook 07 takes it apart).
 
 # %%
-from hsds_lib.images.classical import average, mertens
-from hsds_lib.losses.mef_ssim import mef_ssim_pair
-
 results = {"under": shot.under, "over": shot.over, "fused": fused}
-results |= {"average": average(shot.under, shot.over), "Mertens": mertens(shot.under, shot.over)}
+results |= {"average": hsds.average(shot.under, shot.over), "Mertens": hsds.mertens(shot.under, shot.over)}
 results |= {} if shot.ref is None else {"ref": shot.ref}
 pair = (under_y.cpu(), over_y.cpu())
-scores = {name: float(mef_ssim_pair(split_luma(image[None])[0], *pair)) for name, image in results.items()}
+scores = {name: float(hsds.mef_ssim_pair(hsds.split_luma(image[None])[0], *pair)) for name, image in results.items()}
 
 # %% tags=["hero"]
 captions = {name: f"MEF-SSIM {score:.3f}" for name, score in scores.items()}
@@ -226,14 +218,11 @@ explore(compare.explorer(results))
 # beside your darker photograph.
 
 # %%
-from hsds_lib.fusing.fuse import fuse_files
-from hsds_lib.images.io import read_rgb
-
 if under_path and over_path:
     own = Path(under_path).expanduser().with_name("fused.png")
-    fuse_files(network, Path(under_path).expanduser(), Path(over_path).expanduser(), own)
+    hsds.fuse_files(network, Path(under_path).expanduser(), Path(over_path).expanduser(), own)
     trio = {"one": under_path, "the other": over_path, "fused": own}
-    trio = {name: pictures.preview(read_rgb(Path(path).expanduser())) for name, path in trio.items()}
+    trio = {name: pictures.preview(hsds.read_rgb(Path(path).expanduser())) for name, path in trio.items()}
     show(*pictures.picture_row(trio, title=f"Your photographs, fused into {own.name}", columns=3))
 else:
     print("no photographs given: set under_path and over_path above")
@@ -243,14 +232,12 @@ else:
 # above by the rounding to 8 bits, half a level, and by no more.
 
 # %% tags=["verdict"]
-from hsds_lib.images.io import write_rgb
-
 under_file, over_file, fused_file = (nb.out / f"{name}.png" for name in ("under", "over", "fused"))
-write_rgb(under_file, shot.under)
-write_rgb(over_file, shot.over)
-swapped = fuse_files(network, under_file, over_file, fused_file)
+hsds.write_rgb(under_file, shot.under)
+hsds.write_rgb(over_file, shot.over)
+swapped = hsds.fuse_files(network, under_file, over_file, fused_file)
 assert not swapped, "the darker file must be recognised as under-exposed"
-print("files give the same picture:", float((read_rgb(fused_file) - fused).abs().max()) * 255 <= 0.51)
+print("files give the same picture:", float((hsds.read_rgb(fused_file) - fused).abs().max()) * 255 <= 0.51)
 
 # %% [markdown]
 # ### Exercise 0.2
@@ -266,7 +253,7 @@ def my_under(first, second):
 
 # %% tags=["solution"]
 def my_under(first, second):
-    brightness = [split_luma(image)[0].mean() for image in (first, second)]
+    brightness = [hsds.split_luma(image)[0].mean() for image in (first, second)]
     return first if brightness[0] <= brightness[1] else second
 
 

@@ -38,6 +38,7 @@ steps: int = 1000  # of each search
 # %%
 import torch
 
+import hsds_lib as hsds
 from hsds_lib.course.figures import formulation as figures
 from hsds_lib.course.session import start
 from hsds_lib.course.show import show
@@ -55,14 +56,13 @@ nb = start(preset, notebook="01_problem_formulation", seed=seed)
 
 # %% tags=["verdict"]
 from hsds_lib.images import exposure
-from hsds_lib.images.exposure import Camera, simulate_triple
 
-still = Camera(ev_jitter=0.0, full_well=1e15, read_noise=0.0)
+still = hsds.Camera(ev_jitter=0.0, full_well=1e15, read_noise=0.0)
 picture = exposure.embedded_photographs()[photo]
 lit = exposure.illumination(*picture.shape[-2:], edge=still.edge, generator=torch.Generator().manual_seed(seed))
 light = exposure.srgb_to_linear(picture.double()) * torch.exp2(still.stops * lit)
 by_hand = exposure.linear_to_srgb((light * 2**still.ev_under).clamp(0, 1))
-under, over, _ = simulate_triple(picture, still, torch.Generator().manual_seed(seed))
+under, over, _ = hsds.simulate_triple(picture, still, torch.Generator().manual_seed(seed))
 apart = float((by_hand - under).abs().max())
 print("the under-exposed picture by hand is the library's, to one of 255 levels:", apart <= 1 / 255)
 
@@ -71,7 +71,7 @@ print("the under-exposed picture by hand is the library's, to one of 255 levels:
 # white, and none above.
 
 # %%
-show(*figures.camera_response(Camera()))
+show(*figures.camera_response(hsds.Camera()))
 
 # %% [markdown]
 # Now photograph one scene with 33 exposures, half a stop apart. A pixel is *lost* where its luma is within 2 % of
@@ -82,13 +82,13 @@ from dataclasses import replace
 
 from hsds_lib.course.pictures import lost
 
-camera = Camera(ev_jitter=0.0)
+camera = hsds.Camera(ev_jitter=0.0)
 pictures, shares = {}, {}
 for ev in [half / 2 for half in range(-16, 17)]:
     rng = torch.Generator().manual_seed(seed)
-    pictures[ev] = simulate_triple(picture, replace(camera, ev_under=ev), rng)[0]
+    pictures[ev] = hsds.simulate_triple(picture, replace(camera, ev_under=ev), rng)[0]
     shares[ev] = tuple(mask.float().mean().item() for mask in lost(pictures[ev]))
-under, over, _ = simulate_triple(picture, camera, torch.Generator().manual_seed(seed))
+under, over, _ = hsds.simulate_triple(picture, camera, torch.Generator().manual_seed(seed))
 gone = [torch.stack(lost(image)).any(0) for image in (under, over)]
 pair = (gone[0] & gone[1]).float().mean().item()
 show(*figures.exposure_sweep({ev: pictures[ev] for ev in (-6, -3.5, -2, 0, 2.5)}, shares, pair=pair))
@@ -142,7 +142,6 @@ explore(exposure_gap.explorer())
 
 # %%
 from hsds_lib.course.bilevel import CORNERS, GOAL, SHARES, bowls, hypergradient_exact, hypergradient_unrolled
-from hsds_lib.losses.space import mixture, weighted_loss
 
 losses = bowls(CORNERS, torch.eye(2).double())
 
@@ -152,7 +151,7 @@ def judge(omega):
 
 
 beta = torch.tensor([0.3, -0.4, 0.9], dtype=torch.float64, requires_grad=True)
-mix = mixture(beta).detach()
+mix = hsds.mixture(beta).detach()
 descent = [torch.tensor([2.0, -1.0], dtype=torch.float64)]
 for _ in range(60):
     descent.append(descent[-1] - 0.2 * torch.einsum("k,ki->i", mix, descent[-1] - CORNERS))
@@ -174,7 +173,7 @@ show(*figures.two_levels(CORNERS, GOAL, mix, losses, judge, torch.stack(descent)
 # %% tags=["verdict"]
 solved = mix @ CORNERS
 by_hand = mix * ((CORNERS - solved) @ (solved - GOAL))
-(through_solution,) = torch.autograd.grad(judge(mixture(beta) @ CORNERS), beta)
+(through_solution,) = torch.autograd.grad(judge(hsds.mixture(beta) @ CORNERS), beta)
 print("by hand equals autograd through the solution:", torch.allclose(by_hand, through_solution, rtol=1e-9))
 library = hypergradient_exact(losses, judge, beta, solved)
 print("and the implicit function theorem:", torch.allclose(by_hand, library, rtol=1e-9))
@@ -204,10 +203,10 @@ print("and the implicit function theorem:", torch.allclose(by_hand, library, rto
 print("first-order gradient of beta:", first_order)
 own = torch.zeros(3, dtype=torch.float64)
 for _ in range(4000):
-    m, values = mixture(own), losses(mixture(own) @ CORNERS)
+    m, values = hsds.mixture(own), losses(hsds.mixture(own) @ CORNERS)
     own -= 0.5 * m * (values - (m * values).sum())
-print("a loss that judges itself puts more than 95 % on one term:", bool(mixture(own).max() > 0.95))
-print("the solution has on that term:", round(float(SHARES[mixture(own).argmax()]), 2))
+print("a loss that judges itself puts more than 95 % on one term:", bool(hsds.mixture(own).max() > 0.95))
+print("the solution has on that term:", round(float(SHARES[hsds.mixture(own).argmax()]), 2))
 
 # %% [markdown]
 # **One step.** Let $\beta$ act through a single step of training,
@@ -221,19 +220,17 @@ print("the solution has on that term:", round(float(SHARES[mixture(own).argmax()
 # backward, against the library:
 
 # %% tags=["verdict"]
-from hsds_lib.search.hypergradient import beta_gradient, jacobian_vector
-
 xi, omega = 0.3, torch.tensor([2.0, -1.0], dtype=torch.float64, requires_grad=True)
-(slope,) = torch.autograd.grad(weighted_loss(losses(omega), mixture(beta)), omega, create_graph=True)
+(slope,) = torch.autograd.grad(hsds.weighted_loss(losses(omega), hsds.mixture(beta)), omega, create_graph=True)
 after = omega - xi * slope
 double_backward, at_after = torch.autograd.grad(judge(after), [beta, after])
 v = xi * at_after
 J = (omega.detach() - CORNERS) @ v  # the slope of loss k is omega - c_k
 written_out = -mix * (J - (mix * J).sum())
-jvp = jacobian_vector(lambda at: losses(at["omega"]), {"omega": omega.detach()}, {"omega": v})
+jvp = hsds.jacobian_vector(lambda at: losses(at["omega"]), {"omega": omega.detach()}, {"omega": v})
 print("J by hand equals jacobian_vector:", torch.allclose(J, jvp, rtol=1e-9))
 print("the formula equals a double backward:", torch.allclose(written_out, double_backward, rtol=1e-9))
-print("beta_gradient is the formula:", torch.allclose(beta_gradient(mix, jvp), written_out, rtol=1e-9))
+print("beta_gradient is the formula:", torch.allclose(hsds.beta_gradient(mix, jvp), written_out, rtol=1e-9))
 
 # %% [markdown]
 # ### What Adam changes, and what $\alpha$ needs
@@ -243,26 +240,27 @@ print("beta_gradient is the formula:", torch.allclose(beta_gradient(mix, jvp), w
 # first-order part, and `alpha_correction` is what it leaves out. Both proven against a backward through the step:
 
 # %% tags=["verdict"]
-from hsds_lib.search.hypergradient import alpha_correction, preconditioner
+from hsds_lib.search.hypergradient import alpha_correction
 
 weight = torch.nn.Parameter(omega.detach().clone())
 adam = torch.optim.Adam([weight], lr=0.02)
-weighted_loss(losses(weight), mix).backward()
+hsds.weighted_loss(losses(weight), mix).backward()
 adam.step()
-D = preconditioner(adam, weight)
-(slope,) = torch.autograd.grad(weighted_loss(losses(omega), mixture(beta)), omega, create_graph=True)
+D = hsds.preconditioner(adam, weight)
+(slope,) = torch.autograd.grad(hsds.weighted_loss(losses(omega), hsds.mixture(beta)), omega, create_graph=True)
 after = omega - D * slope
 double_backward, at_after = torch.autograd.grad(judge(after), [beta, after])
 print("Adam's first step is D times the gradient:", torch.allclose(after, weight, rtol=1e-9))
-jvp = jacobian_vector(lambda at: losses(at["omega"]), {"omega": omega.detach()}, {"omega": D * at_after})
-print("with D held fixed the formula is exact:", torch.allclose(beta_gradient(mix, jvp), double_backward, rtol=1e-9))
+jvp = hsds.jacobian_vector(lambda at: losses(at["omega"]), {"omega": omega.detach()}, {"omega": D * at_after})
+same = torch.allclose(hsds.beta_gradient(mix, jvp), double_backward, rtol=1e-9)
+print("with D held fixed the formula is exact:", same)
 
 # %% tags=["verdict"]
 alpha = torch.tensor([0.5, -0.2], dtype=torch.float64, requires_grad=True)
 
 
 def structured(at, alpha):  # alpha stretches the plane before the losses see it
-    return weighted_loss(losses(at * (1 + alpha.softmax(0))), mix)
+    return hsds.weighted_loss(losses(at * (1 + alpha.softmax(0))), mix)
 
 
 train_loss = structured(omega, alpha)
@@ -347,7 +345,7 @@ series = []
 for k in (1, 2, 10, 50):
     D = (torch.eye(2).double() - torch.linalg.matrix_power(torch.eye(2).double() - 0.3 * A, k)) @ A.inverse()
     J = torch.einsum("ki,ij,j->k", solved - CORNERS, A, D @ (solved - GOAL))
-    series.append(torch.allclose(beta_gradient(mix, J), through(k, 0.3), rtol=1e-8))
+    series.append(torch.allclose(hsds.beta_gradient(mix, J), through(k, 0.3), rtol=1e-8))
 print("K steps are the Neumann series:", series)
 
 # %%
@@ -385,12 +383,12 @@ print("one step from untrained weights points uphill:", bool(untrained @ exact <
 
 # %%
 def both_levels(omega, beta, lower, upper):
-    before, mix = omega.detach().clone(), mixture(beta).detach()
+    before, mix = omega.detach().clone(), hsds.mixture(beta).detach()
     lower.zero_grad()
-    weighted_loss(losses(omega), mix).backward()
+    hsds.weighted_loss(losses(omega), mix).backward()
     lower.step()
-    v = {"omega": preconditioner(lower, omega) * torch.autograd.grad(judge(omega), omega)[0]}
-    beta.grad = beta_gradient(mix, jacobian_vector(lambda at: losses(at["omega"]), {"omega": before}, v))
+    v = {"omega": hsds.preconditioner(lower, omega) * torch.autograd.grad(judge(omega), omega)[0]}
+    beta.grad = hsds.beta_gradient(mix, hsds.jacobian_vector(lambda at: losses(at["omega"]), {"omega": before}, v))
     upper.step()
 
 
@@ -404,7 +402,7 @@ def search(inner, lr, *, falling):
             optimiser.param_groups[0]["lr"] = start_rate * (1 - step / steps if falling else 1)
         both_levels(omega, beta, lower, upper)
         path.append(omega.detach().clone())
-    return torch.stack(path), mixture(beta).detach()
+    return torch.stack(path), hsds.mixture(beta).detach()
 
 
 # %%

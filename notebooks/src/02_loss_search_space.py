@@ -41,6 +41,7 @@ device: str = "auto"  # auto | cpu | cuda | mps
 import torch
 import torch.nn.functional as F
 
+import hsds_lib as hsds
 from hsds_lib.course import pictures
 from hsds_lib.course.figures import loss_pictures
 from hsds_lib.course.session import start
@@ -54,13 +55,8 @@ nb = start(preset, notebook="02_loss_search_space", data=data, seed=seed, device
 # on gray pictures. `targets` holds everything that the losses compare with; `values` gives the 19 numbers.
 
 # %%
-from hsds_lib.images.batches import Batch
-from hsds_lib.losses.features import load_vgg16
-from hsds_lib.losses.terms import TERM_NAMES, prepare_targets, term_vector
-from hsds_lib.runs.scenes import referenced_scenes
-
-vgg = load_vgg16(nb.search.features, seed=seed).to(nb.device)  # random, unless the file is in the cache
-shot = referenced_scenes(data, "val", seed=seed)[scene]
+vgg = hsds.load_vgg16(nb.search.features, seed=seed).to(nb.device)  # random, unless the file is in the cache
+shot = hsds.referenced_scenes(data, "val", seed=seed)[scene]
 
 
 def crop(image):
@@ -70,14 +66,14 @@ def crop(image):
 
 
 # %%
-batch = Batch(under=crop(shot.under), over=crop(shot.over), ref=crop(shot.ref), natural=crop(shot.ref))
-targets = prepare_targets(batch, vgg, contrast=False)
+batch = hsds.Batch(under=crop(shot.under), over=crop(shot.over), ref=crop(shot.ref), natural=crop(shot.ref))
+targets = hsds.prepare_targets(batch, vgg, contrast=False)
 under, over, ref = targets.under_y, targets.over_y, targets.ref_y
 average = (under + over) / 2
 
 
-def values(picture, names=TERM_NAMES):
-    return dict(zip(names, term_vector(picture, targets, vgg, names=names).tolist(), strict=True))
+def values(picture, names=hsds.TERM_NAMES):
+    return dict(zip(names, hsds.term_vector(picture, targets, vgg, names=names).tolist(), strict=True))
 
 
 def gray(y):
@@ -195,10 +191,10 @@ print("the chain rule holds:", torch.allclose(slope_psnr, factor * slope_mse, rt
 # mean: a batch of two equals two batches of one. Over the pooled error of the batch, the good item would hardly count.
 
 # %% tags=["verdict"]
-twice = Batch(*(torch.cat([getattr(batch, role)] * 2) for role in ("under", "over", "ref", "natural")))
-two_targets = prepare_targets(twice, None, contrast=False, names=("psnr_ref",))
+twice = hsds.Batch(*(torch.cat([getattr(batch, role)] * 2) for role in ("under", "over", "ref", "natural")))
+two_targets = hsds.prepare_targets(twice, None, contrast=False, names=("psnr_ref",))
 good = ref + 0.1 * (average - ref)
-together = term_vector(torch.cat([average, good]), two_targets, names=("psnr_ref",)).item()
+together = hsds.term_vector(torch.cat([average, good]), two_targets, names=("psnr_ref",)).item()
 alone = [psnr_loss(picture, ref).item() for picture in (average, good)]
 pooled = psnr_loss(torch.cat([average, good]), torch.cat([ref, ref])).item()
 print("a batch of two is the mean of two batches of one:", isclose(together, sum(alone) / 2, abs_tol=1e-4))
@@ -376,17 +372,15 @@ for name, R in sources.items():
 # The angle between the colours of two pixels, as arrows in RGB space: 0 for the same hue and saturation, whatever the
 # brightness. The fused luma gets its chroma from the two exposures first (`targets.chroma`), as in notebook 0.
 
+
 # %%
-from hsds_lib.images.color import merge_luma
-
-
 def angle(a, b):  # (B, 3, H, W), in radians; the formula of the textbook
     cosine = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
     return torch.arccos(cosine.clamp(-1, 1)).mean()
 
 
 # %% tags=["verdict"]
-fused_rgb = merge_luma(average.double(), targets.chroma.double())
+fused_rgb = hsds.merge_luma(average.double(), targets.chroma.double())
 by_hand = angle(fused_rgb, targets.ref_rgb.double()).item()
 print("the colour loss equals the library:", isclose(by_hand, found["colour_ref"], abs_tol=1e-3))
 
@@ -419,7 +413,7 @@ print("the slope of the loss on colours is not zero:", float(alive.abs().max()) 
 # what comes out is what this loss wants.
 
 # %%
-wish = {name: descend(average, targets, {name: 1.0}, vgg, steps=steps, lr=0.03) for name in TERM_NAMES}
+wish = {name: descend(average, targets, {name: 1.0}, vgg, steps=steps, lr=0.03) for name in hsds.TERM_NAMES}
 
 # %% tags=["hero"]
 inputs = {"under": under, "over": over, "ref": ref, "average": average}
@@ -464,10 +458,10 @@ print("tv has flattened the picture:", float(edges(made["tv"]).mean() / edges(av
 
 # %%
 agreement = cosines(pixel_gradients(average, targets, vgg))
-show(*loss_pictures.cosine_map(agreement, TERM_NAMES, features=vgg.label))
+show(*loss_pictures.cosine_map(agreement, hsds.TERM_NAMES, features=vgg.label))
 
 # %% tags=["verdict"]
-place = {name: index for index, name in enumerate(TERM_NAMES)}
+place = {name: index for index, name in enumerate(hsds.TERM_NAMES)}
 
 
 def cosine_of(one, other):
@@ -486,10 +480,8 @@ print("grad and tv fight:", cosine_of("grad", "tv") < -0.2)
 # both exposures are kept already, and the structure of one is less in the way of the other's:
 
 # %% tags=["verdict"]
-from hsds_lib.fusing.fuse import fuse, load_model
-
-network = load_model("default", device=nb.device)
-fused = pictures.luma(crop(fuse(network, shot.under, shot.over))[0])[None, None]
+network = hsds.load_model("default", device=nb.device)
+fused = pictures.luma(crop(hsds.fuse(network, shot.under, shot.over))[0])[None, None]
 pulls = pixel_gradients(fused, targets, vgg)
 calmer = cosines(pulls)
 for kind in ("ssim", "mefssim"):
@@ -596,7 +588,7 @@ explore(simplex.explorer())
 # arrow says how hard a loss pulls at the model's picture:
 
 # %%
-norms = dict(zip(TERM_NAMES, pulls.flatten(1).norm(dim=1).tolist(), strict=True))
+norms = dict(zip(hsds.TERM_NAMES, pulls.flatten(1).norm(dim=1).tolist(), strict=True))
 show(*loss_pictures.pull_bars(norms, features=vgg.label))
 
 # %% tags=["verdict"]
@@ -638,7 +630,7 @@ print("a thousand times a loss leads to the same picture:", apart(loud, quiet) <
 # %%
 from hsds_lib.course.tables import headline
 
-opposed = min((cosine_of(a, b), f"{a}, {b}") for a in TERM_NAMES for b in TERM_NAMES)
+opposed = min((cosine_of(a, b), f"{a}, {b}") for a in hsds.TERM_NAMES for b in hsds.TERM_NAMES)
 rows = [
     ("losses that fell, each for itself", sum(descent.fall > 0 for descent in wish.values())),
     ("most opposed pair", f"{opposed[1]}: cosine {opposed[0]:.2f}"),

@@ -42,6 +42,7 @@ import json
 
 import torch
 
+import hsds_lib as hsds
 from hsds_lib.course import plots
 from hsds_lib.course.checks import check
 from hsds_lib.course.figures import pruning, retention
@@ -60,11 +61,10 @@ rng = torch.Generator().manual_seed(seed)
 # its middle and at its end. They came from a file, `history.jsonl`, with one line for every step.
 
 # %%
-from hsds_lib.fusing.fuse import MODELS
 from hsds_lib.losses.features import VGG16
 from hsds_lib.runtime import read_json
 
-shipped = MODELS / "default"
+shipped = hsds.MODELS / "default"
 history = [json.loads(line) for line in (shipped / "history.jsonl").read_text("utf-8").splitlines()]
 origin = read_json(shipped / "provenance.json")
 recorded = origin["config"]
@@ -72,12 +72,9 @@ label = VGG16(origin["vgg"]).label  # the features that judged this search
 show(*plots.alpha_maps(history, panels=3, features=label))
 
 # %% tags=["verdict"]
-from hsds_lib.network.genotype import NODES, Genotype
-from hsds_lib.network.operations import PRIMITIVES
-
-genotype = Genotype.load(shipped / "genotype.json")
+genotype = hsds.Genotype.load(shipped / "genotype.json")
 print("steps:", len(history), "with theta", recorded["theta"], "and P", recorded["top_p"])
-print("operations at the start:", len(NODES) * len(PRIMITIVES), "at the end:", history[-1]["n_active"])
+print("operations at the start:", len(hsds.NODES) * len(hsds.PRIMITIVES), "at the end:", history[-1]["n_active"])
 print("operations in the network that ships:", sum(len(kept) for kept in genotype.nodes.values()))
 
 # %% [markdown]
@@ -97,11 +94,11 @@ print("operations in the network that ships:", sum(len(kept) for kept in genotyp
 # %%
 from torch.nn import functional
 
-from hsds_lib.network.operations import MixedOp, kernel
+from hsds_lib.network.operations import kernel
 
-node, mix = MixedOp(PRIMITIVES, 3, 4), torch.randn(11, generator=rng).softmax(0)
+node, mix = hsds.MixedOp(hsds.PRIMITIVES, 3, 4), torch.randn(11, generator=rng).softmax(0)
 x, total = torch.rand(2, 3, 20, 24, generator=rng), 0
-for name, weight in zip(PRIMITIVES, mix, strict=True):
+for name, weight in zip(hsds.PRIMITIVES, mix, strict=True):
     height, width, dilation = kernel(name)
     padding = (height // 2 * dilation, width // 2 * dilation)  # keeps the size
     y = functional.conv2d(x, node.operations[name].conv.weight, padding=padding, dilation=dilation)
@@ -118,7 +115,7 @@ print("shape:", tuple(total.shape))
 
 # %%
 taps = {}
-for name in PRIMITIVES:
+for name in hsds.PRIMITIVES:
     field = torch.zeros(1, 3, 13, 13, requires_grad=True)
     node.operations[name].conv(field)[0, :, 6, 6].sum().backward()
     taps[name] = (field.grad[0] != 0).any(0).numpy()
@@ -126,7 +123,9 @@ show(*retention.footprints(taps))
 
 # %% tags=["verdict"]
 counts = {name: int(table.sum()) for name, table in taps.items()}
-print("as many pixels as the kernel has weights:", all(counts[n] == kernel(n)[0] * kernel(n)[1] for n in PRIMITIVES))
+print(
+    "as many pixels as the kernel has weights:", all(counts[n] == kernel(n)[0] * kernel(n)[1] for n in hsds.PRIMITIVES)
+)
 print("fewest:", min(counts.values()), "most:", max(counts.values()))
 
 # %% [markdown]
@@ -222,16 +221,14 @@ def prune_node(alpha, active, theta, top_p):
 
 
 # %% tags=["verdict"]
-from hsds_lib.search.wsras import prune_step
-
 alphas = 2 * torch.randn(200, 11, generator=rng)
 masks = torch.rand(200, 11, generator=rng) < 0.6
 masks[:, 0] = True
 by_hand = torch.stack([prune_node(a, mask, 0.05, 2) for a, mask in zip(alphas, masks, strict=True)])
-by_library = prune_step(alphas, masks, theta=0.05, top_p=2)
+by_library = hsds.prune_step(alphas, masks, theta=0.05, top_p=2)
 print("200 nodes, by hand as by the library:", torch.equal(by_hand, by_library))
 print("pruned some and spared some:", 0 < int((masks != by_library).sum()) < 200)
-tie = prune_step(torch.zeros(1, 11), torch.ones(1, 11, dtype=torch.bool), theta=0.5, top_p=2)
+tie = hsds.prune_step(torch.zeros(1, 11), torch.ones(1, 11, dtype=torch.bool), theta=0.5, top_p=2)
 print("of 11 equal operations the last goes:", tie.tolist() == [[True] * 10 + [False]])
 
 # %% [markdown]
@@ -240,12 +237,12 @@ print("of 11 equal operations the last goes:", tie.tolist() == [[True] * 10 + [F
 # Here are all removals in one node of the recorded search, by its weights after step 20, with $\theta = 0.07$:
 
 # %%
-before = torch.tensor(history[19]["node_mix"], dtype=torch.float64)[NODES.index("div")]
+before = torch.tensor(history[19]["node_mix"], dtype=torch.float64)[hsds.NODES.index("div")]
 show(*pruning.node_cuts(before, theta=0.07, top_p=top_p))
 
 # %% tags=["verdict"]
 everything = torch.ones(1, 11, dtype=torch.bool)
-after = prune_step(before.log()[None], everything, theta=0.07, top_p=2)[0]
+after = hsds.prune_step(before.log()[None], everything, theta=0.07, top_p=2)[0]
 gone = before[~after].sum()
 renormalised = torch.where(after, before.log(), -torch.inf).softmax(0)
 print("the others are divided by 1 - m_k:", torch.allclose(renormalised[after], before[after] / (1 - gone)))
@@ -261,7 +258,7 @@ print("below 0.07 at first:", int((before < 0.07).sum()))
 # %% tags=["verdict"]
 active, rounds = everything, 0
 while int(active.sum()) > 2 and rounds < 1000:  # Algorithm 1 line 8, with an emergency brake
-    active, rounds = prune_step(before.log()[None], active, theta=0.07, top_p=2), rounds + 1
+    active, rounds = hsds.prune_step(before.log()[None], active, theta=0.07, top_p=2), rounds + 1
 print("rounds of line 8 before the brake:", rounds, "operations left:", int(active.sum()))
 
 # %% [markdown]
@@ -273,7 +270,7 @@ print("rounds of line 8 before the brake:", rounds, "operations left:", int(acti
 near_start = 1e-3 * torch.randn(1000, 11, generator=rng)
 full = torch.ones(1000, 11, dtype=torch.bool)
 for theta in (0.05, 0.09, 0.1):
-    pruned = int((prune_step(near_start, full, theta=theta, top_p=2) != full).sum())
+    pruned = int((hsds.prune_step(near_start, full, theta=theta, top_p=2) != full).sum())
     print(f"theta {theta}: {pruned} of 1000 nodes lose an operation though all weights are nearly equal")
 
 # %% [markdown]
@@ -316,11 +313,9 @@ def retain_node(alpha, active, top_p):
 
 
 # %% tags=["verdict"]
-from hsds_lib.search.wsras import retain
-
 logits, alive = 2 * torch.randn(15, 11, generator=rng).double(), masks[:15]
 rows = torch.stack([retain_node(a, mask, top_p) for a, mask in zip(logits, alive, strict=True)])
-print("by hand as by the library:", torch.allclose(rows, retain(logits, alive, top_p=top_p, width=1.0).mix()))
+print("by hand as by the library:", torch.allclose(rows, hsds.retain(logits, alive, top_p=top_p, width=1.0).mix()))
 m = logits[0].softmax(0)
 two = retain_node(logits[0], everything[0], 2)
 print("two weights divided by their sum:", torch.allclose(two[two > 0], m[two > 0] / m[two > 0].sum()))
@@ -331,16 +326,15 @@ print("two weights divided by their sum:", torch.allclose(two[two > 0], m[two > 
 # derived network, and compare every bit:
 
 # %% tags=["verdict"]
-from hsds_lib.network.fusion_net import Supernet, derive
 from hsds_lib.runtime import seeded
 
 with seeded(seed):
-    supernet = Supernet(width=0.125).eval()
-found = retain(logits, alive, top_p=top_p, width=0.125)
-for place in NODES:
-    for primitive in set(PRIMITIVES) - set(found.nodes[place]):
+    supernet = hsds.Supernet(width=0.125).eval()
+found = hsds.retain(logits, alive, top_p=top_p, width=0.125)
+for place in hsds.NODES:
+    for primitive in set(hsds.PRIMITIVES) - set(found.nodes[place]):
         supernet.remove(place, primitive)
-derived = derive(found).eval()
+derived = hsds.derive(found).eval()
 derived.load_state_dict(supernet.state_dict())
 pair = torch.rand(1, 2, 37, 50, generator=rng)
 with torch.no_grad():
@@ -423,7 +417,7 @@ show(*pruning.replay_overview(history, thetas=(0.05, 0.06, 0.07, 0.08), **option
 #   $\theta$ does not cut every operation sooner: one goes per step, and each removal lifts the weights of the others.
 
 # %% tags=["verdict"]
-row, column = NODES.index("i_2"), PRIMITIVES.index("conv_1x1")
+row, column = hsds.NODES.index("i_2"), hsds.PRIMITIVES.index("conv_1x1")
 print("strongest operation of i_2:", max(genotype.nodes["i_2"], key=genotype.nodes["i_2"].get))
 for theta in (0.05, 0.06, 0.07):
     alive = again(theta)[:, row, column]
@@ -437,7 +431,7 @@ for theta in (0.05, 0.06, 0.07):
 last = torch.tensor(history[-1]["node_mix"])
 share = last.sort(dim=1, descending=True).values[:, :top_p].sum(dim=1)
 alive = (last > 0).sum(dim=1)
-rows = [(name, int(count), part) for name, count, part in zip(NODES, alive, share.tolist(), strict=True)]
+rows = [(name, int(count), part) for name, count, part in zip(hsds.NODES, alive, share.tolist(), strict=True)]
 Table(("node", "operations left", f"weight of the {top_p} strongest"), sorted(rows, key=lambda entry: entry[2]))
 
 # %% tags=["verdict"]
@@ -454,24 +448,17 @@ print("smallest share:", round(float(last.topk(2).values.sum(1).min()), 2), "of 
 # which network is good.
 
 # %%
-from hsds_lib.config import PRESETS
-from hsds_lib.images.batches import PairBatches, load_naturals
-from hsds_lib.losses.features import load_vgg16
-from hsds_lib.runs.scenes import endless, halves, referenced_scenes
-
-small = PRESETS["tiny"].search.changed(
+small = hsds.PRESETS["tiny"].search.changed(
     seed=seed, width=0.125, crop=24, contrast="none", theta=0.0, top_p=top_p, prune_from_epoch=0
 )
-vgg = load_vgg16(small.features, seed=seed)
-scenes, naturals = referenced_scenes(data, "train", seed=seed), load_naturals(data, "train", seed=seed)
+vgg = hsds.load_vgg16(small.features, seed=seed)
+scenes, naturals = hsds.referenced_scenes(data, "train", seed=seed), hsds.load_naturals(data, "train", seed=seed)
 shape = {"crop": small.crop, "batch_size": 2, "generator": torch.Generator().manual_seed(seed)}
-streams = [endless(PairBatches(half, naturals, **shape)) for half in halves(scenes, shape["generator"])]
+streams = [hsds.endless(hsds.PairBatches(half, naturals, **shape)) for half in hsds.halves(scenes, shape["generator"])]
 batches = [(next(streams[0]), next(streams[1])) for _ in range(steps)]
 
 # %%
-from hsds_lib.search.dual import DualSearch
-
-searches = {theta: DualSearch(small.changed(theta=theta), vgg, device=nb.device) for theta in (0.0, 0.06, 0.08)}
+searches = {theta: hsds.DualSearch(small.changed(theta=theta), vgg, device=nb.device) for theta in (0.0, 0.06, 0.08)}
 for search in searches.values():
     for train, val in batches:
         search.step(train, val)
@@ -521,11 +508,13 @@ explore(thresholds.explorer())
 from hsds_lib.network.fusion_net import RETINEX_ITERATIONS, node_channels
 
 channels = node_channels(1.0)  # the paper's: 16, 32 and 64
-passes = {name: 1 / 4 if name in ("x_3", "y_3") else RETINEX_ITERATIONS if name[0] in "il" else 1 for name in NODES}
-taps = torch.tensor([kernel(name)[0] * kernel(name)[1] for name in PRIMITIVES])
-weights = torch.stack([taps * channels[name][0] * channels[name][1] for name in NODES])  # (15, 11)
-price = weights + 2 * torch.tensor([[channels[name][1]] for name in NODES])
-work = weights * torch.tensor([[passes[name]] for name in NODES])
+passes = {
+    name: 1 / 4 if name in ("x_3", "y_3") else RETINEX_ITERATIONS if name[0] in "il" else 1 for name in hsds.NODES
+}
+taps = torch.tensor([kernel(name)[0] * kernel(name)[1] for name in hsds.PRIMITIVES])
+weights = torch.stack([taps * channels[name][0] * channels[name][1] for name in hsds.NODES])  # (15, 11)
+price = weights + 2 * torch.tensor([[channels[name][1]] for name in hsds.NODES])
+work = weights * torch.tensor([[passes[name]] for name in hsds.NODES])
 
 # %% [markdown]
 # Two guides and the last convolution come on top. Proof against the networks themselves: PyTorch counts floating point
@@ -536,8 +525,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 counted, summed = [], []
 for p in (1, 2, 11):
-    kept = retain(alphas[:15], torch.ones(15, 11, dtype=torch.bool), top_p=p, width=1.0)
-    network = derive(kept).eval().to("meta")
+    kept = hsds.retain(alphas[:15], torch.ones(15, 11, dtype=torch.bool), top_p=p, width=1.0)
+    network = hsds.derive(kept).eval().to("meta")
     with FlopCounterMode(display=False) as counter:
         network(torch.empty(1, 2, 32, 32, device="meta"))
     numbers = sum(weight.numel() for weight in network.parameters())
@@ -557,7 +546,7 @@ def cost(kept):  # a table of what is retained, bool (15, 11)
 
 def costs(alpha):
     everything = torch.ones(15, 11, dtype=torch.bool)
-    return [cost(retain(alpha, everything, top_p=p, width=1.0).mix() > 0) for p in range(1, 12)]
+    return [cost(hsds.retain(alpha, everything, top_p=p, width=1.0).mix() > 0) for p in range(1, 12)]
 
 
 curves = {"as searched (θ = 0)": costs(searches[0.0].alpha.detach().cpu())}
@@ -571,7 +560,7 @@ show(*retention.cost_curves(curves, scattered, during))
 
 # %% tags=["verdict"]
 parameters, macs = zip(*curves["as searched (θ = 0)"], strict=True)
-print("P = 11 is the supernet:", parameters[-1] == sum(weight.numel() for weight in Supernet().parameters()))
+print("P = 11 is the supernet:", parameters[-1] == sum(weight.numel() for weight in hsds.Supernet().parameters()))
 small_two, large_two = (curves[f"{name} kernels first"][1][0] for name in ("smallest", "largest"))
 print("parameters at P = 2, smallest and largest kernels:", small_two, large_two)
 print("pruning has made the search cheaper:", during["θ = 0.08"][-1] < during["θ = 0.06"][-1] < during["θ = 0"][-1])
@@ -612,7 +601,7 @@ check("3.4", my_parameters)
 # %%
 from hsds_lib.network.operations import batch_statistics, softmax_active
 
-test = next(iter(PairBatches(scenes, naturals, crop=32, batch_size=2, generator=torch.Generator(), augment=False)))
+test = next(iter(hsds.PairBatches(scenes, naturals, crop=32, batch_size=2, generator=torch.Generator(), augment=False)))
 pair = test.over_under_y.to(nb.device)
 
 
@@ -626,7 +615,7 @@ whole = {theta: output(search.network, search.node_mix().detach()) for theta, se
 
 # %%
 def gap(theta, kept):
-    network = derive(kept).to(nb.device)
+    network = hsds.derive(kept).to(nb.device)
     missing = network.load_state_dict(searches[theta].network.state_dict(), strict=False).missing_keys
     assert not missing  # what the derived network does not have is left out
     return 255 * (output(network) - whole[theta]).square().mean().sqrt().item()
@@ -634,7 +623,7 @@ def gap(theta, kept):
 
 def gap_at(theta, p):
     search = searches[theta]
-    return gap(theta, retain(search.alpha.cpu(), search.active.cpu(), top_p=p, width=small.width))
+    return gap(theta, hsds.retain(search.alpha.cpu(), search.active.cpu(), top_p=p, width=small.width))
 
 
 # %%
@@ -645,7 +634,7 @@ def held(theta, p):  # share of the weights that the P strongest hold, mean over
 def drawn(p):
     order = torch.rand(15, 11, generator=rng).argsort(dim=1)
     mix = softmax_active(searches[0.0].alpha.detach().cpu().double(), order < p)
-    return gap(0.0, Genotype.from_mix(mix, width=small.width))
+    return gap(0.0, hsds.Genotype.from_mix(mix, width=small.width))
 
 
 # %%
@@ -680,24 +669,24 @@ print("pruning during the search leaves less to cut at its end:", mass["θ = 0.0
 #
 # ## Seven conditions
 #
-# Table 3 takes the method apart. Each condition is a setting or two; `ablation(config, name)` makes it. Three of the
-# seven change $\theta$ or $P$, three the judge of the loss ([notebook 5](05_dual_search.ipynb)), and *ours* nothing:
+# Table 3 takes the method apart. Each condition is a setting or two; `hsds.ablation(config, name)` makes it. Three of
+# the seven change $\theta$ or $P$, three the judge of the loss ([notebook 5](05_dual_search.ipynb)), and *ours*
+# nothing:
 
 # %%
-from hsds_lib.config import ABLATIONS, SearchConfig, ablation
-from hsds_lib.evaluation.paper import table3
-
-settings = {name: ablation(SearchConfig(), name) for name in ABLATIONS}
-printed = table3()
+settings = {name: hsds.ablation(hsds.SearchConfig(), name) for name in hsds.ABLATIONS}
+printed = hsds.table3()
 fields = ("theta", "top_p", "contrast")
 rows = [(n, *(getattr(c, f) for f in fields), printed[n]["SD"], printed[n]["MEF-SSIM"]) for n, c in settings.items()]
 Table(("condition of Table 3", "θ", "P", "judge of the loss", "printed SD", "printed MEF-SSIM"), rows)
 
 # %% tags=["verdict"]
-varied = [n for n, c in settings.items() if (c.theta, c.top_p) != (SearchConfig().theta, SearchConfig().top_p)]
+varied = [
+    n for n, c in settings.items() if (c.theta, c.top_p) != (hsds.SearchConfig().theta, hsds.SearchConfig().top_p)
+]
 print("conditions:", len(settings), "and those with another theta or P:", ", ".join(varied))
 small_darts = {"theta": 0.0, "top_p": 1}
-print("DARTS is theta 0 and P 1:", ABLATIONS["DARTS"] == small_darts)
+print("DARTS is theta 0 and P 1:", hsds.ABLATIONS["DARTS"] == small_darts)
 
 # %% [markdown]
 # The values of $\theta$ and $P$ are not in the paper; 0.05 and 2 are this course's. So *ours* of the table can be run
@@ -716,7 +705,7 @@ print("DARTS is theta 0 and P 1:", ABLATIONS["DARTS"] == small_darts)
 # weights.
 
 # %%
-from hsds_lib.network.budget import expected_macs, genotype_macs, least_macs, operation_macs, over_budget
+from hsds_lib.network.budget import expected_macs, least_macs, operation_macs, over_budget
 
 prices = operation_macs(1.0)
 show(*retention.price_map(prices.numpy()))
@@ -749,9 +738,9 @@ facts, _ = read_recording(FOLDER / "thresholds.zip")
 ends = [state for state in facts["states"] if state["step"] == max(s["step"] for s in facts["states"])]
 bills = []
 for state in ends:
-    mix, kept = torch.tensor(state["mix"]), Genotype(nodes=state["genotype"], width=facts["width"])
+    mix, kept = torch.tensor(state["mix"]), hsds.Genotype(nodes=state["genotype"], width=facts["width"])
     mean = expected_macs(mix, width=kept.width, top_p=state["top_p"]).item()
-    bills.append((state["theta"], state["top_p"], round(mean), round(genotype_macs(kept))))
+    bills.append((state["theta"], state["top_p"], round(mean), round(hsds.genotype_macs(kept))))
 Table(("θ", "P", "expected MACs per pixel", "those of the derived network"), bills)
 
 # %% tags=["verdict"]
@@ -767,12 +756,12 @@ print("derived / expected: from", round(ratios[0], 2), "to", round(ratios[-1], 2
 priced = {"width": small.width, "top_p": top_p}
 start_macs = expected_macs(torch.full((15, 11), 1 / 11), **priced).item()
 budget = round((least_macs(**priced) + start_macs) / 2)
-charged = DualSearch(small.changed(mac_budget=budget), vgg, device=nb.device)
+charged = hsds.DualSearch(small.changed(mac_budget=budget), vgg, device=nb.device)
 for train, val in batches:
     charged.step(train, val)
 both = {"no budget": searches[0.0], "budget": charged}
 course = {n: [expected_macs(torch.tensor(r["node_mix"]), **priced).item() for r in s.history] for n, s in both.items()}
-bill = {name: genotype_macs(search.genotype()) for name, search in both.items()}
+bill = {name: hsds.genotype_macs(search.genotype()) for name, search in both.items()}
 show(*retention.budget_curves(course, bill, budget=budget, features=vgg.label))
 
 # %% tags=["verdict"]

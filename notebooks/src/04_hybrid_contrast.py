@@ -39,6 +39,7 @@ steps: int = 30  # of the optimisation at the end
 # %%
 import torch
 
+import hsds_lib as hsds
 from hsds_lib.course import pictures
 from hsds_lib.course.checks import check
 from hsds_lib.course.figures import contrast_pictures
@@ -56,15 +57,11 @@ nb = start(preset, notebook="04_hybrid_contrast", data=data, seed=seed, device="
 # say about how to fuse a cat?
 
 # %%
-from hsds_lib.images.batches import Batch, load_naturals
-from hsds_lib.images.classical import average, mertens
-from hsds_lib.runs.scenes import referenced_scenes
-
-shot = referenced_scenes(data, "val", seed=seed)[scene]
+shot = hsds.referenced_scenes(data, "val", seed=seed)[scene]
 under, over, ref = (contrast_pictures.thumbnail(image, side) for image in (shot.under, shot.over, shot.ref))
-good = [*load_naturals(data, "train", seed=seed)[1:3], *load_naturals(data, "test", seed=seed)[:1]]
+good = [*hsds.load_naturals(data, "train", seed=seed)[1:3], *hsds.load_naturals(data, "test", seed=seed)[:1]]
 naturals = [contrast_pictures.thumbnail(image, side) for image in good]
-candidates = {"under": under, "over": over, "average": average(under, over), "Mertens": mertens(under, over)}
+candidates = {"under": under, "over": over, "average": hsds.average(under, over), "Mertens": hsds.mertens(under, over)}
 candidates["ref"] = ref
 
 # %%
@@ -79,12 +76,10 @@ show(*pictures.picture_row(album, title="One scene, and three good photographs o
 # random, and every figure says so.
 
 # %%
-from hsds_lib.images.color import split_luma
 from hsds_lib.losses.contrast import CONTRAST_LAYERS
-from hsds_lib.losses.features import load_vgg16
 
-vgg = load_vgg16(nb.search.features, seed=seed)
-luma = {name: split_luma(image[None])[0] for name, image in album.items()}
+vgg = hsds.load_vgg16(nb.search.features, seed=seed)
+luma = {name: hsds.split_luma(image[None])[0] for name, image in album.items()}
 seen = {name: vgg(y, CONTRAST_LAYERS) for name, y in luma.items()}
 three = {name: album[name] for name in ("under", "over", "ref")}
 show(*contrast_pictures.feature_maps(three, seen, features=vgg.label))
@@ -240,13 +235,10 @@ print("the top is as high as promised:", abs(reached.item() / plane.highest - 1)
 # brings it nearer to the reference, and up to 50 % to both exposures as well.
 
 # %%
-from hsds_lib.losses.contrast import gamma_n, gamma_r
-from hsds_lib.losses.terms import prepare_targets
-
 factors = [0.1 + 0.025 * step for step in range(37)]
-dim = Batch(under=0.5 * ref[None], over=0.55 * ref[None], ref=ref[None], natural=naturals[0][None])
-dim_targets = prepare_targets(dim, vgg, contrast=True)
-walk = [float(gamma_r(vgg(k * luma["ref"], CONTRAST_LAYERS), dim_targets)) for k in factors]
+dim = hsds.Batch(under=0.5 * ref[None], over=0.55 * ref[None], ref=ref[None], natural=naturals[0][None])
+dim_targets = hsds.prepare_targets(dim, vgg, contrast=True)
+walk = [float(hsds.gamma_r(vgg(k * luma["ref"], CONTRAST_LAYERS), dim_targets)) for k in factors]
 errors = [float(mse(k * luma["ref"], luma["ref"])) for k in factors]
 frames = {"fused, at 20 %": 0.2 * ref, "under, at 50 %": dim.under[0], "over, at 55 %": dim.over[0], "ref": ref}
 show(*contrast_pictures.brightness_walk(frames, factors, walk, errors, negatives=(0.5, 0.55), features=vgg.label))
@@ -314,11 +306,13 @@ print("but something is of Gamma_N:", at_ref["natural-1"].norm().item() > 0.1 * 
 # %%
 from hsds_lib.course.image_descent import cosines
 
-targets = [prepare_targets(Batch(under[None], over[None], ref[None], n[None]), vgg, contrast=True) for n in naturals]
+targets = [
+    hsds.prepare_targets(hsds.Batch(under[None], over[None], ref[None], n[None]), vgg, contrast=True) for n in naturals
+]
 probe = luma["average"].clone().requires_grad_()
 features = vgg(probe, CONTRAST_LAYERS)
-values = {"Γ_R": gamma_r(features, targets[0])}
-values |= {f"Γ_N, photo {k}": gamma_n(features, aim) for k, aim in enumerate(targets, start=1)}
+values = {"Γ_R": hsds.gamma_r(features, targets[0])}
+values |= {f"Γ_N, photo {k}": hsds.gamma_n(features, aim) for k, aim in enumerate(targets, start=1)}
 values["Γ_N, mean"] = sum(list(values.values())[1:]) / len(naturals)
 wants = {name: -torch.autograd.grad(value, probe, retain_graph=True)[0][0, 0] for name, value in values.items()}
 agree = cosines(torch.stack(list(wants.values())))
@@ -360,23 +354,21 @@ def descend(judge):
 
 # %%
 def natural(features):
-    return sum(gamma_n(features, aim) for aim in targets) / len(targets)
+    return sum(hsds.gamma_n(features, aim) for aim in targets) / len(targets)
 
 
 def reference(features):
-    return gamma_r(features, targets[0])
+    return hsds.gamma_r(features, targets[0])
 
 
 # %%
-from hsds_lib.losses.mef_ssim import mef_ssim_pair
-
 judges = {"Γ_R": reference, "Γ_N": natural, "Γ_H": lambda features: reference(features) + natural(features)}
 found = {name: luma[name] for name in ("average", "ref")}
 found |= {name: descend(judge) for name, judge in judges.items()}
 marks = {}
 for name, y in found.items():
     encoded = vgg(y, CONTRAST_LAYERS)
-    quality = mef_ssim_pair(y, luma["under"], luma["over"])
+    quality = hsds.mef_ssim_pair(y, luma["under"], luma["over"])
     numbers = (reference(encoded), natural(encoded), mse(y, luma["ref"]), quality)
     marks[name] = [float(number) for number in numbers]
 captions = {name: f"Γ_R {r:.2f}, Γ_N {n:.2f}" for name, (r, n, *_) in marks.items()}

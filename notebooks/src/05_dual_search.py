@@ -38,6 +38,7 @@ out: str = ""  # folder for the results; empty: a temporary one for tiny, else a
 # %%
 import torch
 
+import hsds_lib as hsds
 from hsds_lib.course import pictures, plots
 from hsds_lib.course.figures import drawing
 from hsds_lib.course.session import start
@@ -59,35 +60,27 @@ config = nb.search.changed(theta=theta)
 # paper lists 19 losses that a fusion network could be trained with. Let each vote for the picture it finds best.
 
 # %%
-from hsds_lib.images.batches import PairBatches, load_naturals
-from hsds_lib.images.classical import average, mertens
-from hsds_lib.losses.features import load_vgg16
-from hsds_lib.runs.scenes import referenced_scenes
-
-vgg = load_vgg16(config.features, seed=seed)  # random weights unless the ImageNet file is in the cache
-scenes = referenced_scenes(data, "val", seed=seed)
-naturals = load_naturals(data, "train", seed=seed)
+vgg = hsds.load_vgg16(config.features, seed=seed)  # random weights unless the ImageNet file is in the cache
+scenes = hsds.referenced_scenes(data, "val", seed=seed)
+naturals = hsds.load_naturals(data, "train", seed=seed)
 shape = {"crop": min(256, 4 * config.crop), "batch_size": 1, "generator": torch.Generator(), "augment": False}
-watched = next(iter(PairBatches(scenes[:1], naturals, **shape)))  # the middle of the first validation scene
+watched = next(iter(hsds.PairBatches(scenes[:1], naturals, **shape)))  # the middle of the first validation scene
 under, over, ref = watched.under[0], watched.over[0], watched.ref[0]
-candidates = {"under": under, "over": over, "average": average(under, over), "Mertens": mertens(under, over)}
+candidates = {"under": under, "over": over, "average": hsds.average(under, over), "Mertens": hsds.mertens(under, over)}
 
 # %%
-from hsds_lib.images.color import split_luma
-from hsds_lib.losses.terms import TERM_NAMES, prepare_targets, term_vector
-
-targets = prepare_targets(watched, vgg, contrast=False)
+targets = hsds.prepare_targets(watched, vgg, contrast=False)
 values = {}
 for name, picture in candidates.items():
-    terms = term_vector(split_luma(picture[None])[0], targets, vgg)
-    values[name] = dict(zip(TERM_NAMES, terms.tolist(), strict=True))
+    terms = hsds.term_vector(hsds.split_luma(picture[None])[0], targets, vgg)
+    values[name] = dict(zip(hsds.TERM_NAMES, terms.tolist(), strict=True))
 show(*pictures.loss_votes(candidates, values, features=vgg.label))
 
 # %% tags=["verdict"]
-favourites = {min(candidates, key=lambda name: values[name][term]) for term in TERM_NAMES}
-print("losses:", len(TERM_NAMES))
+favourites = {min(candidates, key=lambda name: values[name][term]) for term in hsds.TERM_NAMES}
+print("losses:", len(hsds.TERM_NAMES))
 print("they disagree about the best picture:", len(favourites) > 1)
-free = [term for term in TERM_NAMES if not term.endswith(("_under", "_over"))]
+free = [term for term in hsds.TERM_NAMES if not term.endswith(("_under", "_over"))]
 print("terms that do not compare with one of the candidates:", len(free))
 print("they disagree too:", len({min(candidates, key=lambda name: values[name][term]) for term in free}) > 1)
 
@@ -109,7 +102,7 @@ print("they disagree too:", len({min(candidates, key=lambda name: values[name][t
 
 # %% tags=["verdict"]
 rows = [("l1", "mse"), ("ssim", "mefssim"), ("grad",), ("perceptual",), ("psnr",), ("colour",), ("tv",)]
-kinds = [name.split("_")[0] for name in TERM_NAMES]
+kinds = [name.split("_")[0] for name in hsds.TERM_NAMES]
 print("terms in Table 1 rows 1-7:", [sum(kind in row for kind in kinds) for row in rows])
 print("each term is in one row:", all(sum(kind in row for row in rows) == 1 for kind in kinds))
 
@@ -179,12 +172,14 @@ print("Eq. 3 by hand equals the library:", torch.allclose(by_hand, by_library, a
 # And the real one, with three layers of VGG-16, for the four candidates: which of them does each judge prefer?
 
 # %%
-from hsds_lib.losses.contrast import gamma_h, gamma_n, gamma_r
-from hsds_lib.losses.terms import encode_fused
-
-judged = prepare_targets(watched, vgg, contrast=True)
-seen = {name: encode_fused(split_luma(picture[None])[0], vgg, contrast=True) for name, picture in candidates.items()}
-marks = {name: [float(judge(x, judged)) for judge in (gamma_r, gamma_n, gamma_h)] for name, x in seen.items()}
+judged = hsds.prepare_targets(watched, vgg, contrast=True)
+seen = {
+    name: hsds.encode_fused(hsds.split_luma(picture[None])[0], vgg, contrast=True)
+    for name, picture in candidates.items()
+}
+marks = {
+    name: [float(judge(x, judged)) for judge in (hsds.gamma_r, hsds.gamma_n, hsds.gamma_h)] for name, x in seen.items()
+}
 print(vgg.label)
 Table(("picture", "Γ_R", "Γ_N", "Γ_H"), [(name, *values) for name, values in marks.items()])
 
@@ -233,16 +228,14 @@ print("first-order gradient of beta:", first_order)
 # them, exactly and without a graph, whether there are two losses or 19. Proof against a backward through the step:
 
 # %% tags=["verdict"]
-from hsds_lib.search.hypergradient import beta_gradient, jacobian_vector
-
 mix = beta.softmax(0)
 (slope,) = torch.autograd.grad((mix * losses(omega)).sum(), omega, create_graph=True)
 after = omega - xi * slope
 through_the_step, v = torch.autograd.grad(gamma(after), [beta, after])
 
 at = {"omega": omega.detach()}
-jacobian = jacobian_vector(lambda w: losses(w["omega"]), at, {"omega": xi * v})
-by_formula = beta_gradient(mix.detach(), jacobian)
+jacobian = hsds.jacobian_vector(lambda w: losses(w["omega"]), at, {"omega": xi * v})
+by_formula = hsds.beta_gradient(mix.detach(), jacobian)
 print("the formula equals a double backward:", torch.allclose(by_formula, through_the_step, rtol=1e-10, atol=0))
 print("it is not zero:", bool((through_the_step != 0).all()))
 
@@ -262,20 +255,16 @@ print("it is not zero:", bool((through_the_step != 0).all()))
 # | Algorithm 1 line 15 | keep the $P$ strongest | `retain` |
 
 # %%
-from hsds_lib.config import PRESETS
-from hsds_lib.losses.space import weighted_loss
-from hsds_lib.search.dual import DualSearch
-
-small = PRESETS["tiny"].search.changed(seed=seed, beta_warmup=0, prune_from_epoch=0, theta=0.08)
+small = hsds.PRESETS["tiny"].search.changed(seed=seed, beta_warmup=0, prune_from_epoch=0, theta=0.08)
 shape = {"crop": small.crop, "batch_size": 2, "generator": torch.Generator().manual_seed(seed)}
-train_batch, val_batch = (next(iter(PairBatches(scenes, naturals, **shape))) for _ in range(2))
+train_batch, val_batch = (next(iter(hsds.PairBatches(scenes, naturals, **shape))) for _ in range(2))
 
-mine = DualSearch(small, vgg)
+mine = hsds.DualSearch(small, vgg)
 pair, node_mix = train_batch.over_under_y, mine.node_mix().detach()
-targets = prepare_targets(train_batch, vgg, contrast=False)
-terms = term_vector(mine.network(pair, node_mix), targets, vgg)
+targets = hsds.prepare_targets(train_batch, vgg, contrast=False)
+terms = hsds.term_vector(mine.network(pair, node_mix), targets, vgg)
 before = {name: weight.detach().clone() for name, weight in mine.network.named_parameters()}
-weighted_loss(terms, mine.loss_mix().detach()).backward()
+hsds.weighted_loss(terms, mine.loss_mix().detach()).backward()
 mine.omega_optimiser.step()  # Algorithm 1 line 3: omega_t has become omega_{t+1}
 
 # %% [markdown]
@@ -286,27 +275,26 @@ mine.omega_optimiser.step()  # Algorithm 1 line 3: omega_t has become omega_{t+1
 
 # %%
 from hsds_lib.network.operations import batch_statistics
-from hsds_lib.search.hypergradient import preconditioner
 
 with batch_statistics(mine.network):
-    val_targets = prepare_targets(val_batch, vgg, contrast=True)
+    val_targets = hsds.prepare_targets(val_batch, vgg, contrast=True)
     fused = mine.network(val_batch.over_under_y, mine.node_mix())
-    features = encode_fused(fused, vgg, contrast=True)
-    contrast = gamma_h(features, val_targets)
+    features = hsds.encode_fused(fused, vgg, contrast=True)
+    contrast = hsds.gamma_h(features, val_targets)
     weights = dict(mine.network.named_parameters())
     slopes = torch.autograd.grad(contrast, list(weights.values()), retain_graph=True)
-factors = [preconditioner(mine.omega_optimiser, weight) for weight in weights.values()]
+factors = [hsds.preconditioner(mine.omega_optimiser, weight) for weight in weights.values()]
 v = {name: factor * slope for name, factor, slope in zip(weights, factors, slopes, strict=True)}
 
 
 # %%
 def loss_terms(at):
-    return term_vector(torch.func.functional_call(mine.network, at, (pair, node_mix)), targets, vgg)
+    return hsds.term_vector(torch.func.functional_call(mine.network, at, (pair, node_mix)), targets, vgg)
 
 
 with batch_statistics(mine.network), torch.no_grad():
-    jacobian = jacobian_vector(loss_terms, before, v)  # all 19 numbers from one forward pass
-mine.beta.grad = beta_gradient(mine.loss_mix().detach(), jacobian)
+    jacobian = hsds.jacobian_vector(loss_terms, before, v)  # all 19 numbers from one forward pass
+mine.beta.grad = hsds.beta_gradient(mine.loss_mix().detach(), jacobian)
 mine.beta_optimiser.step()  # Algorithm 1 line 5
 
 # %% [markdown]
@@ -315,17 +303,15 @@ mine.beta_optimiser.step()  # Algorithm 1 line 5
 # to differentiate.
 
 # %%
-from hsds_lib.search.wsras import prune_step
-
-val_terms = term_vector(fused, val_targets, features=features)
-val_loss = weighted_loss(val_terms, mine.loss_mix().detach())
+val_terms = hsds.term_vector(fused, val_targets, features=features)
+val_loss = hsds.weighted_loss(val_terms, mine.loss_mix().detach())
 (mine.alpha.grad,) = torch.autograd.grad(val_loss, mine.alpha, retain_graph=True)
 mine.alpha_optimiser.step()  # Algorithm 1 line 7
 # Algorithm 1 lines 8-13
-active = prune_step(mine.alpha, mine.active, theta=small.theta, top_p=small.top_p)
+active = hsds.prune_step(mine.alpha, mine.active, theta=small.theta, top_p=small.top_p)
 
 # %% tags=["verdict"]
-library = DualSearch(small, vgg)
+library = hsds.DualSearch(small, vgg)
 library.step(train_batch, val_batch)
 close = {"rtol": 1e-4, "atol": 1e-5}
 print("alpha after the step above equals the library's:", torch.allclose(mine.alpha, library.alpha, **close))
@@ -354,9 +340,9 @@ print("first-order gradient of beta, in the real network:", direct)
 # %%
 from hsds_lib.search.run import term_gradients
 
-fresh = DualSearch(small, vgg)
+fresh = hsds.DualSearch(small, vgg)
 norms = term_gradients(fresh, train_batch)
-show(*plots.term_bars(dict(zip(TERM_NAMES, terms.tolist(), strict=True)), norms, features=vgg.label))
+show(*plots.term_bars(dict(zip(hsds.TERM_NAMES, terms.tolist(), strict=True)), norms, features=vgg.label))
 
 # %% tags=["verdict"]
 dead = [name for name, norm in norms.items() if norm == 0]
@@ -372,9 +358,6 @@ print("terms without a gradient:", dead or "none")
 # will have running ones.)
 
 # %%
-from hsds_lib.images.color import colourise
-from hsds_lib.search.run import run_search
-
 snapshots = []
 
 
@@ -384,11 +367,11 @@ def keep(search, epoch):
     omega = {name: weight.detach().clone() for name, weight in search.network.named_parameters()}
     state = {"epoch": epoch, "genotype": search.genotype(), "active": search.active.clone(), "omega": omega}
     state |= {"alpha": search.alpha.detach().clone(), "beta": search.beta.detach().clone()}
-    snapshots.append(state | {"picture": colourise(fused_y, watched.under, watched.over)[0]})
+    snapshots.append(state | {"picture": hsds.colourise(fused_y, watched.under, watched.over)[0]})
 
 
 # %%
-run = run_search(config, nb.out, device=nb.device, on_epoch=keep)
+run = hsds.run_search(config, nb.out, device=nb.device, on_epoch=keep)
 history = run.search.history
 
 # %%
@@ -402,7 +385,7 @@ show(*plots.search_curves(history, top_p=config.top_p, features=vgg.label, contr
 # Then the loss weights leave $1/19$:
 
 # %%
-show(*plots.loss_weight_curves(history, TERM_NAMES, features=vgg.label))
+show(*plots.loss_weight_curves(history, hsds.TERM_NAMES, features=vgg.label))
 
 # %% [markdown]
 # And the structure. Every row is a node, every column an operation; purple has gained weight since the start,
@@ -451,7 +434,7 @@ show(*pictures.picture_row(album, title="The supernet's picture during the searc
 
 # %%
 epochs = min(config.epochs, config.prune_from_epoch + 1)
-without = run_search(config.changed(theta=0.0, epochs=epochs), device=nb.device)
+without = hsds.run_search(config.changed(theta=0.0, epochs=epochs), device=nb.device)
 pruned = next(state for state in snapshots if state["epoch"] == epochs - 1)
 rivals = {f"θ = {config.theta:g}": pruned["genotype"], "θ = 0": without.genotype}
 show(*plots.genotype_maps(rivals, features=vgg.label))
@@ -485,15 +468,11 @@ show(*drawing.genotype_drawing(run.genotype, {"under": under, "over": over}, fea
 # on random features is unknown.
 
 # %%
-from hsds_lib.losses.space import LossWeights
-from hsds_lib.network.genotype import Genotype
-from hsds_lib.training.train import train_network
-
-genotype = Genotype.load(nb.out / "genotype.json")
-loss_weights = LossWeights.load(nb.out / "loss_weights.json")
+genotype = hsds.Genotype.load(nb.out / "genotype.json")
+loss_weights = hsds.LossWeights.load(nb.out / "loss_weights.json")
 perceptual = tuple(name for name in loss_weights.names if name.startswith("perceptual"))
 settings = nb.train.changed(skip_terms=perceptual) if vgg.source == "random" else nb.train
-trained = train_network(genotype, loss_weights, settings, out=nb.out, device=nb.device)
+trained = hsds.train_network(genotype, loss_weights, settings, out=nb.out, device=nb.device)
 show(*plots.training_curves(trained.history, features=vgg.label))
 
 # %% tags=["verdict"]
@@ -510,15 +489,12 @@ print("training lowered its loss:", trained.history[-1]["loss"] < trained.histor
 # A validation scene: its pixels were used neither to search nor to train.
 
 # %%
-from hsds_lib.fusing.fuse import fuse
-from hsds_lib.losses.mef_ssim import mef_ssim_pair
-
 scene = scenes[0]
-results = {"under": scene.under, "over": scene.over, "fused": fuse(network, scene.under, scene.over)}
-results |= {"average": average(scene.under, scene.over), "Mertens": mertens(scene.under, scene.over)}
+results = {"under": scene.under, "over": scene.over, "fused": hsds.fuse(network, scene.under, scene.over)}
+results |= {"average": hsds.average(scene.under, scene.over), "Mertens": hsds.mertens(scene.under, scene.over)}
 results |= {"ref": scene.ref}
-luma = {name: split_luma(image[None])[0] for name, image in results.items()}
-scores = {name: float(mef_ssim_pair(y, luma["under"], luma["over"])) for name, y in luma.items()}
+luma = {name: hsds.split_luma(image[None])[0] for name, image in results.items()}
+scores = {name: float(hsds.mef_ssim_pair(y, luma["under"], luma["over"])) for name, y in luma.items()}
 
 # %% tags=["hero"]
 captions = {name: f"MEF-SSIM (3 scales) {score:.3f}" for name, score in scores.items()}
@@ -574,11 +550,11 @@ print("it is none of the other pictures:", min(apart.values()) > 0.005)
 # paper, and correctly, as `SD_double`, `VIF_double` and `TMQI_255`.
 
 # %%
-from hsds_lib.evaluation.metrics import all_metrics, sd, to_pixels
+from hsds_lib.evaluation.metrics import sd
 
-eight_bits = {name: to_pixels(image) for name, image in results.items()}
+eight_bits = {name: hsds.to_pixels(image) for name, image in results.items()}
 sources, wanted = (eight_bits["under"], eight_bits["over"]), eight_bits["ref"]
-measured = {name: all_metrics(*sources, eight_bits[name], ref=wanted) for name in ("fused", "average", "Mertens")}
+measured = {name: hsds.all_metrics(*sources, eight_bits[name], ref=wanted) for name in ("fused", "average", "Mertens")}
 columns = ("SD", "SD_double", "VIF", "VIF_double", "CC", "TMQI", "TMQI_255", "MS-SSIM", "MEF-SSIM", "EN", "Qabf")
 Table(("metric", *measured), [(column, *(values[column] for values in measured.values())) for column in columns])
 
@@ -589,11 +565,9 @@ Table(("metric", *measured), [(column, *(values[column] for values in measured.v
 # all ten methods of Table 2 have nearly the same TMQI.
 
 # %% tags=["verdict"]
-from hsds_lib.evaluation.paper import table2
-
-stripes = to_pixels((torch.arange(64) % 2).float().expand(3, 64, 64))
+stripes = hsds.to_pixels((torch.arange(64) % 2).float().expand(3, 64, 64))
 print("SD of stripes:", sd(stripes), "and as in the paper:", round(sd(stripes, arithmetic="uint8"), 2))
-published = table2("SICE")
+published = hsds.table2("SICE")
 for where, rows in (("here", measured), ("in Table 2", published)):
     print(f"SD {where} is at most 15.97:", all(row["SD"] <= 255**0.5 for row in rows.values()))
     print(f"TMQI {where} is near 0.2 for each:", all(0.15 < row["TMQI"] < 0.25 for row in rows.values()))
@@ -630,11 +604,9 @@ files = sorted(nb.out.iterdir())
 Table(("file", "bytes", "holds"), [(path.name, path.stat().st_size, notes.get(path.name, "")) for path in files])
 
 # %% tags=["verdict"]
-from hsds_lib.fusing.fuse import load_model
-
 print("every file is there:", set(notes) <= {path.name for path in files})
 print("the genotype survives its file:", genotype == run.genotype)
-reloaded = fuse(load_model(nb.out, device=nb.device), scene.under, scene.over)
+reloaded = hsds.fuse(hsds.load_model(nb.out, device=nb.device), scene.under, scene.over)
 print("the saved model gives the same picture:", torch.allclose(reloaded, results["fused"], atol=1e-4))
 
 # %% [markdown]
@@ -648,13 +620,10 @@ print("the saved model gives the same picture:", torch.allclose(reloaded, result
 # pictures above):
 
 # %%
-from hsds_lib.config import ABLATIONS, ablation
-from hsds_lib.evaluation.paper import table3
-
 whole = config if config.theta else nb.search  # without pruning, this notebook's search is itself one of the seven
-conditions = {name: ablation(whole, name) for name in ABLATIONS}
+conditions = {name: hsds.ablation(whole, name) for name in hsds.ABLATIONS}
 fields = ("contrast", "theta", "top_p")
-found = {name: row["MEF-SSIM"] for name, row in table3().items()}
+found = {name: row["MEF-SSIM"] for name, row in hsds.table3().items()}
 rows = [(name, *(getattr(conditions[name], field) for field in fields), found[name]) for name in conditions]
 Table(("condition of Table 3", *fields, "published MEF-SSIM"), rows)
 

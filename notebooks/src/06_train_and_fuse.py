@@ -44,6 +44,7 @@ from pathlib import Path
 
 import torch
 
+import hsds_lib as hsds
 from hsds_lib.course import pictures, plots
 from hsds_lib.course.checks import check
 from hsds_lib.course.figures import colour_pictures, training_pictures
@@ -60,34 +61,29 @@ nb = start(preset, notebook="06_train_and_fuse", data=data, seed=seed, device=de
 # the model that ships four times. Each time it is given one thing more.
 
 # %%
-from hsds_lib.fusing.fuse import MODELS, fuse, fuse_luma, load_model
-from hsds_lib.images.color import split_luma
-from hsds_lib.losses.mef_ssim import mef_ssim_pair
-from hsds_lib.network.fusion_net import derive
-from hsds_lib.network.genotype import Genotype
-from hsds_lib.runs.scenes import referenced_scenes, shown_split
+from hsds_lib.fusing.fuse import fuse_luma
 from hsds_lib.runtime import seeded
 
-val_scenes = referenced_scenes(data, "val", seed=seed)
+val_scenes = hsds.referenced_scenes(data, "val", seed=seed)
 shot = val_scenes[scene]
-under_y, over_y = (split_luma(image[None])[0] for image in (shot.under, shot.over))
+under_y, over_y = (hsds.split_luma(image[None])[0] for image in (shot.under, shot.over))
 
 # %%
-shipped = load_model("default", device="cpu")
-found = Genotype.load(MODELS / "default" / "genotype.json")
+shipped = hsds.load_model("default", device="cpu")
+found = hsds.Genotype.load(hsds.MODELS / "default" / "genotype.json")
 with seeded(seed):
-    structure, weights = derive(found).eval(), derive(found).eval()  # fresh weights, both
+    structure, weights = hsds.derive(found).eval(), hsds.derive(found).eval()  # fresh weights, both
 weights.load_state_dict(dict(shipped.named_parameters()), strict=False)  # trained weights, and nothing else
 album = {}
 for name, net in {"structure": structure, "+ weights": weights, "+ statistics": shipped}.items():
     album[name] = fuse_luma(net, under_y, over_y)[0].clamp(0, 1).expand(3, -1, -1)
-album["+ colour"] = fuse(shipped, shot.under, shot.over)
+album["+ colour"] = hsds.fuse(shipped, shot.under, shot.over)
 
 
 # %%
 def quality(picture, scene):
-    lumas = (split_luma(image[None])[0] for image in (picture, scene.under, scene.over))
-    return float(mef_ssim_pair(*lumas))
+    lumas = (hsds.split_luma(image[None])[0] for image in (picture, scene.under, scene.over))
+    return float(hsds.mef_ssim_pair(*lumas))
 
 
 captions = {name: f"MEF-SSIM {quality(picture, shot):.3f}" for name, picture in album.items()}
@@ -114,11 +110,9 @@ print("it lacks, in each normalisation:", ", ".join(sorted({name.rsplit(".", 1)[
 # released code asks its users to copy the genotype out of a log by hand.)
 
 # %%
-from hsds_lib.losses.space import LossWeights
-
-folder = MODELS / "default" if run == "default" else Path(run)
-genotype = Genotype.load(folder / "genotype.json")
-loss_weights = LossWeights.load(folder / "loss_weights.json")
+folder = hsds.MODELS / "default" if run == "default" else Path(run)
+genotype = hsds.Genotype.load(folder / "genotype.json")
+loss_weights = hsds.LossWeights.load(folder / "loss_weights.json")
 rows = []
 for node, operations in genotype.nodes.items():
     rows.append((node, ", ".join(f"{name} × {weight:.2f}" for name, weight in operations.items())))
@@ -138,7 +132,7 @@ Table(("node", "operations and their weights"), rows, title="genotype.json, node
 
 # %%
 from hsds_lib.network.fusion_net import RETINEX_ITERATIONS, node_channels
-from hsds_lib.network.operations import PRIMITIVES, kernel
+from hsds_lib.network.operations import kernel
 
 PASSES = {"x_3": 1 / 4, "y_3": 1 / 4} | dict.fromkeys(("i_1", "i_2", "l_1", "l_2"), RETINEX_ITERATIONS)
 
@@ -173,7 +167,7 @@ show(*training_pictures.cost_bars(costs, notes))
 # %% tags=["verdict"]
 from torch.utils.flop_counter import FlopCounterMode
 
-side, fresh = 64, derive(genotype).eval()
+side, fresh = 64, hsds.derive(genotype).eval()
 with FlopCounterMode(display=False) as counter, torch.no_grad():
     fresh(torch.zeros(1, 2, side, side))
 parameters, macs = total(costs, 0), total(costs, 1)
@@ -192,7 +186,7 @@ print("and all that it counts is:", ", ".join(kinds))
 # %%
 strongest = {node: [max(ops, key=ops.get)] for node, ops in genotype.nodes.items()}
 networks = {"one per node": strongest, "this genotype": genotype.nodes}
-networks["all (supernet)"] = dict.fromkeys(genotype.nodes, PRIMITIVES)
+networks["all (supernet)"] = dict.fromkeys(genotype.nodes, hsds.PRIMITIVES)
 rows = []
 for name, nodes in networks.items():
     sums = [total(bill(nodes, width), kind) for width in (genotype.width, 1.0) for kind in (0, 1)]
@@ -201,9 +195,7 @@ columns = ("operations", "of them", "parameters", "MACs a pixel", "parameters at
 Table(columns, rows)
 
 # %% tags=["verdict"]
-from hsds_lib.network.fusion_net import Supernet
-
-print("the last row is the supernet:", rows[-1][4] == sum(w.numel() for w in Supernet().parameters()))
+print("the last row is the supernet:", rows[-1][4] == sum(w.numel() for w in hsds.Supernet().parameters()))
 
 # %% [markdown]
 # ### Exercise 6.1
@@ -239,21 +231,18 @@ check("6.1", node_macs)
 # and of unknown worth.
 
 # %%
-from hsds_lib.losses.features import load_vgg16
-from hsds_lib.losses.space import training_weights
-
-vgg = load_vgg16(nb.train.features, seed=seed)
+vgg = hsds.load_vgg16(nb.train.features, seed=seed)
 perceptual = tuple(name for name in loss_weights.names if name.startswith("perceptual"))
 skipped = perceptual if vgg.source == "random" else ()
 settings = nb.train.changed(skip_terms=skipped, steps_per_epoch=10 if preset == "tiny" else None)
-mix = training_weights(loss_weights, skipped)
+mix = hsds.training_weights(loss_weights, skipped)
 ranked = sorted(mix.items(), key=lambda item: -item[1])
 rows = [(name, loss_weights.mix[name], weight, weight * len(mix)) for name, weight in ranked]
 columns = ("term", "searched weight", "in training", "times the mean")
 Table(columns, rows, title="The loss, strongest term first")
 
 # %% tags=["verdict"]
-without = training_weights(loss_weights, perceptual)
+without = hsds.training_weights(loss_weights, perceptual)
 left = 1 - sum(loss_weights.mix[name] for name in perceptual)
 by_hand = {name: weight / left for name, weight in loss_weights.mix.items() if name not in perceptual}
 print("rescaled by hand:", all(abs(without[name] - weight) < 1e-9 for name, weight in by_hand.items()))
@@ -264,41 +253,35 @@ print("the sum is one:", abs(sum(mix.values()) - 1) < 1e-9)
 # are three steps, written out:
 
 # %%
-from hsds_lib.images.batches import PairBatches, load_naturals
-from hsds_lib.losses.terms import prepare_targets, term_vector
-from hsds_lib.runs.scenes import endless
-
-train_scenes = referenced_scenes(data, "train", seed=seed)
-naturals = load_naturals(data, "train", seed=seed)
+train_scenes = hsds.referenced_scenes(data, "train", seed=seed)
+naturals = hsds.load_naturals(data, "train", seed=seed)
 
 
 def crops(crop, batch_size):
     shape = {"crop": crop, "batch_size": batch_size, "generator": torch.Generator().manual_seed(seed)}
-    return endless(PairBatches(train_scenes, naturals, **shape))
+    return hsds.endless(hsds.PairBatches(train_scenes, naturals, **shape))
 
 
 # %%
 short = settings.changed(epochs=1, steps_per_epoch=3, crop=48, batch_size=2, schedule="constant")
 with seeded(seed):
-    twin = derive(genotype, separate_statistics=short.separate_statistics)
+    twin = hsds.derive(genotype, separate_statistics=short.separate_statistics)
 twin.to(memory_format=torch.channels_last)  # as the library trains on a CPU; the usual layout rounds otherwise
 optimiser = torch.optim.Adam(twin.parameters(), lr=short.lr)
 names, m = list(mix), torch.tensor(list(mix.values()))
 for _, batch in zip(range(3), crops(48, 2), strict=False):
-    targets = prepare_targets(batch, vgg, contrast=False, names=names)
-    loss = (m * term_vector(twin(batch.over_under_y), targets, vgg, names=names)).sum()
+    targets = hsds.prepare_targets(batch, vgg, contrast=False, names=names)
+    loss = (m * hsds.term_vector(twin(batch.over_under_y), targets, vgg, names=names)).sum()
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
 
 # %% tags=["verdict"]
-from hsds_lib.training.train import train_network
-
-three = train_network(genotype, loss_weights, short, device="cpu", show=False).network
+three = hsds.train_network(genotype, loss_weights, short, device="cpu", show=False).network
 pairs = list(zip(twin.parameters(), three.parameters(), strict=True))
 print("three steps by hand are the library's:", all(torch.allclose(a, b, atol=1e-6) for a, b in pairs))
 with seeded(seed):
-    start_point = derive(genotype).parameters()
+    start_point = hsds.derive(genotype).parameters()
 moved = [not torch.equal(a, b) for a, b in zip(twin.parameters(), start_point, strict=True)]
 print("they moved the weights:", sum(moved) > 0.9 * len(moved))
 
@@ -306,7 +289,7 @@ print("they moved the weights:", sum(moved) > 0.9 * len(moved))
 # Now as long as the preset says (`tiny`: seconds, which is long enough to see the loss fall and no more):
 
 # %%
-trained = train_network(genotype, loss_weights, settings, out=nb.out, device=nb.device)
+trained = hsds.train_network(genotype, loss_weights, settings, out=nb.out, device=nb.device)
 show(*plots.training_curves(trained.history, features=vgg.label if not skipped else ""))
 
 # %% [markdown]
@@ -335,23 +318,20 @@ print("the recorded one did:", history[-1]["loss"] < history[0]["loss"])
 # minus the very score of the last column.
 
 # %%
-from hsds_lib.images.batches import Scene
-from hsds_lib.images.classical import average, mertens
-
 side = min(256, *shot.ref.shape[-2:])
 shape = {"crop": side, "batch_size": 1, "generator": torch.Generator(), "augment": False}
-middle = next(iter(PairBatches([shot], naturals, **shape)))
+middle = next(iter(hsds.PairBatches([shot], naturals, **shape)))
 dark, light = middle.under[0], middle.over[0]
-candidates = {"average": average(dark, light), "Mertens": mertens(dark, light), "reference": middle.ref[0]}
+candidates = {"average": hsds.average(dark, light), "Mertens": hsds.mertens(dark, light), "reference": middle.ref[0]}
 candidates["over"] = light
 
 # %%
-targets = prepare_targets(middle, vgg, contrast=False, names=names)
+targets = hsds.prepare_targets(middle, vgg, contrast=False, names=names)
 terms = {}
 for name, picture in candidates.items():
-    terms[name] = term_vector(split_luma(picture[None])[0], targets, vgg, names=names)
+    terms[name] = hsds.term_vector(hsds.split_luma(picture[None])[0], targets, vgg, names=names)
 alike = torch.full_like(m, 1 / len(m))
-part = Scene(shot.name, under=dark, over=light)
+part = hsds.Scene(shot.name, under=dark, over=light)
 scores = {name: quality(picture, part) for name, picture in candidates.items()}
 rows = [(name, float(alike @ t), float(m @ t), scores[name]) for name, t in terms.items()]
 Table(("picture", "loss, equal weights", "loss, searched weights", "MEF-SSIM"), rows)
@@ -376,7 +356,7 @@ print("MEF-SSIM puts first:", by_score, "- and last:", min(scores, key=scores.ge
 # not make a network worth looking at; with `fused_by="here"` you see that too.
 
 # %%
-network = trained.network.cpu() if fused_by == "here" else load_model(folder, device="cpu")
+network = trained.network.cpu() if fused_by == "here" else hsds.load_model(folder, device="cpu")
 
 # %% [markdown]
 # ## 3 · The numbers no gradient touches
@@ -408,7 +388,7 @@ print("with stored statistics, operation = ReLU of one convolution:", equal)
 # %%
 batches = [batch for _, batch in zip(range(16), crops(96, 2), strict=False)]
 with torch.no_grad():
-    z = [operation.conv(split_luma(batch.under)[0]) for batch in batches]
+    z = [operation.conv(hsds.split_luma(batch.under)[0]) for batch in batches]
 mean = torch.stack([each.mean((0, 2, 3)) for each in z]).mean(0)
 variance = torch.stack([each.var((0, 2, 3)) for each in z]).mean(0)
 moving = torch.zeros_like(mean)
@@ -418,7 +398,7 @@ for each in z:
 
 # %%
 def with_weights_of(network, *, sets, momentum=None):
-    other = derive(genotype, separate_statistics=sets == RETINEX_ITERATIONS)
+    other = hsds.derive(genotype, separate_statistics=sets == RETINEX_ITERATIONS)
     other.load_state_dict(dict(network.named_parameters()), strict=False)
     for module in other.modules():
         if hasattr(module, "running_mean"):
@@ -514,7 +494,7 @@ print("in every node a pass is off by 0.05 deviations or more:", min(off) > 0.05
 # %%
 versions = {"moving average": stale, "one set for three passes": single, "a set for each pass": recalibrated}
 versions = {"as stored": network} | versions
-album = {name: fuse(net, shot.under, shot.over) for name, net in versions.items()}
+album = {name: hsds.fuse(net, shot.under, shot.over) for name, net in versions.items()}
 captions = {name: f"MEF-SSIM {quality(picture, shot):.3f}" for name, picture in album.items()}
 show(*pictures.picture_row(album, captions, title="The same weights, four sets of statistics"))
 
@@ -569,11 +549,9 @@ def fuse_by_hand(under, over):
 
 
 # %% tags=["verdict"]
-from hsds_lib.images.color import fuse_chroma, merge_luma
-
 three = (shot.under, shot.over, shot.ref)
-chroma_u, chroma_o, chroma_r = (split_luma(image[None])[1] for image in three)
-fused = fuse_chroma(chroma_u, chroma_o)
+chroma_u, chroma_o, chroma_r = (hsds.split_luma(image[None])[1] for image in three)
+fused = hsds.fuse_chroma(chroma_u, chroma_o)
 print("by hand equals the library:", torch.allclose(fuse_by_hand(chroma_u, chroma_o), fused, atol=1e-6))
 d_u, d_o, d_f = chroma_u - 0.5, chroma_o - 0.5, fused - 0.5
 apart = d_u * d_o < 0
@@ -584,7 +562,7 @@ below, above = torch.minimum(d_u, d_o) - 1e-6, torch.maximum(d_u, d_o) + 1e-6
 print("always between the two:", bool(((below <= d_f) & (d_f <= above)).all()))
 
 # %%
-rules = {"mean": lambda under, over: (under + over) / 2, "weighted by distance from gray": fuse_chroma}
+rules = {"mean": lambda under, over: (under + over) / 2, "weighted by distance from gray": hsds.fuse_chroma}
 show(*colour_pictures.chroma_maps(rules, (chroma_u[:, 1], chroma_o[:, 1])))
 
 # %% [markdown]
@@ -594,11 +572,11 @@ show(*colour_pictures.chroma_maps(rules, (chroma_u[:, 1], chroma_o[:, 1])))
 
 # %%
 rules = {"mean": rules["mean"], "under's": lambda under, over: under, "over's": lambda under, over: over}
-rules["weighted"] = fuse_chroma
+rules["weighted"] = hsds.fuse_chroma
 fused_y = fuse_luma(network, under_y, over_y).clamp(0, 1)
 chroma = {name: rule(chroma_u, chroma_o) for name, rule in rules.items()} | {"reference": chroma_r}
 casts = {name: 255 * float((c - chroma_r).norm(dim=1).mean()) for name, c in chroma.items()}
-coloured = {name: merge_luma(fused_y, c)[0].clamp(0, 1) for name, c in chroma.items()}
+coloured = {name: hsds.merge_luma(fused_y, c)[0].clamp(0, 1) for name, c in chroma.items()}
 alone = {name: colour_pictures.colour_alone(c)[0] for name, c in chroma.items()}
 captions = {"colour alone": {name: f"error {casts[name]:.1f} levels" for name in rules}}
 wall = {"picture": coloured, "colour alone": alone}
@@ -608,7 +586,7 @@ show(*colour_pictures.captioned_wall(wall, captions, title=title))
 # %%
 rows = []
 for each in val_scenes:
-    u, o, r = (split_luma(image[None])[1] for image in (each.under, each.over, each.ref))
+    u, o, r = (hsds.split_luma(image[None])[1] for image in (each.under, each.over, each.ref))
     rows.append((each.name, *(255 * float((rule(u, o) - r).norm(dim=1).mean()) for rule in rules.values())))
 Table(("error of the chroma (8-bit levels)", *rules), rows)
 
@@ -626,7 +604,7 @@ print("the weighted rule is nearest in all validation scenes (by default of one 
 # $[0, 1]$. Luma and hue stay. At last the file has 8 bits. What does each cost?
 
 # %%
-rgb = merge_luma(fused_y, fused)
+rgb = hsds.merge_luma(fused_y, fused)
 d = rgb - fused_y
 room = torch.where(d > 0, 1 - fused_y, fused_y)
 share = (room / d.abs().clamp(min=1e-6)).clamp(max=1).amin(1, keepdim=True)
@@ -635,29 +613,27 @@ paler, clipped = fused_y + share * d, rgb.clamp(0, 1)
 # %%
 import tempfile
 
-from hsds_lib.images.io import read_rgb, write_rgb
-
 with tempfile.TemporaryDirectory() as place:
-    write_rgb(Path(place) / "fused.png", paler[0].clamp(0, 1))
-    saved = read_rgb(Path(place) / "fused.png")[None]
+    hsds.write_rgb(Path(place) / "fused.png", paler[0].clamp(0, 1))
+    saved = hsds.read_rgb(Path(place) / "fused.png")[None]
 outside = ((rgb < -1e-6) | (rgb > 1 + 1e-6)).any(1)
 print(f"pixels whose colour does not fit: {100 * outside.float().mean():.1f} %")
 
 # %%
 ways = {"the fused luma itself": fused_y.expand(-1, 3, -1, -1), "in colour, clipped": clipped}
 ways |= {"in colour, paler where it must be": paler, "that, saved with 8 bits": saved}
-shift = {name: 255 * float((split_luma(image)[0] - fused_y).abs().mean()) for name, image in ways.items()}
+shift = {name: 255 * float((hsds.split_luma(image)[0] - fused_y).abs().mean()) for name, image in ways.items()}
 rows = [(name, shift[name], quality(image[0].clamp(0, 1), shot)) for name, image in ways.items()]
 Table(("picture", "mean change of luma (8-bit levels)", "MEF-SSIM"), rows)
 
 # %% tags=["verdict"]
-changes = {name: (split_luma(image)[0] - fused_y).abs()[:, 0] for name, image in ways.items()}
+changes = {name: (hsds.split_luma(image)[0] - fused_y).abs()[:, 0] for name, image in ways.items()}
 clipped_off, paler_off = changes["in colour, clipped"], changes["in colour, paler where it must be"]
 print("clipping changes luma only where RGB was left:", bool((clipped_off[~outside] < 1e-4).all()))
 print("making colours paler changes it nowhere:", bool((paler_off < 1e-3).all()))
 rounding = 255 * (saved - paler).abs().max()
 print("saving moves no channel by more than half a level:", bool(rounding <= 0.501))
-picture = (255 * fuse(network, shot.under, shot.over)).round() / 255
+picture = (255 * hsds.fuse(network, shot.under, shot.over)).round() / 255
 print("the file is the picture of `fuse`, rounded:", bool(((saved[0] - picture).abs() * 255 <= 1.001).all()))
 
 # %% [markdown]
@@ -813,14 +789,14 @@ check("6.4", radius_of)
 
 # %%
 chosen = {f"val {each.name}": each for each in val_scenes[:2]}
-last = shown_split(data)  # val where the test scenes are kept for a final evaluation
-more = val_scenes[2:4] if last == "val" else referenced_scenes(data, last, seed=seed, limit=2)
+last = hsds.shown_split(data)  # val where the test scenes are kept for a final evaluation
+more = val_scenes[2:4] if last == "val" else hsds.referenced_scenes(data, last, seed=seed, limit=2)
 chosen |= {f"{last} {each.name}": each for each in more}
 wall, marks = {}, {}
 for name, each in chosen.items():
-    row = {"under": each.under, "over": each.over, "average": average(each.under, each.over)}
-    row |= {"Mertens": mertens(each.under, each.over), "network": fuse(network, each.under, each.over)}
-    wall[name] = row | {"network, recalibrated": fuse(recalibrated, each.under, each.over)}
+    row = {"under": each.under, "over": each.over, "average": hsds.average(each.under, each.over)}
+    row |= {"Mertens": hsds.mertens(each.under, each.over), "network": hsds.fuse(network, each.under, each.over)}
+    wall[name] = row | {"network, recalibrated": hsds.fuse(recalibrated, each.under, each.over)}
     marks[name] = {column: quality(picture, each) for column, picture in wall[name].items()}
 best = [(name, max(row, key=row.get)) for name, row in marks.items()]
 
@@ -874,9 +850,7 @@ print("no result is one of the other pictures:", min(apart) > 0.005)
 # here.
 
 # %%
-from hsds_lib.config import PRESETS
-
-paper = PRESETS["paper"].train
+paper = hsds.PRESETS["paper"].train
 fields = ("epochs", "steps_per_epoch", "batch_size", "crop", "lr", "schedule", "separate_statistics")
 rows = [(name, str(getattr(settings, name)), str(getattr(paper, name))) for name in fields]
 Table(("setting", "in block 2", "preset paper"), rows)

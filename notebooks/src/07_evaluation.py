@@ -41,6 +41,7 @@ device: str = "auto"  # auto | cpu | cuda | mps
 import numpy as np
 import torch
 
+import hsds_lib as hsds
 from hsds_lib.course import pictures
 from hsds_lib.course.checks import check
 from hsds_lib.course.figures import metric_pictures
@@ -58,21 +59,18 @@ nb = start(preset, notebook="07_evaluation", data=data, seed=seed, device=device
 
 # %%
 from hsds_lib.course.explorers.degrade import DEGRADATIONS, degrade
-from hsds_lib.evaluation.metrics import all_metrics, to_pixels
-from hsds_lib.images.classical import average, mertens
-from hsds_lib.runs.scenes import referenced_scenes, shown_split
 
 
 def measure(scene, image):
-    shown = [to_pixels(x) for x in (scene.under, scene.over, image)]
-    return all_metrics(*shown, ref=to_pixels(scene.ref))
+    shown = [hsds.to_pixels(x) for x in (scene.under, scene.over, image)]
+    return hsds.all_metrics(*shown, ref=hsds.to_pixels(scene.ref))
 
 
 # %%
-parts = dict.fromkeys(("val", shown_split(data)))  # val alone where test scenes are kept for a final evaluation
-scenes = [s for part in parts for s in referenced_scenes(data, part, seed=seed, limit=n_scenes)]
+parts = dict.fromkeys(("val", hsds.shown_split(data)))  # val alone where test scenes are kept for a final evaluation
+scenes = [s for part in parts for s in hsds.referenced_scenes(data, part, seed=seed, limit=n_scenes)]
 shot = scenes[0]
-good = mertens(shot.under, shot.over)
+good = hsds.mertens(shot.under, shot.over)
 loud = degrade("stretch contrast", good[None], 0.6)[0]
 
 # %%
@@ -100,7 +98,7 @@ print("MEF-SSIM does not:", told[1]["MEF-SSIM"] < told[0]["MEF-SSIM"])
 # %% tags=["verdict"]
 from hsds_lib.evaluation.metrics import en, rgb2gray, sd
 
-pixels = to_pixels(good)
+pixels = hsds.to_pixels(good)
 gray = rgb2gray(pixels).astype(float)
 shares = np.bincount(rgb2gray(pixels).ravel(), minlength=256) / gray.size
 entropy = -sum(share * np.log2(share) for share in shares if share > 0)
@@ -118,12 +116,12 @@ height, width = good.shape[-2:]
 chess = (torch.arange(height)[:, None] // 16 + torch.arange(width) // 16) % 2
 static = torch.rand(height, width, generator=torch.Generator().manual_seed(seed))
 champions = {"reference": shot.ref, "noise": static.expand(3, -1, -1), "chess board": chess.float().expand(3, -1, -1)}
-titles = {n: f"EN {en(to_pixels(x)):.2f}, SD {sd(to_pixels(x)):.0f}" for n, x in champions.items()}
+titles = {n: f"EN {en(hsds.to_pixels(x)):.2f}, SD {sd(hsds.to_pixels(x)):.0f}" for n, x in champions.items()}
 show(*pictures.picture_row(champions, titles, title="Champions of EN and of SD"))
 
 # %% tags=["verdict"]
-print("EN of noise is within 1 % of its largest value, 8:", en(to_pixels(champions["noise"])) > 0.99 * 8)
-print("SD of the board, in levels, largest possible 127.5:", round(sd(to_pixels(champions["chess board"])), 1))
+print("EN of noise is within 1 % of its largest value, 8:", en(hsds.to_pixels(champions["noise"])) > 0.99 * 8)
+print("SD of the board, in levels, largest possible 127.5:", round(sd(hsds.to_pixels(champions["chess board"])), 1))
 
 # %% [markdown]
 # ### Exercise 7.1
@@ -161,12 +159,12 @@ check("7.1", my_entropy)
 show(*metric_pictures.saturation(gray))
 
 # %% tags=["verdict"]
-from hsds_lib.evaluation.paper import OURS, table2
+from hsds_lib.evaluation.paper import OURS
 
 above = np.maximum(np.floor(gray - gray.mean() + 0.5), 0)
 by_hand = np.sqrt(np.minimum(above**2, 255).mean())
 print("saturating SD by hand is the library's:", np.isclose(by_hand, sd(pixels, arithmetic="uint8")))
-rows = [row for part in ("SICE", "no reference") for row in table2(part).values()]
+rows = [row for part in ("SICE", "no reference") for row in hsds.table2(part).values()]
 print("all", len(rows), "SDs of Table 2 are below the ceiling:", all(row["SD"] < np.sqrt(255) for row in rows))
 nearly = np.sqrt(255 * (above >= 16).mean())
 print("counting bright pixels alone comes within 10 %:", abs(nearly / by_hand - 1) < 0.1)
@@ -177,11 +175,11 @@ print("counting bright pixels alone comes within 10 %:", abs(nearly / by_hand - 
 # lead over the next:
 
 # %% tags=["verdict"]
-column = sorted((row["SD"] for row in table2("SICE").values()), reverse=True)
+column = sorted((row["SD"] for row in hsds.table2("SICE").values()), reverse=True)
 share = [100 * value**2 / 255 for value in column]
 print(f"SD {column[0]}: at least {share[0]:.1f} % of the pixels are above the mean")
 print(f"the lead of {column[0] - column[1]:.3f} is worth {share[0] - share[1]:.2f} % of the pixels")
-tones = {k: to_pixels((good.mean() + k * (good - good.mean())).clamp(0, 1)) for k in (0.5, 1.0)}
+tones = {k: hsds.to_pixels((good.mean() + k * (good - good.mean())).clamp(0, 1)) for k in (0.5, 1.0)}
 lost = [1 - sd(tones[0.5], **form) / sd(tones[1.0], **form) for form in ({}, {"arithmetic": "uint8"})]
 print(f"half the contrast: SD falls by {100 * lost[0]:.0f} %, as published by {100 * lost[1]:.0f} %")
 
@@ -202,12 +200,12 @@ print(f"half the contrast: SD falls by {100 * lost[0]:.0f} %, as published by {1
 # %% tags=["verdict"]
 from hsds_lib.evaluation.metrics import cc
 
-wanted = rgb2gray(to_pixels(shot.ref)).astype(float)
+wanted = rgb2gray(hsds.to_pixels(shot.ref)).astype(float)
 a, b = gray - gray.mean(), wanted - wanted.mean()
 correlation = (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
-print("by hand it is the library's:", np.isclose(correlation, cc(to_pixels(shot.ref), pixels)))
-half = cc(to_pixels(shot.ref), to_pixels(good / 2))
-print("half as bright, CC to two digits:", round(half, 2) == round(cc(to_pixels(shot.ref), pixels), 2))
+print("by hand it is the library's:", np.isclose(correlation, cc(hsds.to_pixels(shot.ref), pixels)))
+half = cc(hsds.to_pixels(shot.ref), hsds.to_pixels(good / 2))
+print("half as bright, CC to two digits:", round(half, 2) == round(cc(hsds.to_pixels(shot.ref), pixels), 2))
 
 # %% [markdown]
 # ### Exercise 7.2
@@ -249,9 +247,7 @@ check("7.2", my_correlation)
 # %%
 from torch.nn.functional import avg_pool2d
 
-from hsds_lib.images.color import split_luma
-
-luma = [split_luma(image[None].double())[0] for image in (shot.under, shot.over, good)]
+luma = [hsds.split_luma(image[None].double())[0] for image in (shot.under, shot.over, good)]
 spread = torch.minimum(*(avg_pool2d(y**2, 11, 1) - avg_pool2d(y, 11, 1) ** 2 for y in luma[:2]))[0, 0]
 row, left = divmod(int(spread.argmax()), spread.shape[1])
 u, o, f = (y[0, 0, row : row + 11, left : left + 11] for y in luma)
@@ -282,14 +278,15 @@ strengths = {name: f"contrast {(x - x.mean()).norm():.2f}" for name, x in patche
 show(*pictures.picture_row(around, strengths, title="One patch, without its mean: what MEF-SSIM wants of it"))
 
 # %% tags=["verdict"]
-from hsds_lib.losses.mef_ssim import mef_ssim_pair
-
 patch = (x[None, None] for x in (f, u, o))
-by_library = mef_ssim_pair(*patch, scales=1).item()
+by_library = hsds.mef_ssim_pair(*patch, scales=1).item()
 print("one patch by hand is the library's:", abs(similarity(f, wanted_patch(u, o)).item() - by_library) < 1e-3)
-shifted = mef_ssim_pair(luma[2] + 0.2, luma[0], luma[1]).item()
-print("a picture 0.2 brighter scores the same:", abs(shifted - mef_ssim_pair(luma[2], luma[0], luma[1]).item()) < 1e-4)
-lent = mef_ssim_pair(wanted_patch(u, o)[None, None], u[None, None], o[None, None], scales=1).item()
+shifted = hsds.mef_ssim_pair(luma[2] + 0.2, luma[0], luma[1]).item()
+print(
+    "a picture 0.2 brighter scores the same:",
+    abs(shifted - hsds.mef_ssim_pair(luma[2], luma[0], luma[1]).item()) < 1e-4,
+)
+lent = hsds.mef_ssim_pair(wanted_patch(u, o)[None, None], u[None, None], o[None, None], scales=1).item()
 print("the wanted patch itself scores 1:", abs(lent - 1) < 1e-3)
 
 # %% [markdown]
@@ -300,7 +297,7 @@ print("the wanted patch itself scores 1:", abs(lent - 1) < 1e-3)
 # %%
 curtain = good + 0.3 * torch.linspace(-1, 1, width)
 tricks = {"Mertens": good, "no colour": luma[2][0].float().expand(3, -1, -1), "curtain": curtain.clamp(0, 1)}
-tricks |= {"noise": degrade("noise", good[None], 0.2, seed=seed)[0], "average": average(shot.under, shot.over)}
+tricks |= {"noise": degrade("noise", good[None], 0.2, seed=seed)[0], "average": hsds.average(shot.under, shot.over)}
 seen = {name: measure(shot, image) for name, image in tricks.items()}
 marks = {name: f"MEF-SSIM {found['MEF-SSIM']:.3f}" for name, found in seen.items()}
 show(*pictures.picture_row(tricks, marks, title="Which of these does MEF-SSIM mind?", columns=5))
@@ -350,7 +347,7 @@ def edges(gray):  # of every pixel; outside the picture is black
 # %% tags=["verdict"]
 from hsds_lib.evaluation.metrics import qabf
 
-corner = [to_pixels(image)[100:130, 60:90] for image in (shot.under, shot.over, good)]
+corner = [hsds.to_pixels(image)[100:130, 60:90] for image in (shot.under, shot.over, good)]
 of_under, of_over, of_fused = (edges(rgb2gray(image).astype(float)) for image in corner)
 pairs = [*zip(of_under, of_fused, strict=True), *zip(of_over, of_fused, strict=True)]
 by_hand = sum(edge_kept(s, f) * s[0] for s, f in pairs) / sum(s[0] for s, f in pairs)
@@ -391,8 +388,8 @@ def my_vif(s, f, top=np.inf):
 # %% tags=["verdict"]
 from hsds_lib.evaluation.metrics import vif
 
-source = rgb2gray(to_pixels(shot.under)).astype(float)
-exposures = to_pixels(shot.under), pixels
+source = rgb2gray(hsds.to_pixels(shot.under)).astype(float)
+exposures = hsds.to_pixels(shot.under), pixels
 print("VIF by hand is the library's:", np.isclose(my_vif(source, gray), vif(*exposures), rtol=1e-6))
 saturated = my_vif(source, gray, top=255), vif(*exposures, arithmetic="uint8")
 print("also in saturating integers:", np.isclose(*saturated, rtol=1e-6))
@@ -415,7 +412,7 @@ show(*metric_pictures.enhancement(ratios, curves, angles, turned))
 # %% tags=["verdict"]
 soft = 0.3 + 0.3 * shot.over
 crisp = 0.45 + 2 * (soft - 0.45)  # twice the contrast, nothing is clipped
-before, after = to_pixels(soft), to_pixels(crisp)
+before, after = hsds.to_pixels(soft), hsds.to_pixels(crisp)
 print("the whole picture at twice the contrast: VIF", round(vif(before, after), 1), "where the source itself has 1")
 print("and Qabf falls by more than a quarter:", qabf(before, before, after) < 0.75 * qabf(before, before, before))
 
@@ -453,9 +450,9 @@ whole = pixels[: height // 11 * 11, : width // 11 * 11]
 y = whole @ np.array([0.2126, 0.7152, 0.0722])
 print("N by hand is the library's:", np.isclose(my_naturalness(y), tmqi_naturalness(whole)))
 print("in 0..1 N is below a millionth:", my_naturalness(y / 255) < 1e-6)
-wrong = [tmqi(to_pixels(shot.ref), to_pixels(x), data_range=1) for x in (good, loud, shot.ref)]
+wrong = [tmqi(hsds.to_pixels(shot.ref), hsds.to_pixels(x), data_range=1) for x in (good, loud, shot.ref)]
 print("TMQI of such pictures, even of the reference itself, is below 0.25:", max(wrong) < 0.25)
-print("largest TMQI of Table 2:", max(row["TMQI"] for row in table2().values()))
+print("largest TMQI of Table 2:", max(row["TMQI"] for row in hsds.table2().values()))
 
 # %% [markdown]
 # The second term is gone, and $S$ finds no visible contrast. [Notebook 9](09_reproducibility.ipynb) ranks fusions by
@@ -474,9 +471,9 @@ chosen = [scenes[apart.index(name)] for name in dict.fromkeys(apart)][:2]
 
 
 def crowd(scene):  # a fusion, the same spoiled, the average, and the exposures
-    fused = mertens(scene.under, scene.over)
-    shown = {"Mertens": fused, "average": average(scene.under, scene.over), "under": scene.under, "over": scene.over}
-    shown |= {kind: degrade(kind, fused[None], strength, seed=seed)[0] for kind in DEGRADATIONS}
+    pair = scene.under, scene.over
+    shown = {"Mertens": hsds.mertens(*pair), "average": hsds.average(*pair), "under": pair[0], "over": pair[1]}
+    shown |= {kind: degrade(kind, shown["Mertens"][None], strength, seed=seed)[0] for kind in DEGRADATIONS}
     return {name: measure(scene, image) for name, image in shown.items()}
 
 
@@ -537,14 +534,14 @@ def rank_alike(found, names):  # found: one dictionary of metrics per picture or
 
 
 alike = np.mean([rank_alike(found.values(), eight) for found in crowds.values()], axis=0)
-six = tuple(table2()[OURS])
-printed = rank_alike(table2().values(), six)
+six = tuple(hsds.table2()[OURS])
+printed = rank_alike(hsds.table2().values(), six)
 show(*metric_pictures.agreement({"pictures of a scene": (alike, eight), "methods of Table 2, SICE": (printed, six)}))
 
 # %% tags=["verdict"]
 from scipy.stats import kendalltau
 
-columns = [[row[name] for row in table2().values()] for name in ("SD", "MEF-SSIM")]
+columns = [[row[name] for row in hsds.table2().values()] for name in ("SD", "MEF-SSIM")]
 print("tau by hand is scipy's:", np.isclose(tau(*columns), kendalltau(*columns).statistic))
 print("SD and MEF-SSIM of Table 2, over its ten methods:", round(tau(*columns), 2))
 print("MS-SSIM and MEF-SSIM of Table 2:", round(printed[six.index("MS-SSIM"), six.index("MEF-SSIM")], 2))
@@ -571,11 +568,9 @@ Table(("as published", "correct", *(f"τ on {scene}" for scene in crowds)), both
 # choices are made. Look at the scenes before the means.
 
 # %%
-from hsds_lib.fusing.fuse import fuse, load_model
-
-network = load_model(model, device=nb.device)
-methods = {"network": lambda s: fuse(network, s.under, s.over)}
-methods |= {"average": lambda s: average(s.under, s.over), "Mertens": lambda s: mertens(s.under, s.over)}
+network = hsds.load_model(model, device=nb.device)
+methods = {"network": lambda s: hsds.fuse(network, s.under, s.over)}
+methods |= {"average": lambda s: hsds.average(s.under, s.over), "Mertens": lambda s: hsds.mertens(s.under, s.over)}
 scores = {name: {s.name: measure(s, method(s)) for s in scenes} for name, method in methods.items()}
 
 # %%
@@ -590,7 +585,7 @@ show(*metric_pictures.scene_dots(scores, ("MS-SSIM", "MEF-SSIM", "VIF_double", "
 # %%
 from hsds_lib.course.figures.score_tables import mean_table
 
-published = {**table2("no reference")[OURS], **table2("SICE")[OURS]}
+published = {**hsds.table2("no reference")[OURS], **hsds.table2("SICE")[OURS]}
 forms = ("SD", "SD_double", "VIF", "VIF_double", "CC", "TMQI", "TMQI_255", "MS-SSIM", "MEF-SSIM", "EN", "Qabf")
 mean_table(scores, forms, published, f"{OURS} as printed: OTHER PICTURES")
 
@@ -742,8 +737,8 @@ from hsds_lib.evaluation.paper import improvements
 
 gains = []
 for part in ("SICE", "no reference"):
-    for metric, value in table2(part)[OURS].items():
-        rest = {name: row[metric] for name, row in table2(part).items() if name != OURS}
+    for metric, value in hsds.table2(part)[OURS].items():
+        rest = {name: row[metric] for name, row in hsds.table2(part).items() if name != OURS}
         best = max(rest, key=rest.get)
         gains.append(
             (f"{part}: {metric}", value, best, round(value - rest[best], 3), improvements(part).get(metric, "–"))
@@ -756,7 +751,7 @@ print("every printed improvement is that difference:", all(abs(gain[3] - gain[4]
 print("differences of at most 0.002:", sum(gain[3] <= 0.002 for gain in gains), "of", len(gains))
 tie = [gain[0] for gain in gains if gain[3] == 0]
 print("no improvement at all:", *tie)
-print("Mertens is among the ten:", "Mertens" in table2())
+print("Mertens is among the ten:", "Mertens" in hsds.table2())
 
 # %% [markdown]
 # How many scenes would such a lead need to be twice its standard error, and at least six, below which no sign test can
@@ -815,7 +810,7 @@ Table(("method", *beside.texts), list(beside.texts.itertuples(name=None)))
 from hsds_lib.evaluation.peers import published_and_measured
 
 both = {row.name: row for row in published_and_measured("no reference") if row.printed and row.measured}
-print("of", len(table2("no reference")), "methods of the paper, measured here:", ", ".join(both))
+print("of", len(hsds.table2("no reference")), "methods of the paper, measured here:", ", ".join(both))
 for metric in ("MS-SSIM", "MEF-SSIM", "EN", "Qabf"):
     order = [sorted(both, key=lambda name: -getattr(both[name], kind)[metric]) for kind in ("printed", "measured")]
     print(f"{metric}: best first, printed {', '.join(order[0])}; measured {', '.join(order[1])}")

@@ -41,6 +41,7 @@ device: str = "auto"  # auto (the CPU for tiny, else the best there is) | cpu | 
 import numpy as np
 import torch
 
+import hsds_lib as hsds
 from hsds_lib.course import pictures, plots
 from hsds_lib.course.checks import check
 from hsds_lib.course.figures import ablation_pictures
@@ -58,9 +59,7 @@ nb = start(preset, notebook="08_ablations", data=data, seed=seed, device=device)
 # each cell, so the table itself cannot say.
 
 # %%
-from hsds_lib.evaluation.paper import table3
-
-printed = table3()
+printed = hsds.table3()
 show(*ablation_pictures.printed_gaps(printed))
 
 # %% tags=["verdict"]
@@ -99,10 +98,8 @@ check("8.1", my_gain)
 # strongest operation alone, as in DARTS).
 
 # %%
-from hsds_lib.config import ABLATIONS, ablation
-
 whole = nb.search
-conditions = {name: ablation(whole, name) for name in ABLATIONS}
+conditions = {name: hsds.ablation(whole, name) for name in hsds.ABLATIONS}
 fields = ("contrast", "theta", "top_p")
 changed = {name: [f for f in fields if getattr(c, f) != getattr(whole, f)] for name, c in conditions.items()}
 rows = [(name, *(getattr(c, f) for f in fields), ", ".join(changed[name])) for name, c in conditions.items()]
@@ -147,16 +144,14 @@ print("and with pruning:", all(row[4] >= 0 for row in effects))
 
 # %%
 from hsds_lib.course.recording import FOLDER, RECORDED_STUDIES, SEEDS, read_recording
-from hsds_lib.network.genotype import Genotype
-from hsds_lib.search.run import run_search
 
 facts, stored = read_recording(runs or FOLDER / "ablations.zip")
 small = RECORDED_STUDIES["tiny"].search.changed(seed=seed, data=data) if preset == "tiny" else whole
-mine = run_search(ablation(small, condition), device=nb.device, show=False)
+mine = hsds.run_search(hsds.ablation(small, condition), device=nb.device, show=False)
 
 # %% tags=["verdict"]
 kept = [len(operations) for operations in mine.genotype.nodes.values()]
-wanted = ablation(small, condition)
+wanted = hsds.ablation(small, condition)
 print("operations in every node:", set(kept) == {wanted.top_p})
 print("operations were pruned:", int(mine.search.active.sum()) < 165, "as theta > 0 says:", wanted.theta > 0)
 mix = torch.tensor(list(mine.loss_weights.mix.values()))
@@ -181,14 +176,16 @@ twin = study_runs.get((condition, seed))
 if twin is not None:
     ops = [{n: set(o) for n, o in nodes.items()} for nodes in (twin["genotype"], mine.genotype.nodes)]
     print("nodes with the same operations as the recorded run:", sum(ops[0][n] == ops[1][n] for n in ops[0]), "of 15")
-first = {name: Genotype(nodes=study_runs[name, seeds[0]]["genotype"], width=small.width) for name in ("ours", "DARTS")}
+first = {
+    name: hsds.Genotype(nodes=study_runs[name, seeds[0]]["genotype"], width=small.width) for name in ("ours", "DARTS")
+}
 show(*plots.genotype_maps(first, features=facts["features"]))
 
 # %% tags=["verdict"]
 searched = RECORDED_STUDIES["tiny"].search
-for name in ABLATIONS:
+for name in hsds.ABLATIONS:
     found = [study_runs[name, number] for number in seeds]
-    rule = ablation(searched, name)
+    rule = hsds.ablation(searched, name)
     sizes = all(run["operations"] == 15 * rule.top_p for run in found)
     cut = all((run["operations_left"] < 165) == (rule.theta > 0) for run in found)
     uniform = all(max(run["loss_mix"].values()) - min(run["loss_mix"].values()) < 1e-5 for run in found)
@@ -206,7 +203,7 @@ for name in ABLATIONS:
 
 # %%
 mixes = {}
-for name in ABLATIONS:
+for name in hsds.ABLATIONS:
     found = [study_runs[name, number]["loss_mix"] for number in seeds]
     mixes[name] = {term: float(np.mean([weights[term] for weights in found])) for term in found[0]}
 show(*ablation_pictures.loss_mixes(mixes, features=facts["features"]))
@@ -220,7 +217,7 @@ show(*ablation_pictures.loss_mixes(mixes, features=facts["features"]))
 
 # %%
 costs = []
-for name in ABLATIONS:
+for name in hsds.ABLATIONS:
     found = [study_runs[name, number] for number in seeds]
     costs.append(
         (name, found[0]["operations"], *(float(np.mean([run[k] for run in found])) for k in ("parameters", "macs")))
@@ -258,7 +255,7 @@ def half_width(values):
     return stats.t.ppf(0.975, len(values) - 1) * s / np.sqrt(len(values))
 
 
-values = {name: [run_score(study_runs[name, number]) for number in seeds] for name in ABLATIONS}
+values = {name: [run_score(study_runs[name, number]) for number in seeds] for name in hsds.ABLATIONS}
 widths = {name: half_width(found) for name, found in values.items()}
 
 # %% tags=["hero"]
@@ -280,7 +277,7 @@ print("conditions:", len(values), "seeds of each:", len(seeds))
 
 # %%
 def against_ours(values):
-    for name in [name for name in ABLATIONS if name != "ours"]:
+    for name in [name for name in hsds.ABLATIONS if name != "ours"]:
         gaps = np.array(values[name]) - np.array(values["ours"])
         width = half_width(gaps)
         left = gaps.std(ddof=1) / np.hypot(*(np.std(values[each], ddof=1) for each in (name, "ours")))
@@ -366,7 +363,7 @@ photographs = RECORDED_STUDIES["photographs"]
 larger, prints = read_recording(FOLDER / photographs.file)
 real_runs = {(run["condition"], run["seed"]): run for run in larger["runs"]}
 judge = metric if metric in photographs.metrics else "MS-SSIM"
-real = {name: [run_score(real_runs[name, number], judge) for number in SEEDS] for name in ABLATIONS}
+real = {name: [run_score(real_runs[name, number], judge) for number in SEEDS] for name in hsds.ABLATIONS}
 real_widths = {name: half_width(found) for name, found in real.items()}
 show(*ablation_pictures.seed_dots(real, real_widths, metric=judge, features=larger["features"]))
 
@@ -376,7 +373,7 @@ Table(("condition minus ours", f"mean, {judge}", *heads[2:]), real_paired)
 
 # %% tags=["verdict"]
 print("validation scenes:", len(larger["runs"][0]["scores"]), "runs:", len(larger["runs"]))
-means = {name: (np.mean(values[name]), np.mean(real[name])) for name in ABLATIONS}
+means = {name: (np.mean(values[name]), np.mean(real[name])) for name in hsds.ABLATIONS}
 tau = stats.kendalltau(*zip(*means.values(), strict=True)).statistic
 print(f"agreement of the two studies on the order of the conditions (Kendall's tau): {tau:.2f}")
 print("apart from 0:", [row[0] for row in real_paired if row[3] == "yes"] or "none")
@@ -455,16 +452,15 @@ def picture(run, stored=stored):
     return torch.from_numpy(pixels).permute(2, 0, 1) / 255
 
 
-album = {name: picture(study_runs[name, seeds[0]]) for name in ABLATIONS}
+album = {name: picture(study_runs[name, seeds[0]]) for name in hsds.ABLATIONS}
 captions = {name: f"{metric} {run_score(study_runs[name, seeds[0]]):.3f}" for name in album}
 show(*pictures.picture_row(album, captions, title=f"Scene {facts['scene']}, seed {seeds[0]}", columns=4))
 
 # %%
 from hsds_lib.course.explorers import compare
 from hsds_lib.course.widgets import explore
-from hsds_lib.images.batches import load_scenes
 
-shot = next(scene for scene in load_scenes("embedded", "val", seed=0) if scene.name == facts["scene"])
+shot = next(scene for scene in hsds.load_scenes("embedded", "val", seed=0) if scene.name == facts["scene"])
 explore(compare.explorer({"under": shot.under, "over": shot.over, **album}))
 
 # %% [markdown]

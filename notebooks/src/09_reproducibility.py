@@ -40,6 +40,7 @@ crop: int = 64  # side in pixels of the picture whose loss gradients are measure
 # %%
 import torch
 
+import hsds_lib as hsds
 from hsds_lib.course.checks import check
 from hsds_lib.course.figures import audit
 from hsds_lib.course.session import start
@@ -63,28 +64,24 @@ nb = start(preset, notebook="09_reproducibility", data=data, seed=seed)
 # you will see). The perceptual networks have random weights: sizes depend on them, but not which losses are dead.
 
 # %%
-from hsds_lib.images.batches import Batch, PairBatches, load_naturals
-from hsds_lib.images.classical import average
-from hsds_lib.images.color import split_luma
-from hsds_lib.losses.features import load_vgg16
-from hsds_lib.losses.terms import TERM_NAMES, prepare_targets, term_vector
 from hsds_lib.released.terms import released_terms
-from hsds_lib.runs.scenes import referenced_scenes, shown_split
 
-scenes = referenced_scenes(data, shown_split(data), seed=seed, limit=n_scenes)
-naturals = load_naturals(data, "train", seed=seed)
+scenes = hsds.referenced_scenes(data, hsds.shown_split(data), seed=seed, limit=n_scenes)
+naturals = hsds.load_naturals(data, "train", seed=seed)
 shape = {"crop": crop, "batch_size": 2, "generator": torch.Generator().manual_seed(seed), "augment": False}
-drawn = next(iter(PairBatches(scenes, naturals, **shape)))
-two = Batch(*(image.double() for image in (drawn.under, drawn.over, drawn.ref, drawn.natural)))
-one = Batch(*(image[:1] for image in (two.under, two.over, two.ref, two.natural)))
+drawn = next(iter(hsds.PairBatches(scenes, naturals, **shape)))
+two = hsds.Batch(*(image.double() for image in (drawn.under, drawn.over, drawn.ref, drawn.natural)))
+one = hsds.Batch(*(image[:1] for image in (two.under, two.over, two.ref, two.natural)))
 
 # %%
-vgg, perceptual = load_vgg16("random", seed=seed).double(), audit.random_perceptual_vgg(seed).double()
-targets = prepare_targets(one, vgg, contrast=True)
-fused = split_luma(average(one.under[0], one.over[0])[None])[0].clamp(min=1 / 255).requires_grad_()
-ours = dict(zip(TERM_NAMES, term_vector(fused, targets, vgg), strict=True))
+vgg, perceptual = hsds.load_vgg16("random", seed=seed).double(), audit.random_perceptual_vgg(seed).double()
+targets = hsds.prepare_targets(one, vgg, contrast=True)
+fused = hsds.split_luma(hsds.average(one.under[0], one.over[0])[None])[0].clamp(min=1 / 255).requires_grad_()
+ours = dict(zip(hsds.TERM_NAMES, hsds.term_vector(fused, targets, vgg), strict=True))
 theirs = released_terms(fused, targets.images, perceptual)
-here, released = (audit.gradient_norms({name: terms[name] for name in TERM_NAMES}, fused) for terms in (ours, theirs))
+here, released = (
+    audit.gradient_norms({name: terms[name] for name in hsds.TERM_NAMES}, fused) for terms in (ours, theirs)
+)
 
 # %% tags=["hero"]
 seen = perceptual.normalised(fused.detach().expand(-1, 3, -1, -1))
@@ -92,7 +89,7 @@ show(*audit.gradient_comparison(fused[0, 0].detach(), seen[0, 0], here, released
 
 # %% tags=["verdict"]
 dead = audit.dead_terms(released)
-print("losses:", len(TERM_NAMES))
+print("losses:", len(hsds.TERM_NAMES))
 print("dead in the released code:", ", ".join(dead))
 print("dead here:", ", ".join(audit.dead_terms(here)) or "none")
 
@@ -120,13 +117,11 @@ def lines_8_to_13(weights, theta, top_p, patience=1000):
 
 
 # %% tags=["verdict"]
-from hsds_lib.search.wsras import prune_step
-
 uniform = torch.full((11,), 1 / 11)
 left, passes = lines_8_to_13(uniform, theta=0.05, top_p=2)
 print("11 equal weights, theta 0.05:", len(left), "operations left after", passes, "passes, and no end")
 logits = torch.tensor([[3.0, 2.0, 1.0, -2.0]])
-once = prune_step(logits, torch.ones(1, 4, dtype=torch.bool), theta=0.05, top_p=2)
+once = hsds.prune_step(logits, torch.ones(1, 4, dtype=torch.bool), theta=0.05, top_p=2)
 after, _ = lines_8_to_13(logits[0].softmax(0), theta=0.05, top_p=2, patience=1)
 print(
     "one pass equals one prune_step:", torch.allclose(after, logits[0].masked_fill(~once[0], -torch.inf).softmax(0)[:3])
@@ -164,16 +159,17 @@ print("twice the step, twice the gradient:", torch.allclose(slopes[2], 2 * slope
 # from the rows? Does the text say what the rows say? How large is the lead in the last printed digit? Who is missing?
 
 # %%
-from hsds_lib.evaluation.paper import OURS, STUDIES, improvements, table2, table2_sources, table3
+from hsds_lib.evaluation.paper import OURS, STUDIES, improvements, table2_sources
 
-parts = {part: table2(part) for part in ("SICE", "no reference")} | {study: table3(study) for study in STUDIES}
+parts = {part: hsds.table2(part) for part in ("SICE", "no reference")}
+parts |= {study: hsds.table3(study) for study in STUDIES}
 gains = {}
 for part, rows in parts.items():
     own = rows.get(OURS, rows.get("ours"))
     for metric, value in own.items():
         best = max(row[metric] for row in rows.values() if row is not own)
         gains[part, metric] = round(value - best, 3)
-ablations = table3()
+ablations = hsds.table3()
 worse = [m for m in ablations["DARTS"] if ablations["only PR"][m] <= ablations["DARTS"][m]]
 listed = [(", ".join(key), gain) for key, gain in gains.items()]
 Table(("table and metric", "gain"), listed, title=f"All {len(gains)} gains over the best other row")
@@ -182,7 +178,7 @@ Table(("table and metric", "gain"), listed, title=f"All {len(gains)} gains over 
 printed = {(part, metric): gain for part in parts for metric, gain in improvements(part).items()}
 print("printed gains follow from the rows:", all(gains[key] == gain for key, gain in printed.items()))
 print("not ahead:", [key for key, gain in gains.items() if gain <= 0])
-edges = table2("no reference")
+edges = hsds.table2("no reference")
 print("a tie with:", [name for name in edges if name != OURS and edges[name]["Qabf"] == edges[OURS]["Qabf"]])
 print("best MEF-SSIM of Table 3:", max(ablations, key=lambda name: ablations[name]["MEF-SSIM"]))
 print("lead in MEF-SSIM without reference:", gains["no reference", "MEF-SSIM"])
@@ -204,9 +200,7 @@ print("competitors:", len(years), "and the oldest is of", min(years))
 # **What is never given** matters more than what is wrong, because it cannot be found by reading longer:
 
 # %%
-from hsds_lib.config import SearchConfig
-
-config = SearchConfig()
+config = hsds.SearchConfig()
 Table(
     ("not given", "released code (audit)", "here"),
     [
@@ -275,10 +269,8 @@ Table(
 # losses lead astray on average, weight flows to the dead ones.
 
 # %% tags=["verdict"]
-from hsds_lib.search.hypergradient import beta_gradient
-
 J = torch.tensor([-1.0, -2.0, 0.0])  # two living losses whose steps raise Gamma_H, and a dead one
-downhill = -beta_gradient(torch.full((3,), 1 / 3), J)
+downhill = -hsds.beta_gradient(torch.full((3,), 1 / 3), J)
 print("a black pixel: a cliff instead of a slope:", cliff["perceptual_ref"] > 1e3 * here["perceptual_ref"])
 print("gains weight:", [name for name, x in zip(("first", "second", "dead"), downhill, strict=True) if x > 0])
 
@@ -318,7 +310,7 @@ from hsds_lib.released.terms import FACTORS, ssim_loss
 
 under_y = targets.under_y
 guesses = {"the exposure itself": under_y, "the average": fused.detach(), "its negative": 1 - under_y}
-ssim_here = {name: term_vector(x, targets, names=("ssim_under",)).item() for name, x in guesses.items()}
+ssim_here = {name: hsds.term_vector(x, targets, names=("ssim_under",)).item() for name, x in guesses.items()}
 ssim_released = {name: FACTORS["ssim_under"] * ssim_loss(x, under_y).item() for name, x in guesses.items()}
 Table(("picture", "ssim_under here", "released"), [(n, ssim_here[n], ssim_released[n]) for n in guesses])
 
@@ -408,7 +400,7 @@ print("released:", tuple(contrast_features(size, vgg)["relu5_1"].shape))
 # past the kink. Written out, against the library:
 
 # %%
-from hsds_lib.search.hypergradient import central_difference, jacobian_vector
+from hsds_lib.search.hypergradient import central_difference
 
 
 def two_points(function, omega, v, radius=0.01):
@@ -421,7 +413,7 @@ omega, v = torch.tensor([-0.005], dtype=torch.float64), torch.ones(1, dtype=torc
 # %% tags=["verdict"]
 found = two_points(torch.relu, omega, v)
 by_library = central_difference(lambda at: at["w"].relu(), {"w": omega}, {"w": v})
-exact = jacobian_vector(lambda at: at["w"].relu(), {"w": omega}, {"w": v})
+exact = hsds.jacobian_vector(lambda at: at["w"].relu(), {"w": omega}, {"w": v})
 print("two points equal the library:", torch.allclose(found, by_library))
 print("slope by two points:", round(found.item(), 3), "and exactly:", exact.item())
 
@@ -430,15 +422,10 @@ print("slope by two points:", round(found.item(), 3), "and exactly:", exact.item
 # $\Gamma_H$, and all 19 losses, both as in the paper and as released. Beside it a smooth and a kinked toy.
 
 # %%
-from hsds_lib.config import PRESETS
-from hsds_lib.losses.contrast import gamma_h
-from hsds_lib.losses.terms import encode_fused
-from hsds_lib.search.dual import DualSearch
-
-search = DualSearch(PRESETS["tiny"].search.changed(seed=seed), load_vgg16("random", seed=seed))
+search = hsds.DualSearch(hsds.PRESETS["tiny"].search.changed(seed=seed), hsds.load_vgg16("random", seed=seed))
 network, mix = search.network.double(), search.node_mix().detach().double()
-small = Batch(*(image[..., :32, :32] for image in (one.under, one.over, one.ref, one.natural)))
-small_targets = prepare_targets(small, vgg, contrast=True)
+small = hsds.Batch(*(image[..., :32, :32] for image in (one.under, one.over, one.ref, one.natural)))
+small_targets = hsds.prepare_targets(small, vgg, contrast=True)
 
 
 def fuse_with(weights):
@@ -450,11 +437,11 @@ from hsds_lib.network.operations import batch_statistics
 
 weights = {name: weight.detach() for name, weight in network.named_parameters()}
 with batch_statistics(network):
-    judged = gamma_h(encode_fused(network(small.over_under_y, mix), vgg, contrast=True), small_targets)
+    judged = hsds.gamma_h(hsds.encode_fused(network(small.over_under_y, mix), vgg, contrast=True), small_targets)
     slopes = torch.autograd.grad(judged, list(network.parameters()))
 direction = dict(zip(weights, slopes, strict=True))
 losses = {
-    "losses as in the paper": lambda at: term_vector(fuse_with(at), small_targets, vgg),
+    "losses as in the paper": lambda at: hsds.term_vector(fuse_with(at), small_targets, vgg),
     "as released": lambda at: torch.stack([*released_terms(fuse_with(at), small_targets.images, perceptual).values()]),
 }
 
@@ -464,14 +451,14 @@ shares = torch.full((19,), 1 / 19, dtype=torch.float64)
 
 
 def errors(function, at, along, finish=lambda J: J):
-    exact = finish(jacobian_vector(function, at, along))
+    exact = finish(hsds.jacobian_vector(function, at, along))
     found = (finish(central_difference(function, at, along, radius=radius)) for radius in radii)
     return [float((value - exact).norm() / exact.norm()) for value in found]
 
 
 # %%
 with batch_statistics(network), torch.no_grad():
-    to_beta = {n: errors(f, weights, direction, lambda J: beta_gradient(shares, J)) for n, f in losses.items()}
+    to_beta = {n: errors(f, weights, direction, lambda J: hsds.beta_gradient(shares, J)) for n, f in losses.items()}
 rng = torch.Generator().manual_seed(seed)
 toy, along = ({"w": torch.randn(50, generator=rng).double() * scale} for scale in (0.01, 1.0))
 toys = {"smooth: sum of sin": lambda at: at["w"].sin().sum(), "kinked: sum of |w|": lambda at: at["w"].abs().sum()}
@@ -561,13 +548,12 @@ print("here:", [round(128 + shift, 1) for shift in audit.neutral_casts()["here"]
 # average out over a picture. On the first test scene, with the same luma both ways:
 
 # %%
-from hsds_lib.images import color
 from hsds_lib.released import color as color_released
 
 shot = scenes[0]
-luma = split_luma(average(shot.under, shot.over)[None])[0]
-colours = [split_luma(image[None])[1] for image in (shot.under, shot.over)]
-two_ways = (way.merge_luma(luma, way.fuse_chroma(*colours)) for way in (color_released, color))
+luma = hsds.split_luma(hsds.average(shot.under, shot.over)[None])[0]
+colours = [hsds.split_luma(image[None])[1] for image in (shot.under, shot.over)]
+two_ways = (way.merge_luma(luma, way.fuse_chroma(*colours)) for way in (color_released, hsds))
 cast = 255 * torch.sub(*two_ways).mean(dim=(0, 2, 3))
 Table(("channel", "released minus here, mean in levels"), list(zip("RGB", cast.tolist(), strict=True)))
 
@@ -607,26 +593,28 @@ check("9.3", my_chroma)
 # to a program that expects 0..255) a clear one.
 
 # %% tags=["verdict"]
-from hsds_lib.evaluation.metrics import sd, tmqi, to_pixels, vif_sum
+from hsds_lib.evaluation.metrics import sd, tmqi, vif_sum
 
-stripes, soft = (to_pixels((0.5 + half * (torch.arange(64) % 2 * 2 - 1)).expand(3, 64, 64)) for half in (0.5, 0.1))
+stripes, soft = (hsds.to_pixels((0.5 + half * (torch.arange(64) % 2 * 2 - 1)).expand(3, 64, 64)) for half in (0.5, 0.1))
 print("stripes of full and of a fifth of the contrast")
 print("SD:", round(sd(stripes), 1), round(sd(soft), 1))
 print("as published:", *(round(sd(image, arithmetic="uint8"), 2) for image in (stripes, soft)))
-print("SD of Table 2 is below the ceiling for all:", all(r["SD"] < 255**0.5 for r in table2().values()))
-print("TMQI of Table 2:", min(r["TMQI"] for r in table2().values()), "to", max(r["TMQI"] for r in table2().values()))
+print("SD of Table 2 is below the ceiling for all:", all(r["SD"] < 255**0.5 for r in hsds.table2().values()))
+print(
+    "TMQI of Table 2:",
+    min(r["TMQI"] for r in hsds.table2().values()),
+    "to",
+    max(r["TMQI"] for r in hsds.table2().values()),
+)
 
 # %% [markdown]
 # Five times the contrast, the same SD. Does it matter for photographs? Rank four pictures of each of some scenes by
 # both forms: this course's model, the average, Mertens' fusion, and the reference.
 
+
 # %%
-from hsds_lib.fusing.fuse import fuse, load_model
-from hsds_lib.images.classical import mertens
-
-
 def both_forms(scene, picture):
-    under, over, ref, x = (to_pixels(image) for image in (scene.under, scene.over, scene.ref, picture))
+    under, over, ref, x = (hsds.to_pixels(image) for image in (scene.under, scene.over, scene.ref, picture))
     return {
         "SD": (sd(x, arithmetic="uint8"), sd(x)),
         "VIF": (vif_sum(under, over, x, arithmetic="uint8"), vif_sum(under, over, x)),
@@ -635,10 +623,10 @@ def both_forms(scene, picture):
 
 
 # %%
-fusion, measured = load_model(model), {}
-for scene in [*scenes, *referenced_scenes(data, "val", seed=seed, limit=n_scenes)]:
-    candidates = {"model": fuse(fusion, scene.under, scene.over), "average": average(scene.under, scene.over)}
-    candidates |= {"Mertens": mertens(scene.under, scene.over), "ref": scene.ref}
+fusion, measured = hsds.load_model(model), {}
+for scene in [*scenes, *hsds.referenced_scenes(data, "val", seed=seed, limit=n_scenes)]:
+    candidates = {"model": hsds.fuse(fusion, scene.under, scene.over), "average": hsds.average(scene.under, scene.over)}
+    candidates |= {"Mertens": hsds.mertens(scene.under, scene.over), "ref": scene.ref}
     forms = {name: both_forms(scene, picture) for name, picture in candidates.items()}
     measured[scene.name] = {m: {name: forms[name][m] for name in forms} for m in ("SD", "VIF", "TMQI")}
 
@@ -720,10 +708,9 @@ check("9.4", my_saturating_sd)
 # %%
 from hsds_lib.course.figures import metric_pictures
 from hsds_lib.evaluation.tables import read_method_scores
-from hsds_lib.fusing.fuse import MODELS
 
 four = ("MEF-SSIM", "MS-SSIM", "VIF_double", "Qabf")
-judged = read_method_scores(MODELS / "validation.csv")
+judged = read_method_scores(hsds.MODELS / "validation.csv")
 show(*metric_pictures.scene_dots(judged, four))
 
 # %%
@@ -746,9 +733,9 @@ Table(
 # is: there the losses changed, and the structure too, as its search had other losses.
 
 # %% tags=["verdict"]
-from hsds_lib.fusing.fuse import load_model
-
-size = {name: sum(w.numel() for w in load_model(name, device="cpu").parameters()) for name in ("released", "default")}
+size = {
+    name: sum(w.numel() for w in hsds.load_model(name, device="cpu").parameters()) for name in ("released", "default")
+}
 print("parameters:", size, "ratio:", round(size["released"] / size["default"], 1))
 won = {metric: f"{one.won} of {one.scenes}" for metric, one in gaps["released"].items()}
 print("scenes in which released is ahead:", won)
@@ -800,10 +787,9 @@ from tempfile import TemporaryDirectory
 
 from hsds_lib.config import preset as settings_of
 from hsds_lib.runs.progress import Stopped
-from hsds_lib.search.run import run_search
 
 short = settings_of("tiny").search.changed(width=0.0625, crop=24, epochs=2, steps_per_epoch=2, features="random")
-whole = run_search(short, device="cpu", show=False)
+whole = hsds.run_search(short, device="cpu", show=False)
 
 
 def press_ctrl_c(search, epoch):
@@ -814,11 +800,11 @@ def press_ctrl_c(search, epoch):
 # %% tags=["verdict"]
 with TemporaryDirectory() as folder:
     try:
-        run_search(short, Path(folder), device="cpu", show=False, on_epoch=press_ctrl_c)
+        hsds.run_search(short, Path(folder), device="cpu", show=False, on_epoch=press_ctrl_c)
     except Stopped as stop:
         print("what it says names the way on:", "the same command goes on from there" in str(stop))
     steps = len((Path(folder) / "history.jsonl").read_text().splitlines())
-    resumed = run_search(short, Path(folder), device="cpu", show=False, resume=True)
+    resumed = hsds.run_search(short, Path(folder), device="cpu", show=False, resume=True)
 print("steps before the stop:", steps, "of", len(whole.search.history))
 for name in ("alpha", "beta"):
     print(f"{name}, same bits:", torch.equal(getattr(resumed.search, name), getattr(whole.search, name)))

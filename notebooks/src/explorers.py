@@ -35,6 +35,7 @@ seed: int = 0  # of the embedded scenes
 scene: int = 1  # which test scene is compared, counted from 0
 
 # %%
+import hsds_lib as hsds
 from hsds_lib.course.session import start
 from hsds_lib.course.widgets import explore
 
@@ -57,14 +58,10 @@ def controls(explorer):
 # large? Compare *under* with *fused* at zoom 4× in the darkest corner: is what appears there detail, or noise?
 
 # %%
-from hsds_lib.fusing.fuse import fuse, load_model
-from hsds_lib.images.batches import load_scenes
-from hsds_lib.images.classical import average, mertens
-
-shot = load_scenes("embedded", "test", seed=seed)[scene]
+shot = hsds.load_scenes("embedded", "test", seed=seed)[scene]
 pair = (shot.under, shot.over)
-results = {"under": shot.under, "over": shot.over, "fused": fuse(load_model(device="cpu"), *pair)}
-results |= {"average": average(*pair), "Mertens": mertens(*pair), "ref": shot.ref}
+results = {"under": shot.under, "over": shot.over, "fused": hsds.fuse(hsds.load_model(device="cpu"), *pair)}
+results |= {"average": hsds.average(*pair), "Mertens": hsds.mertens(*pair), "ref": shot.ref}
 
 # %%
 from hsds_lib.course.explorers import compare
