@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -33,7 +32,7 @@ def lost(rgb: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @style.styled
-def exposure_loss(under: Tensor, over: Tensor) -> tuple[Figure, str]:
+def exposure_loss(under: Tensor, over: Tensor) -> style.Drawn:
     """Show two exposures, RGB ``(3, H, W)`` in [0, 1], the pixels each has lost, and their histograms."""
     ratio = under.shape[-2] / under.shape[-1]
     figure = style.new_figure(0.4 + style.WIDTH / 4 * ratio * 1.02 + 2.6)
@@ -82,7 +81,7 @@ def picture_row(
     title: str,
     features: str = "",
     columns: int = 4,
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Show pictures by name, RGB ``(3, H, W)`` in [0, 1], side by side; captions go under some of the names.
 
     ``ValueError`` without pictures, or when they differ in size.
@@ -95,14 +94,13 @@ def picture_row(
     rows = math.ceil(len(pictures) / columns)
     (_, height, width) = sizes.pop()
     cell = style.WIDTH / columns
-    figure = style.new_figure(0.45 + rows * (cell * height / width + (0.5 if captions else 0.3)))
+    figure = style.new_figure(0.45 + rows * (cell * height / width + (0.5 if captions else 0.3)), title)
     grid = figure.subplots(rows, columns, squeeze=False).flat
     for axes, (name, picture) in zip(grid, pictures.items(), strict=False):
         caption = captions.get(name, "")
         place(axes, picture, f"{name}\n{caption}" if captions else name, colour=style.ROLES.get(name.split("-")[0]))
     for axes in list(figure.axes)[len(pictures) :]:
         axes.axis("off")
-    style.entitle(figure, title)
     said = [f"{name} ({captions[name]})" if captions.get(name) else name for name in pictures]
     return figure, f"{title}. Pictures: {'; '.join(said)}." + style.feature_note(figure, features)
 
@@ -110,7 +108,7 @@ def picture_row(
 @style.styled
 def loss_votes(
     pictures: Mapping[str, Tensor], values: Mapping[str, Mapping[str, float]], *, features: str = ""
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Show candidate pictures, and under each the losses that are smallest there: their votes."""
     terms = list(next(iter(values.values())))
     votes: dict[str, list[str]] = {name: [] for name in pictures}
@@ -119,7 +117,7 @@ def loss_votes(
     (height, width) = next(iter(pictures.values())).shape[-2:]
     longest = math.ceil(max(len(given) for given in votes.values()) / 2)
     tall, low = style.WIDTH / len(pictures) * height / width + 0.3, 0.19 * longest + 0.15
-    figure = style.new_figure(tall + low + 0.5)
+    figure = style.new_figure(tall + low + 0.5, f"Which picture is the best fusion? {len(terms)} losses vote")
     grid = figure.subplots(2, len(pictures), height_ratios=[tall, low])
     for column, (name, picture) in enumerate(pictures.items()):
         title = f"{name}: {len(votes[name])} of {len(terms)} votes"
@@ -129,7 +127,6 @@ def loss_votes(
         for line, term in enumerate(votes[name]):
             side, row = divmod(line, longest)
             below.text(side * 0.52, 1 - row / longest, term, va="top", fontsize=8.5, transform=below.transAxes)
-    style.entitle(figure, f"Which picture is the best fusion? {len(terms)} losses vote")
     said = "; ".join(f"{name}: {', '.join(given) or 'none'}" for name, given in votes.items())
     alt = f"Candidate pictures and the losses that are smallest for each. {said}."
     return figure, alt + style.feature_note(figure, features)

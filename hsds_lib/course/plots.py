@@ -15,7 +15,6 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, Normalize, TwoSlopeNorm
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -44,12 +43,12 @@ _FAMILIES = {
 @style.styled
 def search_curves(
     history: Sequence[Record], *, top_p: int, features: str = "", contrast: str = "hybrid"
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw the fusion loss, the contrast and the number of active operations over the steps of a search.
 
     Every step sees other crops, so single steps (dots) scatter; the lines are running means.
     """
-    figure = style.new_figure(3.3)
+    figure = style.new_figure(3.3, f"A search of {len(history)} steps; shaded: every second epoch")
     loss, gamma, active = figure.subplots(1, 3)
     epochs = [record["epoch"] for record in history]
     for axes in (loss, gamma, active):
@@ -71,7 +70,6 @@ def search_curves(
     active.axhline(nodes * top_p, color=style.GRAY, ls="--", lw=1)
     active.text(0.5, nodes * top_p, f" {nodes} nodes × P = {top_p}", va="bottom", color=style.GRAY, fontsize=8.5)
     active.set(title="active operations", ylabel=f"of {nodes * operations}", ylim=(0, nodes * operations * 1.05))
-    style.entitle(figure, f"A search of {len(history)} steps; shaded: every second epoch")
     alt = (
         f"Three curves over {len(history)} search steps: fusion loss {_from_to(history, 'train_loss')} on the training "
         f"half and {_from_to(history, 'val_loss')} on the validation half, {half} {_from_to(history, 'gamma')} "
@@ -104,7 +102,7 @@ def _from_to(history: Sequence[Record], key: str) -> str:
 
 
 @style.styled
-def term_bars(values: Mapping[str, float], gradients: Mapping[str, float], *, features: str = "") -> tuple[Figure, str]:
+def term_bars(values: Mapping[str, float], gradients: Mapping[str, float], *, features: str = "") -> style.Drawn:
     """Draw the value of every loss term and the norm of its gradient: which terms are alive."""
     figure = style.new_figure(0.8 + 0.235 * len(values))
     left, right = figure.subplots(1, 2, sharey=True)
@@ -157,13 +155,13 @@ def _hatch(term: str, features: str) -> dict[str, Any]:
 
 
 @style.styled
-def loss_weight_curves(history: Sequence[Record], names: Sequence[str], *, features: str = "") -> tuple[Figure, str]:
+def loss_weight_curves(history: Sequence[Record], names: Sequence[str], *, features: str = "") -> style.Drawn:
     """Draw how the loss weights ``softmax(beta)`` moved, and where they ended."""
     weights = np.array([record["loss_mix"] for record in history])  # (steps, terms)
     uniform = 1 / len(names)
     order = np.argsort(weights[-1])
     told = [int(term) for term in (*order[-3:], *order[:3])]
-    figure = style.new_figure(4.6)
+    figure = style.new_figure(4.6, "The loss that was searched: weights of the terms")
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     style.mark_epochs(left, [record["epoch"] for record in history])
     steps = range(1, len(history) + 1)
@@ -181,7 +179,6 @@ def loss_weight_curves(history: Sequence[Record], names: Sequence[str], *, featu
     right.set_yticks(range(len(names)), names)
     right.invert_yaxis()
     right.set(title="at the end", xlabel="weight")
-    style.entitle(figure, "The loss that was searched: weights of the terms")
     up, down = names[order[-1]], names[order[0]]
     alt = (
         f"Weights of {len(names)} loss terms over {len(history)} steps, all starting at 1/{len(names)}. Highest at the "
@@ -202,9 +199,9 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], *, at: float) -> None:
 @style.styled
 def training_curves(
     history: Sequence[Record], baselines: Mapping[str, float] | None = None, *, features: str = ""
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw training loss and validation MEF-SSIM over the epochs of a training."""
-    figure = style.new_figure(2.9)
+    figure = style.new_figure(2.9, "Training the derived network")
     left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] + 1 for record in history]
     left.plot(epochs, [record["loss"] for record in history], "o-", color=style.BLUE, lw=2)
@@ -218,7 +215,6 @@ def training_curves(
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    style.entitle(figure, "Training the derived network")
     alt = (
         f"Training loss {history[0]['loss']:.3f} in the first and {history[-1]['loss']:.3f} in the last of "
         f"{len(history)} epochs; validation MEF-SSIM {scores[0]:.3f} and {scores[-1]:.3f}."
@@ -247,13 +243,13 @@ def active_masks(history: Sequence[Record]) -> np.ndarray:
 
 
 @style.styled
-def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = "") -> tuple[Figure, str]:
+def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = "") -> style.Drawn:
     """Draw the weights of all operations at some steps of a search; removed operations are hatched."""
     steps = sorted({round(step) for step in np.linspace(0, len(history) - 1, min(panels, len(history)))})
     columns = min(3, len(steps))
     rows = -(-len(steps) // columns)
     masks = active_masks(history)
-    figure = style.new_figure(0.9 + 3.15 * rows)
+    figure = style.new_figure(0.9 + 3.15 * rows, "Architecture weights: 15 nodes × 11 operations (hatched: removed)")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     uniform = 1 / len(PRIMITIVES)
     highest = max(2 * uniform, *(np.max(history[step]["node_mix"]) for step in steps))
@@ -269,7 +265,6 @@ def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = ""
     bar = figure.colorbar(image, ax=grid, shrink=0.6, pad=0.015, ticks=ticks)
     bar.set_ticklabels(["1/11: start" if tick == uniform else f"{tick:.2g}" for tick in ticks])
     bar.set_label("weight of the operation in its node")
-    style.entitle(figure, "Architecture weights: 15 nodes × 11 operations (hatched: removed)")
     final = np.where(masks[-1], np.array(history[-1]["node_mix"]), -1)
     node, operation = np.unravel_index(final.argmax(), final.shape)
     alt = (
@@ -307,7 +302,7 @@ def label_map(grid: np.ndarray) -> None:
 
 
 @style.styled
-def pruning_timeline(history: Sequence[Record], *, theta: float, features: str = "") -> tuple[Figure, str]:
+def pruning_timeline(history: Sequence[Record], *, theta: float, features: str = "") -> style.Drawn:
     """Draw how many operations each node had after every step, and which kinds were removed."""
     counts = active_masks(history).sum(axis=2).T  # (nodes, steps)
     figure = style.new_figure(4.4)
@@ -344,11 +339,11 @@ def pruning_timeline(history: Sequence[Record], *, theta: float, features: str =
 
 
 @style.styled
-def genotype_maps(genotypes: Mapping[str, Genotype], *, features: str = "") -> tuple[Figure, str]:
+def genotype_maps(genotypes: Mapping[str, Genotype], *, features: str = "") -> style.Drawn:
     """Draw several genotypes as tables side by side; operations that not all of them retain are framed."""
     tables = {name: genotype.mix().numpy() for name, genotype in genotypes.items()}
     common = np.all([table > 0 for table in tables.values()], axis=0)
-    figure = style.new_figure(4.6)
+    figure = style.new_figure(4.6, "Retained operations")
     grid = figure.subplots(1, len(tables), squeeze=False, sharey=True)
     scale = Normalize(0, max(table.max() for table in tables.values()))
     for axes, (name, table) in zip(grid[0], tables.items(), strict=True):
@@ -361,7 +356,6 @@ def genotype_maps(genotypes: Mapping[str, Genotype], *, features: str = "") -> t
     figure.colorbar(image, ax=grid, pad=0.015).set_label("weight of the retained operation")
     frame = Patch(facecolor="none", edgecolor=style.VERMILION, lw=2, label="retained by one of them only")
     grid[0, 0].legend(handles=[frame], loc="lower left", bbox_to_anchor=(0, 1.06), labelcolor=style.BLACK)
-    style.entitle(figure, "Retained operations")
     retained = int((tables[next(iter(tables))] > 0).sum())
     alt = f"Tables of retained operations for {', '.join(tables)}: {common.sum()} of {retained} are the same in all."
     return figure, alt + style.feature_note(figure, features)

@@ -13,6 +13,9 @@ from matplotlib.figure import Figure
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+Drawn = tuple[Figure, str]
+"""A figure and its alternative text, ready for ``show(*drawn)``."""
+
 WIDTH = 10.5
 """Width of a figure in inches: what a notebook shows without shrinking it."""
 
@@ -57,9 +60,12 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     return inside
 
 
-def new_figure(height: float, *, width: float = WIDTH) -> Figure:
-    """Make an empty figure, sizes in inches, that no global list of figures knows of."""
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+def new_figure(height: float, title: str = "", *, width: float = WIDTH) -> Figure:
+    """Make a figure, sizes in inches, that no global list of figures knows of."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    if title:
+        entitle(figure, title)
+    return figure
 
 
 def entitle(figure: Figure, text: str) -> None:
@@ -85,6 +91,16 @@ def feature_note(figure: Figure, features: str) -> str:
         weight="bold" if loud else "normal",
     )
     return f" {text}."
+
+
+def write_cells(
+    axes: Axes, table: Any, text: Callable[[float], str], on_dark: Callable[[float], bool], *, size: float | None = None
+) -> None:
+    """Write each number of a table into its cell of a map, in white where the cell is dark."""
+    for row, line in enumerate(table):
+        for column, value in enumerate(map(float, line)):
+            ink = "white" if on_dark(value) else INK
+            axes.text(column, row, text(value), ha="center", va="center", color=ink, fontsize=size)
 
 
 def mark_epochs(axes: Axes, epochs: list[int]) -> None:

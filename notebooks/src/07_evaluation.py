@@ -612,11 +612,12 @@ print("one method has the best mean by all eight metrics:", len(winners) == 1)
 # differences before you count them:
 
 # %%
-from hsds_lib.course.figures.score_tables import bootstrap, gaps, group_means, sign_test
+from hsds_lib.course.figures.score_tables import gaps, group_means, sign_test
+from hsds_lib.evaluation.statistics import mean_interval
 
 rival, shown = "Mertens", ("MS-SSIM", "VIF_double", "Qabf")
 paired = {metric: gaps(scores, "network", rival, metric) for metric in shown}
-intervals = {m: (bootstrap(d, seed=seed), bootstrap(d, apart, seed=seed)) for m, d in paired.items()}
+intervals = {m: (mean_interval(d, seed=seed), mean_interval(d, apart, seed=seed)) for m, d in paired.items()}
 show(*metric_pictures.paired_gaps(paired, apart, intervals, title=f"The network minus {rival}, scene by scene"))
 
 # %% [markdown]
@@ -664,7 +665,7 @@ for n in (2, 5, 6, 8):
 rng = np.random.default_rng(seed)
 sizes, covered = (2, 5, 8, 31, 113), []
 for n in sizes:
-    intervals = [bootstrap(rng.normal(0, 1, n), draws=1000, seed=trial) for trial in range(400)]
+    intervals = [mean_interval(rng.normal(0, 1, n), draws=1000, seed=trial) for trial in range(400)]
     covered.append(sum(low <= 0 <= high for low, high in intervals) / len(intervals))
 Table(("independent scenes", "share of 95 % intervals that contain the truth"), list(zip(sizes, covered, strict=True)))
 
@@ -673,7 +674,7 @@ draws = np.array([2.0, 5.0, 1.0, 7.0])
 means = draws[np.random.default_rng(seed).integers(0, 4, (10_000, 4))].mean(axis=1)
 print(
     "the bootstrap by hand is the library's:",
-    np.allclose(np.quantile(means, [0.025, 0.975]), bootstrap(draws, seed=seed)),
+    np.allclose(np.quantile(means, [0.025, 0.975]), mean_interval(draws, seed=seed)),
 )
 print("two scenes: about half contain the truth:", 0.4 < covered[0] < 0.6)
 print("31 scenes: more than nine of ten:", covered[3] > 0.9)

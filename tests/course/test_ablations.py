@@ -120,9 +120,11 @@ def test_a_study_goes_on_where_it_stopped_and_begins_anew_for_other_settings(tmp
 
     def run(search, training, out):
         calls.append((search.theta, training.lr))
-        return {"operations": 15}, load_model("default", device="cpu")
+        return {"operations": len(NODES)}, load_model("default", device="cpu")
 
     monkeypatch.setattr(ablations, "run", run)
+    monkeypatch.setattr(ablations, "score", lambda *_: {"MS-SSIM": 0.5})
+    monkeypatch.setattr(ablations, "fuse", lambda network, under, over: under[:, :8, :8])
     facts = ablations.finish(study, tmp_path, key)
     assert ablations.finish(study, tmp_path, key) == facts and len(calls) == 1
     other = replace(study, training=study.training.changed(lr=0.125))

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from hsds_lib.course.figures.score_tables import (
-    bootstrap,
     gaps,
     group_means,
     groups,
@@ -17,6 +16,7 @@ from hsds_lib.course.figures.score_tables import (
     sign_test,
     values_of,
 )
+from hsds_lib.evaluation.statistics import mean_interval
 
 SCORES = {
     "one": {"s": {"VIF": 1.0, "CC": 0.5}, "t": {"VIF": 2.0, "CC": None}},
@@ -70,23 +70,23 @@ def test_sign_test_of_ties_alone_says_nothing():
 def test_bootstrap_is_near_scipys_and_repeats():
     values = np.random.default_rng(3).normal(0.3, 1, 40)
     expected = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(1))
-    assert bootstrap(values) == pytest.approx(expected.confidence_interval, abs=0.03)
-    assert bootstrap(values, seed=1) == bootstrap(values, seed=1) != bootstrap(values, seed=2)
+    assert mean_interval(values) == pytest.approx(expected.confidence_interval, abs=0.03)
+    assert mean_interval(values, seed=1) == mean_interval(values, seed=1) != mean_interval(values, seed=2)
 
 
 def test_scenes_of_one_group_do_not_pass_for_independent_ones():
     values, names = np.repeat([0.0, 1.0, 2.0, 3.0], 25), np.repeat(list("abcd"), 25).tolist()
-    (low, high), (wide_low, wide_high) = bootstrap(values), bootstrap(values, names)
+    (low, high), (wide_low, wide_high) = mean_interval(values), mean_interval(values, names)
     assert wide_high - wide_low > 3 * (high - low)
-    assert bootstrap(values[::25], list("abcd")) == bootstrap(values[::25])
+    assert mean_interval(values[::25], list("abcd")) == mean_interval(values[::25])
 
 
 def test_two_groups_know_two_means_only():
     values, names = [0.1, 0.2, 0.3, 0.9, 0.7], ["a", "a", "a", "b", "b"]
     assert group_means(values, names) == pytest.approx([0.2, 0.8])
-    assert bootstrap(values, names) == pytest.approx((0.2, 0.8))
+    assert mean_interval(values, names) == pytest.approx((0.2, 0.8))
     with pytest.raises(ValueError, match="5 differences got 1 groups"):
-        bootstrap(values, ["a"])
+        mean_interval(values, ["a"])
 
 
 def test_a_lead_of_the_needed_scenes_is_two_standard_errors():

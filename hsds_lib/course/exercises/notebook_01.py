@@ -28,11 +28,6 @@ def through_softmax(mix: Tensor, slope: Tensor) -> Tensor:
     return mix * (slope - (mix * slope).sum())
 
 
-def _softmax_cases(rng: torch.Generator) -> Iterator[tuple[Any, ...]]:
-    for size in (2, 3, 19):
-        yield mixture(_normal(rng, size)), _normal(rng, size)
-
-
 # 1.2: one step on the triangle, by hand.
 def one_step(mix: Tensor, corners: Tensor, omega: Tensor, goal: Tensor, xi: float) -> Tensor:
     """Hypergradient ``(K,)`` through one step of size ``xi`` on ``sum_k mix_k |omega - c_k|^2 / 2``."""
@@ -117,7 +112,7 @@ EXERCISES: tuple[Exercise, ...] = (
         "1.1",
         through_softmax,
         "dmix_j / dbeta_k = mix_j ((1 if j = k else 0) - mix_k); multiply by slope_j and sum over j.",
-        cases=_softmax_cases,
+        cases=lambda rng: [(mixture(_normal(rng, size)), _normal(rng, size)) for size in (2, 3, 19)],
         mistakes=(
             Mistake(lambda mix, slope: mix * slope, "All weights share one sum: raising one lowers the others."),
             Mistake(

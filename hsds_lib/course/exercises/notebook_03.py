@@ -97,11 +97,6 @@ def _places_lost(weights: Tensor, top_p: int) -> Tensor:
     return best / best.sum()
 
 
-def _retain_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, int]]:
-    for top_p in (1, 2, 3, 11):
-        yield torch.randn(11, generator=rng).mul(1.5).softmax(0), top_p
-
-
 def _count(cut: Cut) -> Callable[[Tensor, float, int], int]:
     """Simulate with a rule: how many operations are left once it changes nothing any more."""
 
@@ -168,7 +163,7 @@ EXERCISES: tuple[Exercise, ...] = (
         "3.2",
         _retain_node,
         "Start from a tensor of zeros, copy the top_p largest weights to their places, then make the sum 1 again.",
-        cases=_retain_cases,
+        cases=lambda rng: [(torch.randn(11, generator=rng).mul(1.5).softmax(0), top_p) for top_p in (1, 2, 3, 11)],
         mistakes=(
             Mistake(
                 lambda weights, top_p: _retain_node(weights, top_p) * weights.topk(top_p).values.sum(),

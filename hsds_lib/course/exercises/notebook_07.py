@@ -29,11 +29,6 @@ def _with_empty_levels(gray: Tensor) -> float:
     return float(-(share * share.log2()).sum())
 
 
-def _gray_cases(rng: torch.Generator) -> Iterable[tuple[Tensor]]:
-    for levels in (2, 7, 200):
-        yield (torch.randint(0, levels, (16, 24), generator=rng),)
-
-
 def _correlation(ref: Tensor, fused: Tensor) -> float:
     a, b = ref - ref.mean(), fused - fused.mean()
     return float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
@@ -94,7 +89,7 @@ EXERCISES: tuple[Exercise, ...] = (
         _entropy,
         "torch.bincount counts the levels. Divide by the number of pixels, leave out the levels that do not occur, "
         "and sum -p log2 p.",
-        cases=_gray_cases,
+        cases=lambda rng: [(torch.randint(0, levels, (16, 24), generator=rng),) for levels in (2, 7, 200)],
         mistakes=(
             Mistake(
                 lambda gray: _entropy(gray) * float(torch.log(torch.tensor(2.0, dtype=torch.float64))),

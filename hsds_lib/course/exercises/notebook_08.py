@@ -11,12 +11,6 @@ from torch import Tensor
 from hsds_lib.course.checks import Exercise, Mistake
 
 
-def _gain_cases(rng: torch.Generator) -> Iterable[tuple[float, float]]:
-    yield 0.903, 0.87
-    yield 0.903, 0.908
-    yield 1.585, 1.433
-
-
 def _half_width(values: Tensor, t: float) -> float:
     return float(t * values.std(unbiased=True) / len(values) ** 0.5)
 
@@ -24,12 +18,6 @@ def _half_width(values: Tensor, t: float) -> float:
 def _width_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, float]]:
     for n, t in ((3, 4.303), (5, 2.776), (10, 2.262)):
         yield 0.9 + 0.02 * torch.randn(n, generator=rng, dtype=torch.float64), t
-
-
-def _seed_cases(rng: torch.Generator) -> Iterable[tuple[float, float]]:
-    yield 0.02, 0.005
-    yield 0.01, 0.002
-    yield 0.03, 0.02
 
 
 def _best_of(values: Tensor, k: int) -> float:
@@ -64,7 +52,7 @@ EXERCISES: tuple[Exercise, ...] = (
         "8.1",
         lambda ours, other: 100 * (ours - other) / other,
         "The gain of one number over another, in per cent of the *other*: that is what one had before.",
-        cases=_gain_cases,
+        cases=lambda rng: [(0.903, 0.87), (0.903, 0.908), (1.585, 1.433)],
         mistakes=(
             Mistake(
                 lambda ours, other: 100 * (ours - other) / ours,
@@ -123,7 +111,7 @@ EXERCISES: tuple[Exercise, ...] = (
         "8.3",
         lambda spread, wanted: ceil((1.96 * spread / wanted) ** 2),
         "Set the half-width 1.96 s / sqrt(n) equal to the wanted one and solve for n; round up.",
-        cases=_seed_cases,
+        cases=lambda rng: [(0.02, 0.005), (0.01, 0.002), (0.03, 0.02)],
         mistakes=(
             Mistake(
                 lambda spread, wanted: ceil(1.96 * spread / wanted),

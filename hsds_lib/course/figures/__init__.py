@@ -1,1 +1,1 @@
-"""Figures that one notebook draws."""
+"""Figures that one notebook draws, as in :mod:`hsds_lib.course.plots`."""

@@ -13,7 +13,6 @@ from statistics import median
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from hsds_lib.course import style
@@ -52,7 +51,7 @@ def dead_terms(norms: Mapping[str, float]) -> list[str]:
 @style.styled
 def gradient_comparison(
     picture: Tensor, normalised: Tensor, here: Mapping[str, float], released: Mapping[str, float], *, features: str = ""
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw which loss terms are alive, here and in the released code, beside what the latter's VGG is shown."""
     figure = style.new_figure(5.2)
     grid = figure.add_gridspec(2, 2, width_ratios=[1, 2.7])
@@ -102,9 +101,9 @@ def _gray(axes: Axes, image: Tensor, title: str) -> None:
 @style.styled
 def kink_errors(
     panels: Mapping[str, Mapping[str, Sequence[float]]], radii: Sequence[float], *, released: float, features: str = ""
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw how wrong finite differences are, against their radius."""
-    figure = style.new_figure(3.5)
+    figure = style.new_figure(3.5, "A finite difference steps over kinks")
     said = []
     for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for (name, errors), (colour, mark) in zip(
@@ -118,7 +117,6 @@ def kink_errors(
         axes.invert_xaxis()
         axes.grid(color=style.PALE, lw=0.8)
         axes.legend(loc="upper right", bbox_to_anchor=(1, 0.98))
-    style.entitle(figure, "A finite difference steps over kinks")
     return figure, f"Relative errors of finite differences. {'; '.join(said)}." + style.feature_note(figure, features)
 
 
@@ -134,9 +132,9 @@ def truncation_errors() -> Tensor:
 
 
 @style.styled
-def chroma_bias() -> tuple[Figure, str]:
+def chroma_bias() -> style.Drawn:
     """Draw what truncation does to chroma, and what the offset 0.5 does to a neutral 8-bit gray."""
-    figure = style.new_figure(3.2)
+    figure = style.new_figure(3.2, "Two small biases of the released colour")
     left, right = figure.subplots(1, 2, width_ratios=[1.4, 1])
     truncated = truncation_errors()
     rounded = truncated - (truncated + 0.5).floor()  # to the nearest level instead
@@ -160,7 +158,6 @@ def chroma_bias() -> tuple[Figure, str]:
     right.set(title="a neutral 8-bit gray comes back as", ylabel="shift in levels", ylim=(-1, 1.3))
     right.axhline(0, color=style.BLACK, lw=0.8)
     right.set_xlabel("channel")
-    style.entitle(figure, "Two small biases of the released colour")
     alt = (
         f"Truncation shifts chroma by {truncated.mean().item():.2f} levels on average, rounding by "
         f"{abs(rounded.mean().item()):.2f}. A neutral gray shifts by {_signed(casts['released'])} levels in R, G and B."
@@ -183,9 +180,9 @@ def _signed(values: Sequence[float]) -> str:
 
 
 @style.styled
-def rank_changes(scores: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str) -> tuple[Figure, str]:
+def rank_changes(scores: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str) -> style.Drawn:
     """Draw how pictures are ranked by a metric as published and by its correct form; lines that cross disagree."""
-    figure = style.new_figure(3.1)
+    figure = style.new_figure(3.1, title)
     said = []
     for axes, (metric, values) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
         ranks = [sorted(values, key=lambda name: -values[name][form]) for form in (0, 1)]
@@ -202,7 +199,6 @@ def rank_changes(scores: Mapping[str, Mapping[str, tuple[float, float]]], *, tit
         axes.set(title=metric, xlim=(-1.25, 2.25), ylim=(len(values) + 0.4, 0.6), xlabel="arithmetic")
         said.append(f"{metric}: {' > '.join(ranks[0])} as published, {' > '.join(ranks[1])} correctly")
     figure.axes[0].set_ylabel("rank (1 is best)")
-    style.entitle(figure, title)
     return figure, f"{title}. {'; '.join(said)}."
 
 

@@ -1,7 +1,4 @@
-"""Figures of colour: rules that fuse chroma, the colours alone, and walls of fused pictures.
-
-As in :mod:`hsds_lib.course.plots`, every drawing function returns ``(figure, alt)``.
-"""
+"""Figures of colour: rules that fuse chroma, the colours alone, and walls of fused pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from hsds_lib.course import style
@@ -26,9 +22,9 @@ def colour_alone(cbcr: Tensor, *, y: float = 0.6) -> Tensor:
 
 
 @style.styled
-def chroma_maps(rules: Mapping[str, Rule], pixels: tuple[Tensor, Tensor], *, reach: float = 0.25) -> tuple[Figure, str]:
+def chroma_maps(rules: Mapping[str, Rule], pixels: tuple[Tensor, Tensor], *, reach: float = 0.25) -> style.Drawn:
     """Draw what rules make of the chroma of a pixel in the two exposures, and where a scene's pixels lie."""
-    figure = style.new_figure(3.9)
+    figure = style.new_figure(3.9, "What becomes of the chroma of a pixel; dots: pixels of a scene")
     panels = figure.subplots(1, len(rules), squeeze=False)[0]
     axis = torch.linspace(-reach, reach, 161, dtype=torch.float64)
     over, under = torch.meshgrid(axis, axis, indexing="ij")
@@ -47,7 +43,6 @@ def chroma_maps(rules: Mapping[str, Rule], pixels: tuple[Tensor, Tensor], *, rea
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     bar = figure.colorbar(drawn, ax=list(panels), shrink=0.9)
     bar.set_label("fused: distance from gray")
-    style.entitle(figure, "What becomes of the chroma of a pixel; dots: pixels of a scene")
     alt = (
         f"Maps of the fused chroma over the chroma of the two exposures, for the rules {', '.join(rules)}, with the "
         "pixels of a scene as dots. Lines of equal value show how much each exposure counts."
@@ -62,7 +57,7 @@ def captioned_wall(
     *,
     title: str,
     bold: Collection[tuple[str, str]] = (),
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Show rows of pictures with the same columns, such as scenes and methods; captions in ``bold`` stand out.
 
     ``ValueError`` without pictures, when rows differ in their columns, or pictures of a row in size.
@@ -72,7 +67,7 @@ def captioned_wall(
     cell = (style.WIDTH - 0.3) / len(columns)
     shapes = {row: next(iter(pictures.values())).shape for row, pictures in wall.items()}
     heights = [cell * shapes[row][-2] / shapes[row][-1] + (0.3 if captions.get(row) else 0.1) for row in wall]
-    figure = style.new_figure(0.65 + sum(heights))
+    figure = style.new_figure(0.65 + sum(heights), title)
     grid = figure.subplots(len(wall), len(columns), squeeze=False, height_ratios=heights)
     for number, (row, pictures) in enumerate(wall.items()):
         line = grid[number]
@@ -82,7 +77,6 @@ def captioned_wall(
             weight = "bold" if (row, column) in bold else "normal"
             axes.set_xlabel(caption, fontsize=9, weight=weight, labelpad=3)
         line[0].set_ylabel(row, fontsize=9)
-    style.entitle(figure, title)
     said = [f"{row}: " + ", ".join(f"{c} ({v})" for c, v in captions[row].items()) for row in wall if row in captions]
     told = f" Captions: {'; '.join(said)}." if said else ""
     return figure, f"{title}. Rows: {', '.join(wall)}. Columns: {', '.join(columns)}.{told}"

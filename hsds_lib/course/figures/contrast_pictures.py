@@ -1,7 +1,4 @@
-"""Figures of the contrast (Eq. 3): what VGG-16 sees, what each layer adds, and the pulls on a picture.
-
-As in :mod:`hsds_lib.course.plots`, every drawing function returns ``(figure, alt)``.
-"""
+"""Figures of the contrast (Eq. 3): what VGG-16 sees, what each layer adds, and the pulls on a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -38,9 +34,7 @@ def symbols(text: str) -> str:
 
 
 @style.styled
-def feature_maps(
-    images: Mapping[str, Tensor], encoded: Mapping[str, Features], *, features: str = ""
-) -> tuple[Figure, str]:
+def feature_maps(images: Mapping[str, Tensor], encoded: Mapping[str, Features], *, features: str = "") -> style.Drawn:
     """Show pictures, and for each layer of the contrast the channel that varies most between and within them."""
     columns = len(CONTRAST_LAYERS) + 1
     figure = style.new_figure(len(images) * 2.15 + 0.9, width=style.WIDTH * 0.86)
@@ -66,9 +60,9 @@ def feature_maps(
 
 
 @style.styled
-def layer_bars(values: Mapping[str, Mapping[str, Sequence[float]]], *, features: str = "") -> tuple[Figure, str]:
+def layer_bars(values: Mapping[str, Mapping[str, Sequence[float]]], *, features: str = "") -> style.Drawn:
     """Stack what each layer adds to Gamma, for several pictures and kinds of positive."""
-    figure = style.new_figure(3.1)
+    figure = style.new_figure(3.1, "What each layer adds")
     grid = figure.subplots(1, len(values), squeeze=False, sharex=True, sharey=True)[0]
     said = []
     for axes, (title, table) in zip(grid, values.items(), strict=True):
@@ -84,7 +78,6 @@ def layer_bars(values: Mapping[str, Mapping[str, Sequence[float]]], *, features:
     grid[0].invert_yaxis()
     grid[0].set_ylabel("picture")
     grid[-1].legend(loc="lower right")
-    style.entitle(figure, "What each layer adds")
     return figure, f"Stacked bars of {len(CONTRAST_LAYERS)} layers. {'; '.join(said)}." + style.feature_note(
         figure, features
     )
@@ -99,9 +92,9 @@ def brightness_walk(
     *,
     negatives: tuple[float, float],
     features: str = "",
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Show pictures of one scene at several brightnesses, the contrast, and the distance in pixels."""
-    figure = style.new_figure(5.0)
+    figure = style.new_figure(5.0, "Ever nearer to the reference, and the contrast grows first")
     parts = figure.subfigures(2, 1, height_ratios=[1, 1.1], squeeze=False)[:, 0]
     for axes, (name, image) in zip(parts[0].subplots(1, len(images)), images.items(), strict=True):
         place(axes, image, name, colour=style.ROLES.get(name.split(",")[0]))
@@ -116,7 +109,6 @@ def brightness_walk(
     wide[0].set(yscale="log", title="contrast", ylabel="$\\Gamma_R$ (0.01 stands for less)")
     wide[1].set(title="distance to the reference in pixels", ylabel="mean square error of Y")
     wide[1].legend(loc="lower left")
-    style.entitle(figure, "Ever nearer to the reference, and the contrast grows first")
     peak = int(np.argmax(gammas))
     alt = (
         f"Four pictures and two curves. The mean square error falls from {errors[0]:.3f} at brightness "
@@ -127,10 +119,10 @@ def brightness_walk(
 
 
 @style.styled
-def pull_pictures(steps: Mapping[str, Tensor], cosines: Tensor, *, features: str = "") -> tuple[Figure, str]:
+def pull_pictures(steps: Mapping[str, Tensor], cosines: Tensor, *, features: str = "") -> style.Drawn:
     """Show in which direction contrasts pull the pixels of a picture, and the cosines between them."""
     count = len(steps)
-    figure = style.new_figure(5.4)
+    figure = style.new_figure(5.4, "What each contrast wants of the same picture")
     parts = figure.subfigures(2, 1, height_ratios=[1, 0.9], squeeze=False)
     upper, lower = parts[0, 0], parts[1, 0]
     grid = upper.subplots(1, count, squeeze=False)[0]
@@ -143,15 +135,10 @@ def pull_pictures(steps: Mapping[str, Tensor], cosines: Tensor, *, features: str
     )
     axes = lower.subplots()
     axes.imshow(cosines.numpy(), cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
-    for row, column in np.ndindex(count, count):
-        value = float(cosines[row, column])
-        axes.text(
-            column, row, f"{value:.2f}", ha="center", va="center", color="white" if abs(value) > 0.7 else style.BLACK
-        )
+    style.write_cells(axes, cosines, "{:.2f}".format, lambda cosine: abs(cosine) > 0.7)
     axes.set(xticks=range(count), yticks=range(count), xlabel="pull", ylabel="pull", title="cosine between two pulls")
     axes.set_xticklabels(map(symbols, steps))
     axes.set_yticklabels(map(symbols, steps))
-    style.entitle(figure, "What each contrast wants of the same picture")
     first = next(iter(steps))
     said = ", ".join(f"{name} {float(value):.2f}" for name, value in list(zip(steps, cosines[0], strict=True))[1:])
     alt = f"Maps of where {', '.join(steps)} brighten and darken a picture. Cosines with {first}: {said}."
@@ -210,9 +197,9 @@ def plane_through(positive: Tensor, under: Tensor, over: Tensor) -> Plane:
 
 
 @style.styled
-def contrast_planes(planes: Mapping[str, Plane], *, layer: str, features: str = "") -> tuple[Figure, str]:
+def contrast_planes(planes: Mapping[str, Plane], *, layer: str, features: str = "") -> style.Drawn:
     """Draw Gamma of one layer as a map over the plane through positive, under- and over-exposed features."""
-    figure = style.new_figure(5.5)
+    figure = style.new_figure(5.5, f"Where the contrast falls, and where it rises ({layer}; arrows: downhill)")
     grid = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
     size = 1.25 * max(max(plane.reach, plane.spread**0.5, -plane.turning) for plane in planes.values())
     levels = MaxNLocator(20).tick_values(0, max(plane.highest for plane in planes.values()))
@@ -223,7 +210,6 @@ def contrast_planes(planes: Mapping[str, Plane], *, layer: str, features: str = 
         _mark(axes, plane)
     grid[0].set_ylabel("across: the same unit")
     figure.colorbar(drawn, ax=list(grid), pad=0.01, shrink=0.85).set_label(f"$\\Gamma$ of {layer}, smaller is better")
-    style.entitle(figure, f"Where the contrast falls, and where it rises ({layer}; arrows: downhill)")
     said = "; ".join(
         f"{title}: positive at {plane.reach:.2f}, highest value {plane.highest:.2f} at {plane.turning:.2f}"
         for title, plane in planes.items()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor
 
@@ -65,7 +64,7 @@ class _Pen:
 @style.styled
 def genotype_drawing(
     genotype: Genotype, pictures: Mapping[str, Tensor] | None = None, *, features: str = ""
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw the derived network with the retained operations of every node, their footprints and weights.
 
     Luma of the pictures named ``under``, ``over`` and ``fused`` is drawn small at the inputs and the output.

@@ -1,7 +1,4 @@
-"""Figures of notebook 01: what one exposure holds, two levels on a triangle, and approximate hypergradients.
-
-Every function returns ``(figure, alt)``, ready for ``show(*...)`` of :mod:`hsds_lib.course.show`.
-"""
+"""Figures of notebook 01: what one exposure holds, two levels on a triangle, and approximate hypergradients."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from hsds_lib.course import style
@@ -24,11 +20,11 @@ _LINES = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, 
 @style.styled
 def exposure_sweep(
     pictures: Mapping[float, Tensor], shares: Mapping[float, tuple[float, float]], *, pair: float
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Show one scene at several exposures, and how much every single exposure loses."""
     ratio = next(iter(pictures.values())).shape[-2] / next(iter(pictures.values())).shape[-1]
     tall = style.WIDTH / len(pictures) * ratio + 0.3
-    figure = style.new_figure(tall + 3.1)
+    figure = style.new_figure(tall + 3.1, "One scene at many exposures: what each loses, and what a pair loses")
     grid = figure.add_gridspec(2, len(pictures), height_ratios=[tall, 2.6])
     for column, (shift, picture) in enumerate(pictures.items()):
         place(figure.add_subplot(grid[0, column]), picture, f"{shift:+g} stops")
@@ -50,7 +46,6 @@ def exposure_sweep(
     axes.set(xlim=(stops[0], stops[-1]), ylim=(-1.5, 100), xlabel="exposure relative to the photograph (stops)")
     axes.set(ylabel="lost pixels (%)")
     axes.legend(loc="upper center", ncols=3)
-    style.entitle(figure, "One scene at many exposures: what each loses, and what a pair loses")
     alt = (
         f"One scene at {len(pictures)} exposures, and the share of lost pixels over the exposure. The best single "
         f"exposure, {stops[best]:+g} stops, loses {style.per_cent(least / 100)}; a pair loses {100 * pair:.2g} % in "
@@ -60,10 +55,10 @@ def exposure_sweep(
 
 
 @style.styled
-def camera_response(camera: Camera) -> tuple[Figure, str]:
+def camera_response(camera: Camera) -> style.Drawn:
     """Draw what two exposures make of light: the luma they write, and how finely each stop is divided."""
     stops = torch.linspace(-12, 5, 1701, dtype=torch.float64)
-    figure = style.new_figure(3.4)
+    figure = style.new_figure(3.4, "Two exposures divide the light differently; the coloured edges are lost")
     curve, levels = figure.subplots(1, 2)
     peaks = []
     for role, shift in (("under", camera.ev_under), ("over", camera.ev_over)):
@@ -80,16 +75,15 @@ def camera_response(camera: Camera) -> tuple[Figure, str]:
     curve.legend(loc="upper left", bbox_to_anchor=(0, 0.95))
     levels.set(title="levels of 8 bits that each stop of light gets", xlabel="light (stops)", ylabel="levels")
     levels.set(xlim=(-12, 5), ylim=(0, None))
-    style.entitle(figure, "Two exposures divide the light differently; the coloured edges are lost")
     return figure, f"Response curves and levels per stop of two exposures: {'; '.join(peaks)}."
 
 
 @style.styled
 def two_levels(
     corners: Tensor, goal: Tensor, mix: Tensor, losses: Function, judge: Function, descent: Tensor
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw both levels of the triangle: the mixed loss that trains omega, and the judge of what it finds."""
-    figure = style.new_figure(4.0)
+    figure = style.new_figure(4.0, "Two levels: training goes to ω*, the search moves ω* to the goal")
     lower, upper = figure.subplots(1, 2, sharex=True, sharey=True)
     x, y = np.meshgrid(np.linspace(-0.4, 2.4, 57), np.linspace(-1.2, 1.8, 61))
     points = torch.from_numpy(np.stack([x, y], axis=-1).reshape(-1, 2))
@@ -107,7 +101,6 @@ def two_levels(
     upper.set_title("upper level: the judge of ω*, moved by β")
     for axes in (lower, upper):
         axes.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
-    style.entitle(figure, "Two levels: training goes to ω*, the search moves ω* to the goal")
     alt = (
         "Two drawings of a triangle. Left: training runs down the mixed loss to ω* inside the triangle. Right: the "
         f"judge wants another point, {float((solved - goal).norm()):.2f} away, and β can move ω* there."
@@ -127,9 +120,9 @@ def _triangle(axes: Axes, corners: Tensor, goal: Tensor) -> None:
 
 
 @style.styled
-def unrolling_errors(exact: Tensor, unrolled: Mapping[float, Mapping[int, Tensor]]) -> tuple[Figure, str]:
+def unrolling_errors(exact: Tensor, unrolled: Mapping[float, Mapping[int, Tensor]]) -> style.Drawn:
     """Draw how far unrolled hypergradients are from the exact one: in all, and in direction alone."""
-    figure = style.new_figure(3.7)
+    figure = style.new_figure(3.7, "Unrolled hypergradients against the exact one, over the number of steps")
     length, angle = figure.subplots(1, 2)
     said = []
     for colour, (rate, by_steps) in zip(_LINES, unrolled.items(), strict=False):
@@ -146,14 +139,13 @@ def unrolling_errors(exact: Tensor, unrolled: Mapping[float, Mapping[int, Tensor
     angle.axhline(90, color=style.GRAY, ls="--", lw=1)
     angle.text(steps[-1], 94, "above: uphill", color=style.GRAY, fontsize=8.5, ha="right")
     angle.set(title="angle to the exact one", xlabel="unrolled steps", ylabel="degrees", ylim=(0, 180))
-    style.entitle(figure, "Unrolled hypergradients against the exact one, over the number of steps")
     return figure, f"Relative error and angle of unrolled hypergradients over the number of steps. {'; '.join(said)}."
 
 
 @style.styled
 def radius_errors(
     radii: Sequence[float], errors: Mapping[str, Sequence[float]], *, used: float, kink: float
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw the relative error of a finite difference over its radius."""
     figure = style.new_figure(3.4, width=0.75 * style.WIDTH)
     axes = figure.subplots()
@@ -172,9 +164,9 @@ def radius_errors(
 
 
 @style.styled
-def search_paths(corners: Tensor, goal: Tensor, paths: Mapping[str, Tensor]) -> tuple[Figure, str]:
+def search_paths(corners: Tensor, goal: Tensor, paths: Mapping[str, Tensor]) -> style.Drawn:
     """Draw searches on the triangle: the path of omega for each, and the distance to the solution over the steps."""
-    figure = style.new_figure(6.6)
+    figure = style.new_figure(6.6, "Searches on the triangle: the path of ω, and its distance to the goal")
     grid = figure.add_gridspec(2, len(paths), height_ratios=[3.9, 2.3])
     below, said = figure.add_subplot(grid[1, :]), []
     for column, (colour, (name, path)) in enumerate(zip(_LINES, paths.items(), strict=False)):
@@ -192,5 +184,4 @@ def search_paths(corners: Tensor, goal: Tensor, paths: Mapping[str, Tensor]) -> 
         said.append(f"{name}: at most {float(late):.1g} away in the last fifth")
     below.set(xlabel="step of the search", ylabel="distance of ω to the goal", xlim=(0, None))
     below.legend(loc="lower left", ncols=len(paths))
-    style.entitle(figure, "Searches on the triangle: the path of ω, and its distance to the goal")
     return figure, f"Paths of searches in a triangle and their distance to the known solution. {'; '.join(said)}."

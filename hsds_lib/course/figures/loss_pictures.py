@@ -1,7 +1,4 @@
-"""Figures of the losses: the picture each of them wants, how their gradients agree, and what a mixture wants.
-
-As in :mod:`hsds_lib.course.plots`, every function returns ``(figure, alt)``.
-"""
+"""Figures of the losses: the picture each of them wants, how their gradients agree, and what a mixture wants."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
@@ -37,9 +33,7 @@ Weights = tuple[float, float, float]
 
 
 @style.styled
-def loss_sheet(
-    descents: Mapping[str, Descent], inputs: Mapping[str, Tensor], *, features: str = ""
-) -> tuple[Figure, str]:
+def loss_sheet(descents: Mapping[str, Descent], inputs: Mapping[str, Tensor], *, features: str = "") -> style.Drawn:
     """Show the pictures that single losses lead to, and the pictures they compare with and began from."""
     first = next(iter(descents.values())).picture
     rows = math.ceil((len(descents) + 1 + len(inputs)) / _COLUMNS)
@@ -76,19 +70,14 @@ def _gray(axes: Axes, picture: Tensor, title: str, *, colour: str | None = None)
 
 
 @style.styled
-def cosine_map(cosines: Tensor, names: Sequence[str], *, features: str = "") -> tuple[Figure, str]:
+def cosine_map(cosines: Tensor, names: Sequence[str], *, features: str = "") -> style.Drawn:
     """Draw which losses pull a picture the same way, and which pull against each other."""
     table = cosines.detach().cpu().double().numpy()
     size = len(names)
     figure = style.new_figure(1.6 + 0.4 * size)
     axes = figure.add_subplot()
     image = axes.imshow(table, cmap="PuOr", vmin=-1, vmax=1)
-    for row, column in np.ndindex(size, size):
-        value = table[row, column]
-        text = f"{value:.1f}".replace("-", "−") if abs(value) >= 0.05 else "·"
-        axes.text(
-            column, row, text, ha="center", va="center", fontsize=7.5, color="white" if abs(value) > 0.6 else style.INK
-        )
+    style.write_cells(axes, table, _cosine, lambda value: abs(value) > 0.6, size=7.5)
     for border in (place - 0.5 for place in range(1, size) if _kind(names[place]) != _kind(names[place - 1])):
         axes.axhline(border, color="white", lw=2)
         axes.axvline(border, color="white", lw=2)
@@ -104,6 +93,10 @@ def cosine_map(cosines: Tensor, names: Sequence[str], *, features: str = "") -> 
     style.entitle(figure, "Do the losses pull the same way? Gradients with respect to one fused picture")
     alt = f"Table of the cosines between the gradients of {size} losses. {_extremes(table, names)}"
     return figure, alt + style.feature_note(figure, features)
+
+
+def _cosine(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−") if abs(value) >= 0.05 else "·"
 
 
 def _kind(name: str) -> str:
@@ -123,10 +116,10 @@ def _extremes(table: np.ndarray, names: Sequence[str]) -> str:
 
 
 @style.styled
-def pull_bars(norms: Mapping[str, float], *, features: str = "") -> tuple[Figure, str]:
+def pull_bars(norms: Mapping[str, float], *, features: str = "") -> style.Drawn:
     """Draw how hard each loss pulls at a picture when all have the same weight."""
     total = sum(norms.values())
-    figure = style.new_figure(1.1 + 0.23 * len(norms))
+    figure = style.new_figure(1.1 + 0.23 * len(norms), "The same weight is not the same pull")
     axes = figure.add_subplot()
     widest = 100 * max(norms.values()) / total
     for row, (name, norm) in enumerate(norms.items()):
@@ -144,7 +137,6 @@ def pull_bars(norms: Mapping[str, float], *, features: str = "") -> tuple[Figure
         ylim=(len(norms) - 0.4, -1.6),
         xlim=(0, 1.1 * widest),
     )
-    style.entitle(figure, "The same weight is not the same pull")
     strongest, weakest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
     alt = (
         f"Bars of the gradient norms of {len(norms)} losses as shares of their sum. Strongest: {strongest} "
@@ -154,7 +146,7 @@ def pull_bars(norms: Mapping[str, float], *, features: str = "") -> tuple[Figure
 
 
 @style.styled
-def beta_simplex(pictures: Mapping[Weights, Tensor], names: Sequence[str], *, features: str = "") -> tuple[Figure, str]:
+def beta_simplex(pictures: Mapping[Weights, Tensor], names: Sequence[str], *, features: str = "") -> style.Drawn:
     """Show the pictures optimised for mixtures of three losses, each at the place of its weights.
 
     ``ValueError`` unless there are three names.
@@ -191,9 +183,9 @@ def beta_simplex(pictures: Mapping[Weights, Tensor], names: Sequence[str], *, fe
 @style.styled
 def response_curves(
     changes: Sequence[float], values: Mapping[str, Sequence[float]], *, change: str, title: str, features: str = ""
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw what losses say about a picture that is changed more and more."""
-    figure = style.new_figure(3.3)
+    figure = style.new_figure(3.3, title)
     axes = figure.add_subplot()
     shown: dict[tuple[float, ...], list[str]] = {}  # curves that cannot be told apart share a line
     for name, curve in values.items():
@@ -203,6 +195,5 @@ def response_curves(
     axes.grid(color=style.PALE, lw=0.8)
     axes.set(xlabel=change, ylabel="loss (no unit)", xlim=(changes[0], changes[-1]))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    style.entitle(figure, title)
     said = "; ".join(f"{name} from {min(curve):.3f} to {max(curve):.3f}" for name, curve in values.items())
     return figure, f"{title}. Curves over {change}: {said}." + style.feature_note(figure, features)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
-from matplotlib.figure import Figure
 
 from hsds_lib.course import style
 
@@ -18,10 +17,10 @@ _SIGNED = LinearSegmentedColormap.from_list("worse_better", [style.VERMILION, "w
 
 
 @style.styled
-def saturation(gray: np.ndarray) -> tuple[Figure, str]:
+def saturation(gray: np.ndarray) -> style.Drawn:
     """Draw what each pixel of a picture contributes to SD, in real numbers and in saturating integers."""
     mean, levels = gray.mean(), np.arange(256)
-    figure = style.new_figure(5.4)
+    figure = style.new_figure(5.4, "SD in real numbers and as in the published tables")
     grid = figure.add_gridspec(2, 3, height_ratios=[1, 1.1])
     axes = figure.add_subplot(grid[0, :])
     axes.plot(levels, (levels - mean) ** 2, color=style.BLUE, lw=2, label="(g − mean)², real numbers")
@@ -46,7 +45,6 @@ def saturation(gray: np.ndarray) -> tuple[Figure, str]:
         panel = figure.add_subplot(grid[1, column])
         panel.imshow(values, cmap="gray", vmin=0, vmax=top)
         panel.set(xticks=[], yticks=[], title=name)
-    style.entitle(figure, "SD in real numbers and as in the published tables")
     share = float((gray >= mean + 15.5).mean())
     alt = (
         f"Contribution of a gray level to SD about the mean {mean:.0f}: a parabola in real numbers; in 8-bit integers "
@@ -63,9 +61,9 @@ def _saturated(levels: np.ndarray, mean: float) -> np.ndarray:
 @style.styled
 def enhancement(
     ratios: Sequence[float], curves: Mapping[str, Sequence[float]], angles: Sequence[float], kept: Sequence[float]
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw what two metrics make of an edge that fusion weakens, strengthens, or turns."""
-    figure = style.new_figure(3.0)
+    figure = style.new_figure(3.0, "Is a stronger edge better?")
     left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
     for (name, values), colour in zip(curves.items(), (style.VERMILION, style.BLUE, style.GREEN), strict=False):
         left.plot(ratios, values, color=colour, lw=2, label=name)
@@ -79,7 +77,6 @@ def enhancement(
     right.plot(angles, kept, color=style.VERMILION, lw=2)
     right.set(xlabel="turned by (degrees)", ylabel="Qabf of the pixel", ylim=(0, 1.05), xlim=(0, max(angles)))
     right.set_title("turned")
-    style.entitle(figure, "Is a stronger edge better?")
     ends = ", ".join(f"{name} {values[-1]:.2f}" for name, values in curves.items())
     half = next((angle for angle, value in zip(angles, kept, strict=True) if value < 0.5), max(angles))
     alt = (
@@ -90,25 +87,20 @@ def enhancement(
 
 
 @style.styled
-def verdicts(changes: Mapping[str, Scores]) -> tuple[Figure, str]:
+def verdicts(changes: Mapping[str, Scores]) -> style.Drawn:
     """Draw which degradations each metric punishes (red) and rewards (blue)."""
     names, metrics = list(changes), list(next(iter(changes.values())))
     table = np.array([[changes[name][metric] for metric in metrics] for name in names])
-    figure = style.new_figure(0.42 * len(names) + 1.5)
+    figure = style.new_figure(0.42 * len(names) + 1.5, "What each metric makes of a spoiled picture")
     axes = figure.subplots()
     image = axes.imshow(np.clip(table, -1, 1), cmap=_SIGNED, norm=TwoSlopeNorm(0, -1, 1), aspect="auto")
-    for row in range(len(names)):
-        for column in range(len(metrics)):
-            value = table[row, column]
-            colour = "white" if abs(value) > 0.65 else style.INK
-            axes.text(column, row, _per_cent(value), ha="center", va="center", color=colour, fontsize=9)
+    style.write_cells(axes, table, _per_cent, lambda change: abs(change) > 0.65, size=9)
     axes.set_xticks(range(len(metrics)), metrics)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
     axes.set_xlabel("change of the metric (%); blue: it prefers the spoiled picture")
     bar = figure.colorbar(image, ax=axes, ticks=[-1, 0, 1], pad=0.01)
     bar.ax.set_yticklabels(["−100 %", "0", "+100 %"])
-    style.entitle(figure, "What each metric makes of a spoiled picture")
     rewarded = {
         metric: [names[r] for r in range(len(names)) if table[r, c] >= _NO_CHANGE] for c, metric in enumerate(metrics)
     }
@@ -125,26 +117,26 @@ def _per_cent(share: float) -> str:
 
 
 @style.styled
-def agreement(matrices: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> tuple[Figure, str]:
+def agreement(matrices: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> style.Drawn:
     """Draw the rank correlations between metrics, a panel for each set of pictures or methods."""
     largest = max(len(names) for _, names in matrices.values())
-    figure = style.new_figure(0.4 * largest + 1.9)
+    figure = style.new_figure(0.4 * largest + 1.9, "Do two metrics rank alike?")
     panels = np.atleast_1d(figure.subplots(1, len(matrices)))
     norm, said = TwoSlopeNorm(0, -1, 1), []
     for axes, (title, (matrix, names)) in zip(panels, matrices.items(), strict=True):
         axes.imshow(matrix, cmap=_SIGNED, norm=norm)
-        for row, column in np.ndindex(matrix.shape):
-            colour = "white" if abs(matrix[row, column]) > 0.65 else style.INK
-            text = f"{matrix[row, column]:.1f}".replace("-0.0", "0.0").replace("-", "−")
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+        style.write_cells(axes, matrix, _tau, lambda tau: abs(tau) > 0.65, size=9)
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
         axes.set_title(title)
         said.append(f"{title}: {_extremes(matrix, names)}")
     figure.colorbar(ScalarMappable(norm, _SIGNED), ax=list(panels), label="Kendall's τ", shrink=0.8)
-    style.entitle(figure, "Do two metrics rank alike?")
     return figure, " ".join(said)
+
+
+def _tau(value: float) -> str:
+    return f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−")
 
 
 def _extremes(matrix: np.ndarray, names: Sequence[str]) -> str:
@@ -157,9 +149,9 @@ def _extremes(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 
 @style.styled
-def scene_dots(scores: Mapping[str, Mapping[str, Scores]], metrics: Sequence[str]) -> tuple[Figure, str]:
+def scene_dots(scores: Mapping[str, Mapping[str, Scores]], metrics: Sequence[str]) -> style.Drawn:
     """Draw the score of every method on every scene, and the means."""
-    figure = style.new_figure(0.36 * len(scores) + 1.7)
+    figure = style.new_figure(0.36 * len(scores) + 1.7, "Every method on every scene")
     panels = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
     said = []
     for axes, metric in zip(panels, metrics, strict=True):
@@ -176,7 +168,6 @@ def scene_dots(scores: Mapping[str, Mapping[str, Scores]], metrics: Sequence[str
         said.append(f"{metric}: {best} {means[best]:.3f}")
     panels[0].set_yticks(range(len(scores)), list(scores))
     panels[0].set_xlabel("a mark per scene; orange: mean")
-    style.entitle(figure, "Every method on every scene")
     return figure, f"Scores by scene of {', '.join(scores)}. Best mean of {'; '.join(said)}."
 
 
@@ -187,10 +178,10 @@ def paired_gaps(
     intervals: Mapping[str, tuple[tuple[float, float], tuple[float, float]]],
     *,
     title: str,
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw paired differences of two methods, a panel per metric, with two intervals for their mean."""
     kinds = list(dict.fromkeys(groups))
-    figure = style.new_figure(0.22 * min(len(kinds), 8) + 2.1)
+    figure = style.new_figure(0.22 * min(len(kinds), 8) + 2.1, title)
     panels = np.atleast_1d(figure.subplots(1, len(gaps), sharey=True))
     said = []
     for axes, (metric, values) in zip(panels, gaps.items(), strict=True):
@@ -208,5 +199,4 @@ def paired_gaps(
         naive, grouped = (f"{low:+.3f} to {high:+.3f}" for low, high in intervals[metric])
         said.append(f"{metric}: mean {np.mean(values):+.3f}, {naive} by scenes, {grouped} by groups")
     panels[0].set_yticks(range(len(kinds) + 2), [*kinds, "95 %, scenes drawn", "95 %, groups drawn"])
-    style.entitle(figure, title)
     return figure, f"{title}. {'; '.join(said)}."

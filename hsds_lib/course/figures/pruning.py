@@ -1,7 +1,4 @@
-"""Pruning replayed on the records of a search, and the figures of it.
-
-As in :mod:`hsds_lib.course.plots`, every figure function returns ``(figure, alt)``.
-"""
+"""Pruning replayed on the records of a search, and the figures of it."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ def replay(history: Sequence[Record], *, theta: float, top_p: int, from_epoch: i
 
 
 @style.styled
-def node_cuts(mix: torch.Tensor, *, theta: float, top_p: int) -> tuple[Figure, str]:
+def node_cuts(mix: torch.Tensor, *, theta: float, top_p: int) -> style.Drawn:
     """Draw what pruning does to one node while its logits stay as they are, until it stops by itself."""
     alpha, active = mix.double().log()[None], torch.ones(1, len(mix), dtype=torch.bool)
     states = [active]
@@ -87,10 +84,10 @@ def replay_overview(
     node: str,
     from_epoch: int = 0,
     features: str = "",
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw one recorded search pruned by several thresholds: how much is left, where, and when it goes."""
     runs = {theta: replay(history, theta=theta, top_p=top_p, from_epoch=from_epoch) for theta in thetas}
-    figure = style.new_figure(8.0)
+    figure = style.new_figure(8.0, "One recorded search, pruned by several θ: the weights are the recorded ones")
     layout = figure.add_gridspec(2, 2, width_ratios=[1.2, 1], height_ratios=[1.35, 1])
     curves, cut, strip = (figure.add_subplot(layout[place]) for place in ((0, 0), (0, 1), (1, slice(None))))
     style.mark_epochs(curves, [record["epoch"] for record in history])
@@ -106,7 +103,6 @@ def replay_overview(
     )
     _cut_map(figure, cut, runs)
     _node_strip(figure, strip, history, runs, node)
-    style.entitle(figure, "One recorded search, pruned by several θ: the weights are the recorded ones")
     ends = ", ".join(f"{masks[-1].sum()} at theta {theta:g}" for theta, masks in runs.items())
     alt = (
         f"Operations left over {len(history)} steps of one recorded search: {ends}. A table says for each node and "
@@ -173,9 +169,9 @@ def _first_gone(alive: np.ndarray) -> list[int]:
 @style.styled
 def replay_against_search(
     recorded: Sequence[Record], searches: Mapping[float, Sequence[Record]], *, top_p: int, features: str = ""
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw replays of a search without pruning beside real searches with those thresholds."""
-    figure = style.new_figure(3.4)
+    figure = style.new_figure(3.4, "A replay is not a search")
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
     said = []
     for row, ((theta, history), colour) in enumerate(zip(searches.items(), _LINES, strict=False)):
@@ -198,7 +194,6 @@ def replay_against_search(
     right.set(title="who survives", xlabel="operations after the last step")
     handles = [right.barh(0, 0, color=shade, label=name) for name, shade in _SHARES.items()]
     right.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
-    style.entitle(figure, "A replay is not a search")
     alt = f"Operations left in replays and in real searches over {len(recorded)} steps, and who survives: "
     return figure, alt + "; ".join(said) + "." + style.feature_note(figure, features)
 

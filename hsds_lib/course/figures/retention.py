@@ -1,7 +1,4 @@
-"""Figures of a node's operations: what they read, how they compete, and what it costs to keep several.
-
-As in :mod:`hsds_lib.course.plots`, every function returns ``(figure, alt)``.
-"""
+"""Figures of a node's operations: what they read, how they compete, and what it costs to keep several."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hsds_lib.course import style
@@ -25,9 +21,9 @@ _DASHES = ("o-", "s--", "^:", "d-.", "v-")
 
 
 @style.styled
-def footprints(taps: Mapping[str, np.ndarray]) -> tuple[Figure, str]:
+def footprints(taps: Mapping[str, np.ndarray]) -> style.Drawn:
     """Draw which input pixels every operation reads for one output pixel."""
-    figure = style.new_figure(4.0)
+    figure = style.new_figure(4.0, f"{len(taps)} operations: the input pixels that one output pixel reads")
     grid = figure.subplots(2, 6)
     for axes in grid.flat:
         axes.axis("off")
@@ -49,14 +45,13 @@ def footprints(taps: Mapping[str, np.ndarray]) -> tuple[Figure, str]:
         said.append(f"{operation_label(name)} reads {table.sum()} pixels over {height} by {width}")
     text = "□ one input pixel\n○ the output's place\n\nblue: dense\nred: dilation 2 (d2)"
     grid.flat[-1].text(0, 0.9, text, va="top", fontsize=9)
-    style.entitle(figure, f"{len(taps)} operations: the input pixels that one output pixel reads")
     return figure, f"Footprints of {len(taps)} operations: {'; '.join(said)}."
 
 
 @style.styled
-def competition(weights: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
+def competition(weights: Mapping[str, Sequence[float]]) -> style.Drawn:
     """Draw how fast a softmax weight can move, and how the weight of the better operation grew in some runs."""
-    figure = style.new_figure(3.3)
+    figure = style.new_figure(3.3, "Competition inside a node")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
     mix = np.linspace(0, 1, 201)
     left.plot(mix, mix * (1 - mix), color=style.BLUE, lw=2)
@@ -74,7 +69,6 @@ def competition(weights: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
     right.axhline(start, color=style.GRAY, ls="--", lw=0.9)
     right.set(title="weight of the better operation", xlabel="step", ylabel="weight", ylim=(0, 1.02))
     right.legend(loc="center right")
-    style.entitle(figure, "Competition inside a node")
     ends = "; ".join(f"{name}: {values[-1]:.2f}" for name, values in weights.items())
     return (
         figure,
@@ -87,9 +81,9 @@ def cost_curves(
     costs: Mapping[str, Sequence[tuple[int, float]]],
     scattered: Sequence[Sequence[tuple[int, float]]],
     supernets: Mapping[str, Sequence[float]],
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw what a network costs against P, and what the supernet costs while it is pruned."""
-    figure = style.new_figure(3.6)
+    figure = style.new_figure(3.6, "What P costs afterwards, and what θ saves during the search (width 1)")
     parameters, macs, search = figure.subplots(1, 3)
     for axes, part, unit in ((parameters, 0, 1e6), (macs, 1, 1e6)):
         band = np.array(scattered)[:, :, part] / unit
@@ -111,7 +105,6 @@ def cost_curves(
         title="supernet during the search", xlabel="search step", ylabel="millions of MACs per pixel", ylim=(0, None)
     )
     search.legend(loc="lower left")
-    style.entitle(figure, "What P costs afterwards, and what θ saves during the search (width 1)")
     first = next(iter(costs.values()))
     alt = (
         f"Cost against P: {first[0][0] / 1e6:.2f} million parameters at P = 1, {first[-1][0] / 1e6:.2f} at "
@@ -128,9 +121,9 @@ def gap_curves(
     scattered: np.ndarray,
     *,
     features: str = "",
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw how far derived networks are from the supernets they were cut out of."""
-    figure = style.new_figure(3.5)
+    figure = style.new_figure(3.5, "The discretisation gap: nothing but operations left out, no weight trained again")
     left, right = figure.subplots(1, 2)
     places = np.arange(1, scattered.shape[1] + 1)
     label = f"drawn at random ({next(iter(gaps))})"
@@ -144,7 +137,6 @@ def gap_curves(
     left.set(title="share of the weights retained", ylabel="mean over the nodes", ylim=(0, 1.03))
     right.set(title="output: derived network against supernet", ylabel="RMS difference (gray levels)")
     right.legend(loc="upper right")
-    style.entitle(figure, "The discretisation gap: nothing but operations left out, no weight trained again")
     told = "; ".join(f"{name}: {values[0]:.1f} at P = 1, {values[1]:.1f} at P = 2" for name, values in gaps.items())
     return figure, f"Difference of the outputs in gray levels, {told}; zero where all are kept." + style.feature_note(
         figure, features
@@ -152,15 +144,13 @@ def gap_curves(
 
 
 @style.styled
-def price_map(prices: np.ndarray) -> tuple[Figure, str]:
+def price_map(prices: np.ndarray) -> style.Drawn:
     """Draw what every operation costs in every node."""
     figure = style.new_figure(4.6)
     axes = figure.subplots()
     scale = LogNorm(prices.min(), prices.max())
     image = axes.imshow(prices, cmap=colormaps["cividis"], norm=scale, aspect="auto")
-    for (row, column), price in np.ndenumerate(prices):
-        ink = "white" if scale(price) < 0.55 else style.INK
-        axes.text(column, row, _thousands(price), ha="center", va="center", fontsize=8, color=ink)
+    style.write_cells(axes, prices, _thousands, lambda price: scale(price) < 0.55, size=8)
     axes.axhline(9.5, color="white", lw=2.5)  # attention above, Retinex below
     axes.tick_params(length=0)
     label_map(np.array([[axes]]))
@@ -184,9 +174,9 @@ def _thousands(price: float) -> str:
 @style.styled
 def budget_curves(
     expected: Mapping[str, Sequence[float]], derived: Mapping[str, float], *, budget: float, features: str = ""
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw what searches with and without a budget expect to cost, and what their networks do cost."""
-    figure = style.new_figure(3.4, width=0.75 * style.WIDTH)
+    figure = style.new_figure(3.4, "A budget acts on the mixture, not on the network", width=0.75 * style.WIDTH)
     axes = figure.subplots()
     said = []
     for (name, values), colour, dash in zip(expected.items(), _LINES, _DASHES, strict=False):
@@ -200,7 +190,6 @@ def budget_curves(
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set(xlabel="search step", ylabel="MACs per pixel", ylim=(0, None), xlim=(0.5, None))
     figure.legend(loc="outside right center")
-    style.entitle(figure, "A budget acts on the mixture, not on the network")
     alt = f"Multiply-accumulates per pixel with a budget of {budget:,.0f}. " + "; ".join(said) + "."
     return figure, alt + style.feature_note(figure, features)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hsds_lib.course.tables import Table
-from hsds_lib.evaluation.statistics import mean_interval, places
+from hsds_lib.evaluation.statistics import places
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 """Method to scene to metric to value; None where a metric has no value."""
@@ -70,17 +70,6 @@ def sign_test(differences: ArrayLike) -> SignTest:
     won, lost = int((signs > 0).sum()), int((signs < 0).sum())
     tail = sum(comb(won + lost, count) for count in range(min(won, lost) + 1))
     return SignTest(won, lost, min(1.0, 2 * tail / 2 ** (won + lost)))
-
-
-def bootstrap(
-    differences: ArrayLike, of_group: Sequence[str] | None = None, *, draws: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Give a 95 % interval for a mean difference, from whole groups of scenes drawn with replacement.
-
-    Few groups make it too narrow: with two it runs from the mean of one to that of the other, and the truth lies
-    between them in about half of all cases, not in 95 %. ``ValueError`` if the groups do not fit the differences.
-    """
-    return mean_interval(differences, of_group, draws=draws, seed=seed)
 
 
 def group_means(differences: ArrayLike, of_group: Sequence[str]) -> np.ndarray:

@@ -1,7 +1,4 @@
-"""Figures of a derived network: what its nodes cost, what its statistics do, and how far it sees.
-
-As in :mod:`hsds_lib.course.plots`, every drawing function returns ``(figure, alt)``.
-"""
+"""Figures of a derived network: what its nodes cost, what its statistics do, and how far it sees."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -27,9 +23,9 @@ LEVELS = 255
 
 
 @style.styled
-def cost_bars(costs: Mapping[str, Mapping[str, Cost]], notes: Mapping[str, str] | None = None) -> tuple[Figure, str]:
+def cost_bars(costs: Mapping[str, Mapping[str, Cost]], notes: Mapping[str, str] | None = None) -> style.Drawn:
     """Draw what every node of a network costs, stacked by operation in the order given."""
-    figure = style.new_figure(0.9 + 0.235 * len(costs))
+    figure = style.new_figure(0.9 + 0.235 * len(costs), "What the nodes of this network cost, stacked by operation")
     panels = figure.subplots(1, 2, sharey=True)
     totals = [{name: sum(cost[kind] for cost in parts.values()) for name, parts in costs.items()} for kind in (0, 1)]
     for kind, axes in enumerate(panels):
@@ -48,7 +44,6 @@ def cost_bars(costs: Mapping[str, Mapping[str, Cost]], notes: Mapping[str, str] 
     panels[1].set(
         title=f"work: {sums[1]:,.0f} MACs a pixel", xlabel="multiply-accumulates for each pixel of the picture"
     )
-    style.entitle(figure, "What the nodes of this network cost, stacked by operation")
     most = [max(total, key=lambda name: total[name]) for total in totals]
     alt = (
         f"Bars of {len(costs)} parts of the network. Parameters: {sums[0]:,.0f} in all, most of them in {most[0]}. "
@@ -69,9 +64,9 @@ def _stack(axes: Axes, costs: Mapping[str, Mapping[str, Cost]], kind: int) -> No
 @style.styled
 def statistics_curves(
     curves: Mapping[str, Mapping[int, float]], levels: Mapping[str, float], *, title: str
-) -> tuple[Figure, str]:
+) -> style.Drawn:
     """Draw a score over the number of batches that the running statistics have seen."""
-    figure = style.new_figure(3.3, width=7.6)
+    figure = style.new_figure(3.3, title, width=7.6)
     axes = figure.subplots()
     for (name, points), colour in zip(curves.items(), (style.VERMILION, style.BLUE, style.GREEN), strict=False):
         axes.plot(list(points), list(points.values()), "o-", color=colour, lw=2, label=name)
@@ -82,7 +77,6 @@ def statistics_curves(
     axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     axes.grid(color=style.PALE, lw=0.8)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    style.entitle(figure, title)
     said = [
         f"{name}: {points[min(points)]:.3f} after {min(points)}, {points[max(points)]:.3f} after {max(points)} batches"
         for name, points in curves.items()
@@ -92,7 +86,7 @@ def statistics_curves(
 
 
 @style.styled
-def iteration_statistics(means: Mapping[str, Tensor], spreads: Mapping[str, Tensor]) -> tuple[Figure, str]:
+def iteration_statistics(means: Mapping[str, Tensor], spreads: Mapping[str, Tensor]) -> style.Drawn:
     """Show how far the iterations of the Retinex nodes are from the one mean and spread that would serve all."""
     figure = style.new_figure(3.4)
     left, right = figure.subplots(1, 2)
@@ -134,9 +128,9 @@ def iteration_statistics(means: Mapping[str, Tensor], spreads: Mapping[str, Tens
 
 
 @style.styled
-def margin_figure(seams: Tensor, errors: Mapping[int, tuple[float, float]], *, radius: int) -> tuple[Figure, str]:
+def margin_figure(seams: Tensor, errors: Mapping[int, tuple[float, float]], *, radius: int) -> style.Drawn:
     """Show the seams of tiles without a margin, and how the error falls with the margin."""
-    figure = style.new_figure(3.5)
+    figure = style.new_figure(3.5, "Tiles: what a margin buys")
     # The map's share of the width follows its shape, so that it fills its panel.
     left, right = figure.subplots(1, 2, width_ratios=[0.2 + 0.6 * seams.shape[1] / seams.shape[0], 1])
     drawn = left.imshow((LEVELS * seams).numpy(), cmap="magma", vmax=float(LEVELS * seams.quantile(0.998)))
@@ -155,7 +149,6 @@ def margin_figure(seams: Tensor, errors: Mapping[int, tuple[float, float]], *, r
     right.text(radius, 60, "radius ", ha="right", va="center", color=style.GREEN, fontsize=8.5)
     right.set(title="error over the margin", xlabel="margin (pixels)", ylabel="error (8-bit levels)")
     right.legend(loc="lower left")
-    style.entitle(figure, "Tiles: what a margin buys")
     first, last = margins[0], margins[-1]
     alt = (
         f"Left, a map of the seams that tiles leave. Right, the largest error: {LEVELS * errors[first][0]:.1f} 8-bit "
