@@ -19,7 +19,7 @@ from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.course.style import BLUE, GRAY, INK, PALE, VERMILION
 from hsds_lib.course.widgets import Control, Explorer, View
 
-Scores = Mapping[str, float | None]
+_Scores = Mapping[str, float | None]
 STEADY = 0.05
 """Per cent; a smaller change than this is called none."""
 REACH = 144.0
@@ -67,7 +67,7 @@ def change(start: float | None, now: float | None) -> float | None:
     return round(100 * (now - start) / abs(start), 6)
 
 
-def _words(start: Scores, now: Scores) -> str:
+def _words(start: _Scores, now: _Scores) -> str:
     changes = {name: change(start[name], now[name]) for name in now}
     known = [value for value in changes.values() if value is not None]
     better = sum(value > STEADY for value in known)
@@ -79,7 +79,7 @@ def _words(start: Scores, now: Scores) -> str:
     return f'<p style="margin:0 0 4px;font-weight:700">{escape(said)}</p>{_bars(start, now, changes)}'
 
 
-def _bars(start: Scores, now: Scores, changes: Mapping[str, float | None]) -> str:
+def _bars(start: _Scores, now: _Scores, changes: Mapping[str, float | None]) -> str:
     """One bar for each metric: right is better, left is worse."""
     width, height = _NAME + _BAR + _RIGHT, _TOP + _ROW * len(changes) + 22
     middle = _NAME + _BAR / 2

@@ -11,7 +11,7 @@ from hsds_lib.course import style
 
 _LINES = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE)
 
-Values = Mapping[str, Sequence[float]]
+_Values = Mapping[str, Sequence[float]]
 
 
 @style.styled
@@ -36,7 +36,7 @@ def printed_gaps(table: Mapping[str, Mapping[str, float]], ours: str = "ours") -
 
 
 @style.styled
-def seed_dots(values: Values, half_widths: Mapping[str, float], *, metric: str, features: str = "") -> style.Drawn:
+def seed_dots(values: _Values, half_widths: Mapping[str, float], *, metric: str, features: str = "") -> style.Drawn:
     """Draw every run of every condition, their mean and its interval."""
     figure = style.new_figure(0.36 * len(values) + 1.4, "Seven conditions, several seeds")
     axes = figure.subplots()

@@ -29,7 +29,7 @@ _NUMBER: dict[str, Any] = {  # readable on top of a line
     "color": style.GRAY,
     "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},
 }
-Weights = tuple[float, float, float]
+_Weights = tuple[float, float, float]
 
 
 @style.styled
@@ -146,7 +146,7 @@ def pull_bars(norms: Mapping[str, float], *, features: str = "") -> style.Drawn:
 
 
 @style.styled
-def beta_simplex(pictures: Mapping[Weights, Tensor], names: Sequence[str], *, features: str = "") -> style.Drawn:
+def beta_simplex(pictures: Mapping[_Weights, Tensor], names: Sequence[str], *, features: str = "") -> style.Drawn:
     """Show the pictures optimised for mixtures of three losses, each at the place of its weights.
 
     ``ValueError`` unless there are three names.

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 
 from hsds_lib.course import style
 
-Scores = Mapping[str, float]
+_Scores = Mapping[str, float]
 _MARKS = "osD^vPX*"
 _NO_CHANGE = 0.0005  # share; below it a metric is called unmoved
 _SIGNED = LinearSegmentedColormap.from_list("worse_better", [style.VERMILION, "white", style.BLUE])
@@ -87,7 +87,7 @@ def enhancement(
 
 
 @style.styled
-def verdicts(changes: Mapping[str, Scores]) -> style.Drawn:
+def verdicts(changes: Mapping[str, _Scores]) -> style.Drawn:
     """Draw which degradations each metric punishes (red) and rewards (blue)."""
     names, metrics = list(changes), list(next(iter(changes.values())))
     table = np.array([[changes[name][metric] for metric in metrics] for name in names])
@@ -149,7 +149,7 @@ def _extremes(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 
 @style.styled
-def scene_dots(scores: Mapping[str, Mapping[str, Scores]], metrics: Sequence[str]) -> style.Drawn:
+def scene_dots(scores: Mapping[str, Mapping[str, _Scores]], metrics: Sequence[str]) -> style.Drawn:
     """Draw the score of every method on every scene, and the means."""
     figure = style.new_figure(0.36 * len(scores) + 1.7, "Every method on every scene")
     panels = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
@@ -168,7 +168,7 @@ def scene_dots(scores: Mapping[str, Mapping[str, Scores]], metrics: Sequence[str
         said.append(f"{metric}: {best} {means[best]:.3f}")
     panels[0].set_yticks(range(len(scores)), list(scores))
     panels[0].set_xlabel("a mark per scene; orange: mean")
-    return figure, f"Scores by scene of {', '.join(scores)}. Best mean of {'; '.join(said)}."
+    return figure, f"_Scores by scene of {', '.join(scores)}. Best mean of {'; '.join(said)}."
 
 
 @style.styled

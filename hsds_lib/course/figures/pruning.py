@@ -14,12 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hsds_lib.course import style
-from hsds_lib.course.plots import active_masks, label_map, operation_label
+from hsds_lib.course.plots import Record, active_masks, label_map, operation_label
 from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES, softmax_active
 from hsds_lib.search.wsras import prune_step
-
-Record = Mapping[str, Any]
 
 _LINES = (style.BLUE, style.ORANGE, style.VERMILION, style.PURPLE, style.GREEN)
 _GONE = -1e4  # logit of an operation without a recorded weight: its share of a softmax is exactly 0

@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hsds_lib.course.tables import Table
-from hsds_lib.evaluation.statistics import places
-
-Scores = Mapping[str, Mapping[str, Mapping[str, float | None]]]
-"""Method to scene to metric to value; None where a metric has no value."""
+from hsds_lib.evaluation.statistics import MethodScores, places
 
 
 class SignTest(NamedTuple):
@@ -30,20 +27,20 @@ def groups(scenes: Sequence[str], data: str) -> list[str]:
     return [re.sub(r"-\d+$", "", scene) if data == "embedded" else scene for scene in scenes]
 
 
-def values_of(scores: Scores, method: str, metric: str) -> np.ndarray:
+def values_of(scores: MethodScores, method: str, metric: str) -> np.ndarray:
     """Collect one metric of one method, a number per scene; nan where it has no value."""
     found = [by_metric[metric] for by_metric in scores[method].values()]
     return np.array([np.nan if value is None else value for value in found], dtype=float)
 
 
-def gaps(scores: Scores, first: str, second: str, metric: str) -> np.ndarray:
+def gaps(scores: MethodScores, first: str, second: str, metric: str) -> np.ndarray:
     """Subtract the second method's scores from the first one's; ``ValueError`` unless the scenes are the same."""
     if list(scores[first]) != list(scores[second]):
         raise ValueError(f"{first} and {second} have different scenes; measure both on the same ones, in one order")
     return values_of(scores, first, metric) - values_of(scores, second, metric)
 
 
-def mean_table(scores: Scores, metrics: Sequence[str], printed: Mapping[str, float], printed_as: str) -> Table:
+def mean_table(scores: MethodScores, metrics: Sequence[str], printed: Mapping[str, float], printed_as: str) -> Table:
     """Put the means over scenes of every method into a table, with their standard deviations and printed values.
 
     A metric without a value on some scene has a dash: a mean over other scenes would mislead.
