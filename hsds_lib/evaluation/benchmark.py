@@ -36,15 +36,9 @@ from hsds_lib.evaluation.statistics import (
     paired_differences,
     rank_table,
     ranked_metrics,
+    score_frame,
 )
-from hsds_lib.evaluation.tables import (
-    ScoreTable,
-    differences_table,
-    means_table,
-    ranks_table,
-    write_csv,
-    write_method_scores,
-)
+from hsds_lib.evaluation.tables import ScoreTable, differences_table, number_table, write_csv
 from hsds_lib.images.io import read_pair
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import atomic_path, file_hash
@@ -200,23 +194,24 @@ def result_tables(found: Comparison) -> dict[str, ScoreTable]:
     gaps = [f"{name} ({means.scenes[name]})" for name in RANKED if 0 < means.scenes[name] < count]
     less = f" Means over fewer scenes, and not ranked: {', '.join(gaps)}." if gaps else ""
     dashes = " A dash: there is no reference, or the recorded scores lack the metric."
+    correct = means.values[list(RANKED)].add_suffix(" ↑")
+    if found.ranked:
+        correct[f"{MEAN_RANK} ↓"] = found.ranks[MEAN_RANK]
     tables = {
-        "means": means_table(
-            means.values,
-            RANKED,
+        "means": number_table(
+            correct,
             title=f"Means over {where}, metrics in their correct form",
             note=f"{_HIGHER} {ranked}{less}{dashes}",
-            ranks=found.ranks if found.ranked else None,
         ),
-        "as_printed": means_table(
-            means.values,
-            PAPER_METRICS,
+        "as_printed": number_table(
+            means.values[list(PAPER_METRICS)].add_suffix(" ↑"),
             title=f"Means over {where}, metrics as papers print them",
             note=f"SD, VIF and TMQI here are artefacts of old toolboxes, to compare with printed tables.{dashes}",
         ),
     }
     if found.ranked:
-        tables["ranks"] = ranks_table(found.ranks, title=f"Places by means over {where}", note="1 is the best.")
+        places = found.ranks.add_suffix(" ↓")
+        tables["ranks"] = number_table(places, title=f"Places by means over {where}", note="1 is the best.")
     kept = found.ranked_differences
     if kept:
         title = f"Differences from {plan.chosen_baseline}"
@@ -229,7 +224,7 @@ def result_tables(found: Comparison) -> dict[str, ScoreTable]:
 def write_results(found: Comparison, out: Path) -> list[Path]:
     """Write three CSV files with all digits, and each table as LaTeX, Markdown and HTML; each whole or not at all."""
     paths = [out / "scores.csv", out / "means.csv", out / "differences.csv"]
-    write_method_scores(paths[0], found.scores)
+    write_csv(paths[0], score_frame(found.scores))
     means = found.means.values.rename_axis("method")
     means.insert(0, "scenes", [len(found.scores[method]) for method in means.index])
     write_csv(paths[1], means)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from hsds_lib.evaluation.statistics import MEAN_RANK, Difference, MethodScores, score_frame
+from hsds_lib.evaluation.statistics import MEAN_RANK, Difference
 from hsds_lib.runtime import atomic_path
 
 NO_VALUE = "-"
@@ -100,39 +100,22 @@ def escape_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text).replace("\n", "<br>")
 
 
-def number_table(
-    values: pd.DataFrame, *, title: str, note: str = "", forms: Mapping[str, str] | None = None
-) -> ScoreTable:
+def number_table(values: pd.DataFrame, *, title: str, note: str = "") -> ScoreTable:
     """Lay out numbers, methods by columns: the best two of a column are marked by all their digits, equal ones alike.
 
-    A heading that ends in ``↓`` says that low is good. A column has the form that is given (as of ``str.format``), or
-    else 4 decimals, and 2 where a number reaches 20; NaN becomes ``-``.
+    In a column whose heading ends in ``↓``, of places or of mean ranks, low is good. Other numbers have 4 decimals, or
+    2 where one reaches 20; NaN becomes ``-``.
     """
     texts, marks = {}, {}
     for heading, column in values.astype(float).items():
-        form = (forms or {}).get(str(heading)) or ("{:.2f}" if column.abs().max() >= 20 else "{:.4f}")
+        low_is_good, is_mean = str(heading).endswith("↓"), str(heading).startswith(MEAN_RANK)
+        decimals = 2 if is_mean or column.abs().max() >= 20 else 4
+        form = "{:g}" if low_is_good and not is_mean else f"{{:.{decimals}f}}"
         texts[heading] = [NO_VALUE if pd.isna(value) else form.format(value) for value in column]
-        places = column.rank(method="dense", ascending=str(heading).endswith("↓"))
-        marks[heading] = [{1: "best", 2: "second"}.get(place, "") for place in places]
+        order = column.rank(method="dense", ascending=low_is_good)
+        marks[heading] = [{1: "best", 2: "second"}.get(place, "") for place in order]
     frames = (pd.DataFrame(cells, index=values.index, dtype=object) for cells in (texts, marks))
     return ScoreTable(title, *frames, note)
-
-
-def means_table(
-    means: pd.DataFrame, metrics: Sequence[str], *, title: str, note: str = "", ranks: pd.DataFrame | None = None
-) -> ScoreTable:
-    """Lay out means by method and metric, with the mean rank of ``rank_table`` as the last column where it is given."""
-    values = means[list(metrics)].add_suffix(" ↑")
-    heading = f"{MEAN_RANK} ↓"
-    if ranks is not None:
-        values[heading] = ranks[MEAN_RANK]
-    return number_table(values, title=title, note=note, forms={heading: "{:.2f}"})
-
-
-def ranks_table(ranks: pd.DataFrame, *, title: str, note: str = "") -> ScoreTable:
-    """Lay out what ``rank_table`` gives: the places of the methods in every metric, and their mean."""
-    forms = {f"{name} ↓": "{:.2f}" if name == MEAN_RANK else "{:g}" for name in ranks}
-    return number_table(ranks.add_suffix(" ↓"), title=title, note=note, forms=forms)
 
 
 def differences_table(differences: Sequence[Difference], *, title: str, note: str = "") -> ScoreTable:
@@ -161,13 +144,8 @@ def write_csv(path: str | Path, table: pd.DataFrame, *, index: bool = True) -> N
         table.to_csv(temporary, index=index, lineterminator="\n")
 
 
-def write_method_scores(path: str | Path, scores: MethodScores) -> None:
-    """Write one row per method and scene as CSV, atomically and with all digits."""
-    write_csv(path, score_frame(scores))
-
-
 def read_method_scores(path: str | Path) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Read what ``write_method_scores`` wrote, such as ``scores.csv`` of an evaluation, by method, scene and metric.
+    """Read a CSV file of scores, such as ``scores.csv`` of an evaluation, by method, scene and metric.
 
     A missing file is a ``FileNotFoundError``, another table a ``ValueError``; None where there was no value.
 

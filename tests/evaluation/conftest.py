@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,9 +49,12 @@ def gray() -> Callable[..., np.ndarray]:
     return gray_image
 
 
-@pytest.fixture
-def contest(make_exposures: Callable[..., tuple[np.ndarray, ...]], tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def contest_once(
+    make_exposures: Callable[..., tuple[np.ndarray, ...]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Give a folder with ``pairs`` of three scenes, the second with a reference, and methods ``near`` and ``far``."""
+    folder = tmp_path_factory.mktemp("contest")
     for number, name in enumerate(("attic", "barn", "cellar")):
         under, over, fused, ref = make_exposures(56, 60, seed=number)
         noise = np.random.default_rng(number).integers(-25, 26, fused.shape)
@@ -61,6 +65,12 @@ def contest(make_exposures: Callable[..., tuple[np.ndarray, ...]], tmp_path: Pat
             f"far/{name}.png": np.clip(fused + noise, 0, 255).astype(np.uint8),
         } | ({f"pairs/{name}/ref.png": ref} if name == "barn" else {})
         for path, pixels in files.items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(tmp_path / path)
-    return tmp_path
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / path)
+    return folder
+
+
+@pytest.fixture
+def contest(contest_once: Path, tmp_path: Path) -> Path:
+    """Give a copy of the contest that a test may change."""
+    return shutil.copytree(contest_once, tmp_path, dirs_exist_ok=True)

@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +44,22 @@ def hsds(*words: str | Path) -> int:
     return int(exit_info.value.code or 0)
 
 
-@pytest.fixture
 def words(contest: Path) -> list[str | Path]:
-    """Give the command that evaluates the contest, with an odd name."""
-    shutil.copytree(contest / "far", contest / "odd")
-    (contest / "odd").rename(contest / "a_b")
+    """The command that evaluates the contest, with an odd name."""
     return [
         *("evaluate", "--pairs", contest / "pairs", "--out", contest / "results", "--builtin", "average"),
-        *("--method", f"near={contest / 'near'}", "--method", f"{ODD}={contest / 'a_b'}"),
+        *("--method", f"near={contest / 'near'}", "--method", f"{ODD}={contest / 'far'}"),
     ]
+
+
+@pytest.fixture(scope="module")
+def evaluated(contest_once: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Give a folder with the contest and its results, and what the command printed; the figures take seconds."""
+    folder, printed = tmp_path_factory.mktemp("evaluated") / "contest", StringIO()
+    shutil.copytree(contest_once, folder)
+    with redirect_stdout(printed):
+        assert hsds(*words(folder), "--gallery", "barn", "--crop", "barn=3,4,20,15", "--seed", "5") == 0
+    return folder, printed.getvalue()
 
 
 def page_of(contest: Path) -> str:
@@ -58,11 +67,9 @@ def page_of(contest: Path) -> str:
 
 
 @pytest.mark.slow
-def test_the_command_writes_the_whole_folder_and_the_page_needs_nothing_else(
-    contest: Path, words: list[str | Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert hsds(*words, "--gallery", "barn", "--crop", "barn=3,4,20,15", "--seed", "5") == 0
-    assert "| near |" in capsys.readouterr().out
+def test_the_command_writes_the_whole_folder_and_the_page_needs_nothing_else(evaluated: tuple[Path, str]) -> None:
+    contest, printed = evaluated
+    assert "| near |" in printed
     results = contest / "results"
     names = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
     assert {"scores.csv", "means.csv", "differences.csv", "index.html", "provenance.json"} <= names
@@ -89,19 +96,20 @@ def test_the_command_writes_the_whole_folder_and_the_page_needs_nothing_else(
 
 @pytest.mark.slow
 def test_a_later_evaluation_draws_the_same_again_and_leaves_no_figure_of_the_earlier_one(
-    contest: Path, words: list[str | Path]
+    evaluated: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def figures() -> dict[str, bytes]:
-        found = (contest / "results" / "plots").iterdir()
-        return {path.name: path.read_bytes() for path in found}
-
-    assert hsds(*words, "--gallery", "barn") == 0
-    first = figures()
+    contest = shutil.copytree(evaluated[0], tmp_path / "contest")
+    drawn = contest / "results" / "plots"
+    first = {path.name: path.read_bytes() for path in drawn.iterdir()}
     (contest / "results" / "gallery" / "mine.txt").write_text("kept")
     (contest / "only.txt").write_text("# chosen\nbarn\ncellar\n\nattic  # dark\n")
-    assert hsds(*words, "--gallery", "attic", "--scenes", contest / "only.txt") == 0
+    monkeypatch.setattr("hsds_lib.reports.evaluation_page.RANKED", ("EN",))  # fewer figures than before
+    again = [*words(contest), "--gallery", "attic", "--scenes", contest / "only.txt", "--seed", "5"]
+    assert hsds(*again) == 0
     assert sorted(path.name for path in (contest / "results" / "gallery").iterdir()) == ["attic.png", "mine.txt"]
-    assert figures() == first
+    same = {f"{name}.{end}" for name in ("scenes-EN", "intervals") for end in ("png", "svg")}
+    assert {path.name for path in drawn.iterdir()} == {*same, "methods.png", "methods.svg"} < set(first)
+    assert all((drawn / name).read_bytes() == first[name] for name in same)
 
 
 def test_scenes_of_a_file_are_names_a_line_with_comments(contest: Path) -> None:

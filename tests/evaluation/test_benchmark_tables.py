@@ -11,14 +11,20 @@ import pytest
 from bs4 import BeautifulSoup
 
 from hsds_lib.evaluation.metrics import METRICS
-from hsds_lib.evaluation.statistics import RANKED, Difference, common_means, places, rank_table, ranked_metrics
+from hsds_lib.evaluation.statistics import (
+    RANKED,
+    Difference,
+    common_means,
+    places,
+    rank_table,
+    ranked_metrics,
+    score_frame,
+)
 from hsds_lib.evaluation.tables import (
     differences_table,
-    means_table,
     number_table,
-    ranks_table,
     read_method_scores,
-    write_method_scores,
+    write_csv,
 )
 
 ODD = r"50%_of $A & <b>B</b> | {c}~^#\d*"
@@ -26,7 +32,7 @@ ODD = r"50%_of $A & <b>B</b> | {c}~^#\d*"
 
 def test_best_and_second_best_are_marked_in_all_three_forms() -> None:
     means = {"a": {"EN": 7.12}, "b": {"EN": 7.9}, "c": {"EN": 7.5}, "d": {"EN": None}}
-    table = means_table(pd.DataFrame(means).T, ["EN"], title="Means")
+    table = number_table(pd.DataFrame(means).T.add_suffix(" ↑"), title="Means")
     markdown, latex, page = table.markdown(), table.latex(), table.html()
     assert "| b | **7.9000** |" in markdown and "| c | *7.5000* |" in markdown and "| d | - |" in markdown
     assert r"b & \textbf{7.9000} \\" in latex and r"c & \underline{7.5000} \\" in latex and r"\toprule" in latex
@@ -39,7 +45,7 @@ def test_best_and_second_best_are_marked_in_all_three_forms() -> None:
 def test_scores_survive_their_file(tmp_path: Path) -> None:
     none = dict.fromkeys(METRICS)
     scores = {ODD: {"s": none | {"SD": 0.1 + 0.2, "CC": None}, "t": none | {"SD": 1e-17}}, "b": {"s": none}}
-    write_method_scores(tmp_path / "scores.csv", scores)
+    write_csv(tmp_path / "scores.csv", score_frame(scores))
     assert read_method_scores(tmp_path / "scores.csv") == scores
     (tmp_path / "means.csv").write_text("method,scenes,SD\na,2,7.0\n")
     with pytest.raises(ValueError, match="not a table of scores"):
@@ -76,7 +82,7 @@ def test_the_mean_rank_is_over_the_metrics_that_all_methods_have() -> None:
     ranks = rank_table(means.values, ranked_metrics(means))
     assert list(ranks["mean rank"]) == pytest.approx([4 / 3, 5 / 3])
     assert RANKED == ("SD_double", "VIF_double", "CC", "TMQI_255", "MS-SSIM", "MEF-SSIM", "EN", "Qabf")
-    table = ranks_table(ranks, title="Ranks")
+    table = number_table(ranks.add_suffix(" ↓"), title="Ranks")
     assert list(table.texts["mean rank ↓"]) == ["1.33", "1.67"]
     assert "| b | **1** | *2* | *2* | *1.67* |" in table.markdown()
 
