@@ -32,8 +32,7 @@ from PIL import Image, ImageOps
 from data_scripts.archives import is_archive, require_given, unpack
 from data_scripts.download import EVERY, require_space
 from data_scripts.registry import write_index
-from hsds_lib.images.datasets import DataError
-from hsds_lib.images.io import IMAGE_SUFFIXES
+from hsds_lib.images.datasets import IMAGE_SUFFIXES, DataError
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import file_hash, write_json
 

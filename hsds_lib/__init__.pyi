@@ -8,6 +8,7 @@ from .images.color import (
     merge_luma as merge_luma,
     split_luma as split_luma,
 )
+from .images.datasets import shown_split as shown_split
 from .images.classical import average as average, mertens as mertens
 from .images.exposure import Camera as Camera, simulate_triple as simulate_triple
 from .images.batches import (
@@ -18,10 +19,9 @@ from .images.batches import (
     load_scenes as load_scenes,
 )
 from .runs.scenes import (
-    endless as endless,
+    Endless as Endless,
     halves as halves,
     referenced_scenes as referenced_scenes,
-    shown_split as shown_split,
 )
 
 # The loss and its judge: Table 1 and Eq. 3

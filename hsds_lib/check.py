@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hsds_lib.fusing.fuse import MODELS
 from hsds_lib.images.batches import DataError, load_scenes
-from hsds_lib.images.datasets import DATA_VARIABLE
+from hsds_lib.images.datasets import DATA_VARIABLE, NAMED_SETS
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.runtime import pick_device
 
@@ -89,7 +89,7 @@ def _data() -> Check:
     root = os.environ.get(DATA_VARIABLE)
     if not root:
         return Check("real data", True, f"{DATA_VARIABLE} is not set; everything runs on the embedded scenes")
-    present = [name for name in ("mefb", "sice_sample", "sice", "natural", "coco") if (Path(root) / name).is_dir()]
+    present = [name for name in NAMED_SETS if (Path(root) / name).is_dir()]
     return Check(
         "real data", bool(present), ", ".join(present) or f"{DATA_VARIABLE} names a folder with no known data set"
     )

@@ -14,6 +14,7 @@ import typer
 from data_scripts.commands import data_app
 from hsds_lib import __version__
 from hsds_lib.arguments import UsageError, merged
+from hsds_lib.images.datasets import SCENE_SETS
 from hsds_lib.reports import commands
 from hsds_lib.reports.evaluate import evaluate
 from hsds_lib.runs.progress import Progress, Stopped
@@ -179,7 +180,7 @@ def _score_pairs(pairs: Path, fused: Path, out: Path, workers: int) -> tuple[dic
 def search(
     out: Annotated[Path, typer.Option(help="the run folder to write", metavar="RUN")],
     preset: Annotated[str, typer.Option(help="tiny (seconds), lesson (minutes) or paper (a GPU)")] = "lesson",
-    data: Annotated[str | None, typer.Option(help="embedded, real, mefb, sice_sample, sice, or a folder")] = None,
+    data: Annotated[str | None, typer.Option(help=f"{', '.join(SCENE_SETS)}, or a folder")] = None,
     theta: Annotated[float | None, typer.Option(help="pruning threshold; 0 prunes nothing")] = None,
     top_p: Annotated[int | None, typer.Option(help="operations retained per node")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,

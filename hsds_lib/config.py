@@ -33,15 +33,7 @@ class _Settings(BaseModel):
 
 
 class SearchConfig(_Settings):
-    """Settings of a dual search (Algorithm 1). The defaults are the paper's, or design decisions where it is silent.
-
-    Example:
-        >>> config = SearchConfig(theta=0.06)
-        >>> config.theta, config.epochs, config.crop
-        (0.06, 10, 256)
-        >>> config.changed(epochs=2).epochs
-        2
-    """
+    """Settings of a dual search (Algorithm 1). The defaults are the paper's, or design decisions where it is silent."""
 
     data: str = "embedded"  # a data set's name, or a folder of scenes
     seed: int = 0
@@ -84,12 +76,7 @@ class SearchConfig(_Settings):
 
 
 class TrainConfig(_Settings):
-    """Settings of training the derived network. The defaults are the paper's.
-
-    Example:
-        >>> TrainConfig().epochs, TrainConfig().batch_size
-        (60, 10)
-    """
+    """Settings of training the derived network. The defaults are the paper's."""
 
     data: str = "embedded"
     seed: int = 0
@@ -113,12 +100,7 @@ class TrainConfig(_Settings):
 
 
 class Preset(_Settings):
-    """A search and the training of what it finds.
-
-    Example:
-        >>> Preset(search=SearchConfig(), train=TrainConfig()) == PRESETS["paper"]
-        True
-    """
+    """A search and the training of what it finds."""
 
     search: SearchConfig
     train: TrainConfig
@@ -150,21 +132,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """Look a preset up by name.
-
-    Args:
-        name: one of ``PRESETS``.
-
-    Returns:
-        Its settings.
-
-    Raises:
-        ValueError: for an unknown name; the known ones are listed.
-
-    Example:
-        >>> preset("paper").search.lr_alpha
-        0.2
-    """
+    """Look a preset up by name; a ValueError lists the known ones."""
     if name not in PRESETS:
         raise ValueError(f"preset '{name}' is unknown; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
@@ -183,23 +151,11 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 
 def ablation(config: SearchConfig, name: str) -> SearchConfig:
-    """Take a part of the method away: the search of one row of Table 3.
+    """Take a part of the method away: the search of one row of Table 3, written as there.
 
-    Args:
-        config: the search with all parts, the row ``"ours"``.
-        name: one of ``ABLATIONS``, written as in the paper's table.
-
-    Returns:
-        A copy that differs from ``config`` in the fields that ``ABLATIONS`` names, and in no other.
-
-    Raises:
-        ValueError: for an unknown name; the known ones are listed. Also for a config that lacks a part already, because
-            two rows would then be the same search.
-
-    Example:
-        >>> config = ablation(SearchConfig(), "DARTS")
-        >>> config.theta, config.top_p, config.contrast
-        (0.0, 1, 'hybrid')
+    The copy differs from ``config``, the row "ours", in the fields that ``ABLATIONS`` names, and in no other.
+    ValueError for an unknown name, and for a config that lacks a part already, because two rows would then be the same
+    search.
     """
     if name not in ABLATIONS:
         raise ValueError(f"ablation '{name}' is unknown; choose one of {', '.join(ABLATIONS)}")

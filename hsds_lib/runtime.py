@@ -29,24 +29,10 @@ class RunError(RuntimeError):
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` and move it there when the block ends well.
+    """Give a temporary path beside ``path``, with its suffix, and move it there when the block ends well.
 
-    A reader therefore sees the old file or the whole new one, never half of it.
-
-    Args:
-        path: the file to be written; missing parent folders are made.
-
-    Yields:
-        A path in the same folder with the same suffix, removed again when the block raises.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     target = Path(folder) / "runs" / "result.txt"
-        ...     with atomic_path(target) as temporary:
-        ...         print(temporary.write_text("whole"), target.exists())
-        ...     target.read_text()
-        5 False
-        'whole'
+    A reader therefore sees the old file or the whole new one, never half of it. Missing parent folders are made; when
+    the block raises, the temporary file is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,41 +55,14 @@ def _umask() -> int:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically.
-
-    Args:
-        path: the file to write; missing parent folders are made.
-        value: anything that JSON can hold; NaN and infinity are a ``ValueError``.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(Path(folder) / "settings.json", {"theta": 0.05})
-        ...     read_json(Path(folder) / "settings.json")
-        {'theta': 0.05}
-    """
+    """Write a value as indented JSON, atomically; NaN and infinity are a ValueError."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read one JSON file; a missing or broken one gives a sentence that names it.
-
-    Args:
-        path: the file.
-
-    Returns:
-        What it holds.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not JSON.
-
-    Example:
-        >>> read_json("no-run/genotype.json")
-        Traceback (most recent call last):
-        FileNotFoundError: no-run/genotype.json does not exist; give the folder or file that a run has written
-    """
+    """Read one JSON file; a sentence names one that is missing (FileNotFoundError) or broken (ValueError)."""
     path = Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -114,20 +73,9 @@ def read_json(path: str | Path) -> Any:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Choose where to compute.
+    """Choose where to compute: ``cpu``, ``cuda``, ``mps``, or ``auto``, the best that is present.
 
-    Args:
-        name: ``auto`` (CUDA, then Apple's MPS, then the CPU), ``cpu``, ``cuda`` or ``mps``.
-
-    Returns:
-        A device that is present.
-
-    Raises:
-        ValueError: when the device asked for is unknown or not present here.
-
-    Example:
-        >>> pick_device("cpu")
-        device(type='cpu')
+    ValueError if the device asked for is unknown or not present here.
     """
     import torch
 
@@ -143,23 +91,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's default generator inside the block, and put its state back afterwards.
-
-    Args:
-        seed: for everything that draws from the default generator, such as initial weights.
-
-    Yields:
-        Nothing.
-
-    Example:
-        >>> import torch
-        >>> with seeded(3):
-        ...     first = torch.nn.Linear(4, 2)
-        >>> with seeded(3):
-        ...     again = torch.nn.Linear(4, 2)
-        >>> torch.equal(first.weight, again.weight)
-        True
-    """
+    """Seed torch's default generator inside the block, and put its state back afterwards."""
     import torch
 
     with torch.random.fork_rng():
@@ -172,10 +104,6 @@ def release_memory() -> None:
 
     Tensors of a megabyte leave holes that stay with the process. Between the phases of a search step they are a quarter
     of its peak; giving them back takes milliseconds.
-
-    Example:
-        >>> release_memory() is None
-        True
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
@@ -183,39 +111,13 @@ def release_memory() -> None:
 
 
 def file_hash(path: str | Path) -> str:
-    """Give SHA-256 of the bytes of a file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "empty"
-        >>> path.touch()
-        >>> file_hash(path)[:8]
-        'e3b0c442'
-    """
+    """Give SHA-256 of the bytes of a file, in hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fingerprint(tensors: Iterable[torch.Tensor]) -> str:
-    """Give SHA-256 over shapes and values of some tensors, to say which pixels a result was made from.
-
-    Args:
-        tensors: of any shape and device; their order counts.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Example:
-        >>> import torch
-        >>> fingerprint([torch.zeros(3, 2, 2)])[:8], fingerprint([torch.zeros(3, 4, 1)])[:8]  # the shape counts
-        ('63365a7c', 'c29d3894')
-    """
+    """Give SHA-256 over shapes and values of some tensors in order: which pixels a result was made from."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode())
@@ -224,19 +126,7 @@ def fingerprint(tensors: Iterable[torch.Tensor]) -> str:
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
-    """Say how a result came about.
-
-    Args:
-        **facts: what only the caller knows, such as settings, seeds and scenes; ready for JSON.
-
-    Returns:
-        Versions, machine, commit, time and number of threads, and the facts.
-
-    Example:
-        >>> origin = provenance(kind="lesson", seed=7)
-        >>> origin["kind"], origin["seed"], "torch" in origin["packages"]
-        ('lesson', 7, True)
-    """
+    """Say how a result came about: versions, machine, commit, time, number of threads, and the facts of the caller."""
     import torch
 
     packages = ("torch", "numpy", "kornia", "scikit-image", "opencv-python-headless", "pydantic")

@@ -17,17 +17,22 @@ from hsds_lib.evaluation.scoring import code_hash, joined_hash
 from hsds_lib.fusing.fuse import SHIPPED, fuse_files, load_model, model_file
 from hsds_lib.images.classical import mertens
 from hsds_lib.images.datasets import (
-    NAMED_SETS,
+    DATA_SETS,
+    IMAGE_SUFFIXES,
     DataError,
+    ImageError,
     SceneFiles,
     Split,
     all_scenes,
     data_folder,
-    is_called,
+    find_image,
+    is_in_memory,
     list_scenes,
-    mefb_split,
+    parts_of,
+    set_of,
+    split_names,
 )
-from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, check_exposures, find_image, read_pair, read_rgb, write_rgb
+from hsds_lib.images.io import check_exposures, read_pair, read_rgb, write_rgb
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.runtime import file_hash, pick_device, read_json, write_json
 
@@ -147,11 +152,12 @@ def select_scenes(pairs: str, *, split: str | None = None, only: Sequence[str] |
     """
     if split is not None and split not in SPLITS:
         raise BenchmarkError(f"split '{split}' is not known; use one of {', '.join(SPLITS)}")
-    names = ("mefb", "sice_sample") if pairs == "real" else (pairs,)
-    if pairs == "embedded":
-        raise BenchmarkError("data 'embedded' is made in memory and has no files; give a folder of scenes or 'mefb'")
-    folders = [data_folder(name) for name in names]
-    chosen = split or ("val" if pairs in (*NAMED_SETS, "real") or is_called(folders[0], "mefb") else "all")
+    parts = parts_of(pairs)
+    if any(is_in_memory(part) for part in parts):
+        known = next(name for name, one in DATA_SETS.items() if one.recorded)
+        raise BenchmarkError(f"data '{pairs}' is made in memory and has no files; give a folder of scenes or '{known}'")
+    folders = [data_folder(part) for part in parts]
+    chosen = split or ("val" if pairs in DATA_SETS or set_of(folders[0]).apart else "all")
     found = [all_scenes(one) if chosen == "all" else list_scenes(one, chosen) for one in folders]  # type: ignore[arg-type]
     scenes = [scene for part in found for scene in part]
     twice = _twice([scene.name for scene in scenes])
@@ -260,8 +266,9 @@ def _is_made(target: Path, note: Path) -> bool:
 
 def _names_of(folder: Path) -> Iterator[str]:
     """Names of all scenes of a folder, whatever their split."""
-    if is_called(folder, "mefb"):
-        yield from (name for names in mefb_split().values() for name in names)
+    known = split_names(set_of(folder).name)
+    if known:
+        yield from (name for names in known.values() for name in names)
         return
     parts = [folder / name for name in ("train", "test") if (folder / name).is_dir()] or [folder]
     for part in parts:

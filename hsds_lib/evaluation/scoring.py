@@ -24,8 +24,8 @@ import torch
 from hsds_lib.evaluation.metrics import CORRECT_FORM, METRICS, PAPER_METRICS, all_metrics
 from hsds_lib.evaluation.picture import to_pixels
 from hsds_lib.fusing.fuse import scene_folders
-from hsds_lib.images.datasets import SceneFiles
-from hsds_lib.images.io import ImageError, find_image, read_rgb
+from hsds_lib.images.datasets import ImageError, SceneFiles, find_image
+from hsds_lib.images.io import read_rgb
 from hsds_lib.runtime import RunError, atomic_path, file_hash, read_json, write_json
 
 Scores = Mapping[str, float | None]

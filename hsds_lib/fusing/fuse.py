@@ -12,9 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hsds_lib.fusing.tiling import DEFAULT_TILE, fuse_luma, fuse_piece, pieces
+from hsds_lib.fusing.tiling import DEFAULT_TILE, fuse_piece, pieces
 from hsds_lib.images.color import colourise, split_luma
-from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, check_exposures, find_image, read_pair, write_rgb
+from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError, find_image
+from hsds_lib.images.io import check_exposures, read_pair, write_rgb
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
@@ -29,48 +30,21 @@ SHIPPED = {
 }
 """Their names, and what each of them is; sizes, data and scores are in their cards."""
 
-__all__ = [
-    "DEFAULT_TILE",
-    "MODELS",
-    "SHIPPED",
-    "ModelError",
-    "SceneReport",
-    "fuse",
-    "fuse_files",
-    "fuse_folder",
-    "fuse_luma",
-    "load_model",
-    "model_file",
-    "scene_folders",
-]
-
 
 class ModelError(ValueError):
     """There is no usable model at the place that was named."""
 
 
 def load_model(source: str | Path = "default", *, device: str = "auto") -> FusionNet:
-    """Load a trained network.
+    """Load a trained network in evaluation mode: one of ``SHIPPED``, a run folder, or a ``.safetensors`` file.
 
-    Args:
-        source: one of ``SHIPPED``, a run folder, or a ``.safetensors`` file.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-
-    Returns:
-        The network in evaluation mode.
-
-    Raises:
-        ModelError: no trained weights there, or not a file this library wrote. An untrained network is never
-            returned.
-        ValueError: the device is not present.
+    ModelError if there are no trained weights, or not in a file this library wrote; an untrained network is never
+    returned. ValueError if the device is not present.
 
     Example:
         >>> network = load_model("default", device="cpu")
         >>> network.training, network(torch.rand(1, 2, 5, 7)).shape
         (False, torch.Size([1, 1, 5, 7]))
-        >>> load_model("no-run")
-        Traceback (most recent call last):
-        hsds_lib.fusing.fuse.ModelError: no trained model at no-run; give a run folder after `hsds train`, ...
     """
     path = model_file(source)
     try:
@@ -99,21 +73,7 @@ def _described(metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def model_file(source: str | Path) -> Path:
-    """Find the weights of a trained network.
-
-    Args:
-        source: one of ``SHIPPED``, a run folder, or a ``.safetensors`` file.
-
-    Returns:
-        An existing file.
-
-    Raises:
-        ModelError: there is none.
-
-    Example:
-        >>> model_file("default").name
-        'model.safetensors'
-    """
+    """Find the weights of a trained network, named as for :func:`load_model`; ModelError if there are none."""
     path = MODELS / source if str(source) in SHIPPED else Path(source)
     if path.is_dir():
         path = path / "model.safetensors"
@@ -124,24 +84,12 @@ def model_file(source: str | Path) -> Path:
 
 @torch.no_grad()
 def fuse(network: FusionNet | FoldedNet, under: Tensor, over: Tensor, *, tile: int = DEFAULT_TILE) -> Tensor:
-    """Fuse two exposures into one picture.
+    """Fuse two exposures, RGB ``(3, H, W)`` in [0, 1], into one picture of their type, on the CPU.
 
-    The network fuses the luma; the colour is the saturation-weighted mean of the two. Everything is done piece by
-    piece, so that beside the three pictures only one piece is in memory.
-
-    Args:
-        network: a trained network in evaluation mode; it is folded here unless it is already, which takes some
-            milliseconds.
-        under: the darker exposure, RGB ``(3, H, W)`` in [0, 1].
-        over: the brighter exposure, same shape.
-        tile: longest side of the pieces a large picture is computed in, pixels.
-
-    Returns:
-        RGB ``(3, H, W)`` in [0, 1], on the CPU, in the type of the exposures. (The network computes in its own.)
-
-    Raises:
-        ImageError: the two are not exposures of one size, or not finite.
-        ValueError: the tile is smaller than 2 pixels, or the network is in training mode.
+    The network, in evaluation mode, fuses the luma, in its own type; it is folded here unless it is already, which
+    takes milliseconds. The colour is the saturation-weighted mean of the two. All is done in pieces of at most ``tile``
+    pixels, so that beside the three pictures only one piece is in memory. ImageError if the two are not exposures of
+    one size, or not finite; ValueError for a tile below 2 pixels or a network in training mode.
 
     Example:
         >>> from hsds_lib.images.batches import load_scenes
@@ -166,31 +114,10 @@ def fuse(network: FusionNet | FoldedNet, under: Tensor, over: Tensor, *, tile: i
 
 
 def fuse_files(network: FusionNet | FoldedNet, under: str | Path, over: str | Path, out: str | Path) -> bool:
-    """Fuse two image files into a third of the same size; see :func:`hsds_lib.images.io.read_rgb` for formats.
+    """Fuse two image files into a third of the same size, whose suffix decides on its format; see ``read_rgb``.
 
-    Args:
-        network: a trained network in evaluation mode.
-        under: file of the darker exposure.
-        over: file of the brighter exposure.
-        out: file to write; the suffix decides on the format.
-
-    Returns:
-        Whether the two were swapped, because the file given as ``under`` is the brighter one.
-
-    Raises:
-        ImageError: a file cannot be read or written, the sizes differ, or one file was given twice.
-
-    Example:
-        >>> import tempfile
-        >>> from hsds_lib.images.batches import load_scenes
-        >>> scene = load_scenes("embedded", "test", limit=1)[0]
-        >>> network = load_model("default", device="cpu")
-        >>> with tempfile.TemporaryDirectory() as name:
-        ...     under, over, out = (Path(name) / file for file in ("dark.png", "bright.png", "fused.png"))
-        ...     write_rgb(under, scene.under[:, :64, :64])
-        ...     write_rgb(over, scene.over[:, :64, :64])
-        ...     fuse_files(network, under, over, out), out.is_file()
-        (False, True)
+    What is given back is whether the two were swapped, because the file given as ``under`` is the brighter one.
+    ImageError if a file cannot be read or written, the sizes differ, or one file was given twice.
     """
     if Path(out).suffix.lower() not in IMAGE_SUFFIXES:
         raise ImageError(f"cannot write '{out}': its name must end in one of {', '.join(IMAGE_SUFFIXES)}")
@@ -208,13 +135,7 @@ def fuse_files(network: FusionNet | FoldedNet, under: str | Path, over: str | Pa
 
 @dataclass(frozen=True)
 class SceneReport:
-    """What became of one scene of a folder: ``problem`` is None when it was fused.
-
-    Example:
-        >>> reports = [SceneReport("hall"), SceneReport("roof", problem="no image named over.* in roof")]
-        >>> [report.name for report in reports if report.problem]
-        ['roof']
-    """
+    """What became of one scene of a folder: ``problem`` is None when it was fused."""
 
     name: str
     problem: str | None = None
@@ -222,25 +143,7 @@ class SceneReport:
 
 
 def scene_folders(pairs: str | Path) -> list[Path]:
-    """List the scene folders of a folder.
-
-    Args:
-        pairs: a folder with one folder for each scene.
-
-    Returns:
-        At least one folder, sorted.
-
-    Raises:
-        ImageError: there is none, or ``pairs`` is no folder.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as pairs:
-        ...     for scene in ("roof", "hall"):
-        ...         (Path(pairs) / scene).mkdir()
-        ...     [scene.name for scene in scene_folders(pairs)]
-        ['hall', 'roof']
-    """
+    """List the scene folders of a folder, sorted; ImageError if there are none."""
     root = Path(pairs)
     scenes = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     if not scenes:
@@ -249,34 +152,9 @@ def scene_folders(pairs: str | Path) -> list[Path]:
 
 
 def fuse_folder(network: FusionNet | FoldedNet, pairs: str | Path, out: str | Path) -> Iterator[SceneReport]:
-    """Fuse ``pairs/<scene>/{under,over}.*`` into ``out/<scene>.png``, one report per scene.
+    """Fuse ``pairs/<scene>/{under,over}.*`` into ``out/<scene>.png``, one report per scene as soon as it is known.
 
     A scene that cannot be read is reported and the others go on.
-
-    Args:
-        network: a trained network in evaluation mode.
-        pairs: a folder with one folder for each scene.
-        out: folder for the pictures.
-
-    Yields:
-        What became of a scene, as soon as it is known.
-
-    Raises:
-        ImageError: when ``pairs`` is not a folder with scene folders in it.
-
-    Example:
-        >>> import tempfile
-        >>> from hsds_lib.images.batches import load_scenes
-        >>> scene = load_scenes("embedded", "test", limit=1)[0]
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_rgb(f"{folder}/pairs/hall/under.png", scene.under[:, :64, :64])
-        ...     write_rgb(f"{folder}/pairs/hall/over.png", scene.over[:, :64, :64])
-        ...     write_rgb(f"{folder}/pairs/roof/under.png", scene.under[:, :64, :64])  # and no over.*
-        ...     reports = list(fuse_folder(load_model("default", device="cpu"), f"{folder}/pairs", f"{folder}/fused"))
-        ...     [file.name for file in Path(folder, "fused").iterdir()]
-        ['hall.png']
-        >>> [(report.name, report.problem is None) for report in reports]
-        [('hall', True), ('roof', False)]
     """
     for scene in scene_folders(pairs):
         try:

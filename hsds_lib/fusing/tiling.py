@@ -23,17 +23,9 @@ Area = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a picture, and what the network must see to compute it.
+    """A part of a picture (``inner``), and what the network must see to compute it: the same with a margin (``seen``).
 
-    Attributes:
-        inner: the part itself; those of all pieces cover the picture once.
-        seen: the same with a margin, cut off at the edges of the picture.
-        within: the part, counted from the corner of ``seen``.
-
-    Example:
-        >>> piece = Piece(inner=(slice(4, 8), slice(0, 4)), seen=(slice(2, 10), slice(0, 6)))
-        >>> piece.within
-        (slice(2, 6, None), slice(0, 4, None))
+    The parts of all pieces cover the picture once; margins are cut off at its edges.
     """
 
     inner: Area
@@ -47,28 +39,15 @@ class Piece:
 
 
 def pieces(network: FusionNet | FoldedNet, height: int, width: int, tile: int) -> Iterator[Piece]:
-    """Cut a picture into pieces of about equal size.
+    """Cut a picture into pieces of about equal size, row by row, none longer than ``tile`` without its margin.
 
-    Args:
-        network: the network that is to fuse them; it decides on the margin.
-        height: of the picture, pixels.
-        width: of the picture, pixels.
-        tile: longest side of a piece without its margin, pixels, at least 2.
-
-    Yields:
-        The pieces, row by row; a picture no larger than a tile is one piece.
-
-    Raises:
-        ValueError: the tile is too small.
+    The network decides on the margin. ValueError if the tile is smaller than 2 pixels.
 
     Example:
         >>> from hsds_lib.fusing.fuse import load_model
         >>> network = load_model("default", device="cpu")
         >>> [piece.inner[1] for piece in pieces(network, 20, 1000, tile=400)]
         [slice(0, 334, None), slice(334, 668, None), slice(668, 1000, None)]
-        >>> margin = next(pieces(network, 20, 1000, tile=400)).seen[1].stop - 334
-        >>> margin - receptive_radius(network) in {0, 1}  # an even number of pixels
-        True
     """
     if tile < 2:
         raise ValueError(f"a tile of {tile} pixels was given; give at least 2, since the network halves its pictures")
@@ -79,23 +58,7 @@ def pieces(network: FusionNet | FoldedNet, height: int, width: int, tile: int) -
 
 
 def fuse_piece(network: FoldedNet, over_under: Tensor, piece: Piece) -> Tensor:
-    """Fuse what a piece sees, and cut away its margin.
-
-    Args:
-        network: a folded network.
-        over_under: luma of what is seen, ``(B, 2, H, W)``; channel 0 over-, channel 1 under-exposed.
-        piece: the piece.
-
-    Returns:
-        Fused luma of the piece itself, ``(B, 1, h, w)`` in (-1, 1).
-
-    Example:
-        >>> from hsds_lib.fusing.fuse import load_model
-        >>> network = fold(load_model("default", device="cpu"))
-        >>> piece = Piece(inner=(slice(0, 20), slice(0, 7)), seen=(slice(0, 30), slice(0, 7)))
-        >>> fuse_piece(network, torch.rand(1, 2, 30, 7), piece).shape
-        torch.Size([1, 1, 20, 7])
-    """
+    """Fuse the luma ``(B, 2, H, W)`` that a piece sees (over before under), and cut away its margin."""
     rows, columns = over_under.shape[-2:]
     # Even sizes: halving and enlarging an odd one stretches the picture, by another amount in every piece. Only at
     # the lower and right edge of a picture is anything odd.
@@ -105,31 +68,12 @@ def fuse_piece(network: FoldedNet, over_under: Tensor, piece: Piece) -> Tensor:
 
 @torch.no_grad()
 def fuse_luma(network: FusionNet | FoldedNet, under_y: Tensor, over_y: Tensor, *, tile: int = DEFAULT_TILE) -> Tensor:
-    """Fuse luma; pictures larger than a tile are done piece by piece with the same result.
+    """Fuse luma ``(B, 1, H, W)`` in [0, 1] to ``(B, 1, H, W)`` in (-1, 1), not yet clamped.
 
-    Every piece is computed with a margin as wide as the network can see, so no seam can arise.
-
-    Args:
-        network: a trained network in evaluation mode, on the device and in the precision of the images; it is
-            folded here unless it is already.
-        under_y: luma of the darker exposure, ``(B, 1, H, W)`` in [0, 1].
-        over_y: luma of the brighter exposure, same shape.
-        tile: longest side of the pieces, pixels, at least 2; memory grows with its square.
-
-    Returns:
-        Fused luma, ``(B, 1, H, W)`` in (-1, 1), not yet clamped.
-
-    Raises:
-        ValueError: the shapes differ or are not luma, there are no pixels, the tile is too small, or the
-            network is in training mode (its statistics would follow the picture, and differ from tile to tile).
-
-    Example:
-        >>> from hsds_lib.fusing.fuse import load_model
-        >>> network = load_model("default", device="cpu")
-        >>> under_y, over_y = torch.rand(2, 1, 1, 61, 47, generator=torch.Generator().manual_seed(0))
-        >>> whole, tiled = (fuse_luma(network, under_y, over_y, tile=tile) for tile in (512, 32))
-        >>> whole.shape, bool((whole - tiled).abs().max() < 1e-4)
-        (torch.Size([1, 1, 61, 47]), True)
+    Pictures larger than a tile are done piece by piece with the same result: each with a margin as wide as the network
+    can see, so that no seam can arise; memory grows with the square of the tile. The network is in evaluation mode, on
+    the device and in the precision of the images; it is folded here unless it is already. ValueError for other shapes,
+    no pixels, a tile below 2 pixels, or a network in training mode (its statistics would differ from tile to tile).
     """
     if under_y.shape != over_y.shape or under_y.ndim != 4 or under_y.shape[1] != 1 or 0 in under_y.shape:
         raise ValueError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -16,97 +16,28 @@ from torch.nn import functional
 
 from hsds_lib.images.color import fuse_chroma, split_luma
 from hsds_lib.images.datasets import (
+    DATA_SETS,
     DATA_VARIABLE,
+    NAMED_SETS,
     DataError,
+    ImageError,
     SceneFiles,
     Split,
     check_split,
     data_folder,
+    is_in_memory,
     list_images,
     list_scenes,
+    parts_of,
 )
 from hsds_lib.images.exposure import Camera, embedded_photographs, simulate_triple
-from hsds_lib.images.io import ImageError, read_pair, read_rgb
+from hsds_lib.images.io import read_pair, read_rgb
 
 LEAST_SCALE = 0.4  # of the pixels' side; a crop of a scene reduced to this shows more of it
 GAMMA = 0.3  # half width of the range of log gamma, for each exposure alone
 GAIN_OVER = (-0.2, 0.4)  # log gain: the bright exposure is brightened and clipped more often than darkened
 GAIN_UNDER = (-0.5, 0.2)
 EXPOSED_ANEW = 0.6  # share of the pairs
-
-
-def draw_side(height: int, width: int, crop: int, generator: torch.Generator) -> int:
-    """Draw the side of a square that is to be reduced to ``crop`` pixels.
-
-    Args:
-        height: of the scene, pixels, at least ``crop``.
-        width: of the scene, at least ``crop``.
-        crop: side of what comes out.
-        generator: on the CPU.
-
-    Returns:
-        Pixels, from ``crop`` to the shorter side of the scene; log-uniform.
-
-    Example:
-        >>> generator = torch.Generator().manual_seed(0)
-        >>> sides = [draw_side(300, 400, 100, generator) for _ in range(100)]
-        >>> 100 <= min(sides) < 110, 220 < max(sides) <= 250
-        (True, True)
-    """
-    longest = min(min(height, width), crop / LEAST_SCALE)
-    return min(height, width, round(crop * math.exp(_between(0, math.log(longest / crop), generator))))
-
-
-def resized(images: list[Tensor], crop: int) -> list[Tensor]:
-    """Reduce square images to ``crop`` pixels by means of areas.
-
-    Args:
-        images: ``(C, S, S)`` each, ``S`` at least ``crop``.
-        crop: side of what comes out.
-
-    Returns:
-        ``(C, crop, crop)`` each.
-
-    Example:
-        >>> resized([torch.arange(16.0).reshape(1, 4, 4)], 2)[0].flatten().tolist()
-        [2.5, 4.5, 10.5, 12.5]
-    """
-    if images[0].shape[-1] == crop:
-        return images
-    return [functional.interpolate(image[None], size=(crop, crop), mode="area")[0] for image in images]
-
-
-def expose_anew(under: Tensor, over: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Give both exposures another gamma and gain, in 60 % of the cases.
-
-    Args:
-        under: RGB ``(3, H, W)`` in [0, 1].
-        over: same shape.
-        generator: on the CPU; it advances alike in all cases.
-
-    Returns:
-        Both, in [0, 1]; a reference made for the old exposures stays a natural picture of the scene.
-
-    Example:
-        >>> generator = torch.Generator().manual_seed(1)
-        >>> gray = torch.full((3, 1, 1), 0.5)
-        >>> pairs = [expose_anew(gray, gray, generator) for _ in range(200)]
-        >>> round(sum(bool((under == gray).all()) for under, _ in pairs) / 200, 1)  # left as they were
-        0.4
-    """
-    chosen = _between(0, 1, generator) < EXPOSED_ANEW
-    exposures = []
-    for image, gains in ((under, GAIN_UNDER), (over, GAIN_OVER)):
-        gamma, gain = math.exp(_between(-GAMMA, GAMMA, generator)), math.exp(_between(*gains, generator))
-        exposures.append((gain * image**gamma).clamp(0, 1) if chosen else image)
-    return exposures[0], exposures[1]
-
-
-def _between(low: float, high: float, generator: torch.Generator) -> float:
-    return low + (high - low) * float(torch.rand((), generator=generator))
-
-
-__all__ = ["Batch", "DataError", "PairBatches", "Scene", "Split", "load_naturals", "load_scenes"]
 
 # Split by photograph: no view of a photograph of one split is in another. Those that notebooks show, of the
 # validation and the test split, are CC0 or in the public domain.
@@ -121,13 +52,7 @@ MAX_NATURALS = 64  # eagerly loaded
 
 @dataclass(frozen=True)
 class Scene:
-    """Two exposures of one scene and, where there is one, the picture that fusion should give.
-
-    Example:
-        >>> scene = load_scenes("embedded", "test", limit=1)[0]
-        >>> scene.name, tuple(scene.under.shape), scene.ref_origin
-        ('astronaut-1', (3, 256, 256), 'simulated')
-    """
+    """Two exposures of one scene and, where there is one, the picture that fusion should give."""
 
     name: str
     under: Tensor  # RGB (3, H, W) in [0, 1]
@@ -168,21 +93,11 @@ class Batch:
 
 
 def load_scenes(data: str | Path, split: Split, *, seed: int = 0, limit: int | None = None) -> list[Scene]:
-    """Load the scenes of one split.
+    """Load the scenes of one split, in a fixed order: all of them, or the first ``limit``.
 
-    Args:
-        data: "embedded" (triples made from scikit-image's photographs), the name of a folder in ``HSDS_DATA``
-            ("mefb", "sice_sample", "sice"), "real" ("mefb" and "sice_sample" together), "real+embedded", or a folder;
-            its layout and split are those of ``folders.list_scenes``.
-        split: "train", "val" or "test".
-        seed: of the simulated exposures and of splits that are drawn.
-        limit: load the first so many scenes only.
-
-    Returns:
-        At least one scene, in a fixed order.
-
-    Raises:
-        DataError: the data is missing, incomplete or damaged, or the split is empty.
+    ``data`` is one of ``DATA_SETS`` or a folder in a layout of :func:`hsds_lib.images.datasets.list_scenes`, and
+    ``seed`` that of simulated exposures and of splits that are drawn. DataError if the data is missing, incomplete or
+    damaged, or if the split is empty.
 
     Example:
         >>> [scene.name for scene in load_scenes("embedded", "train", limit=3)]
@@ -191,19 +106,37 @@ def load_scenes(data: str | Path, split: Split, *, seed: int = 0, limit: int | N
     check_split(split)
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit} leaves no scene; give 1 or more, or None for all")
-    if str(data) == "embedded":
-        return _embedded_scenes(split, seed, limit)
-    if str(data) == "real+embedded":
-        return [*load_scenes("real", split, seed=seed), *_embedded_scenes(split, seed, None)][:limit]
-    if str(data) == "real":
-        listed = [
-            (f"{name}/{scene.name}", scene)
-            for name in ("mefb", "sice_sample")
-            for scene in list_scenes(data_folder(name), split, seed=seed)
-        ]
-    else:
-        listed = [(scene.name, scene) for scene in list_scenes(data_folder(data), split, seed=seed)]
-    return [_load_scene(name, scene) for name, scene in listed[:limit]]
+    parts = parts_of(data)
+    loads: list[Callable[[], Scene]] = []
+    for part in parts:
+        if is_in_memory(part):
+            # Photographs take turns, so that a limit still leaves different ones.
+            views = [(photo, number) for number in range(EMBEDDED_TRIPLES) for photo in EMBEDDED_SPLIT[split]]
+            loads += [partial(_simulated_scene, photo, number, seed) for photo, number in views]
+        else:
+            listed = list_scenes(data_folder(part), split, seed=seed)
+            prefix = f"{part}/" if len(parts) > 1 else ""
+            loads += [partial(_load_scene, f"{prefix}{scene.name}", scene) for scene in listed]
+    return [load() for load in loads[:limit]]
+
+
+def _simulated_scene(photo: str, number: int, seed: int) -> Scene:
+    # One generator a scene: a scene does not depend on which others are loaded.
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{photo}/{number}".encode()))
+    under, over, ref = simulate_triple(embedded_photographs()[photo], Camera(), generator)
+    return Scene(f"{photo}-{number + 1}", under, over, ref, "simulated")
+
+
+def _load_scene(name: str, paths: SceneFiles) -> Scene:
+    try:
+        under, over = read_pair(paths.under, paths.over)
+        ref = None if paths.ref is None else read_rgb(paths.ref)
+    except ImageError as error:
+        raise DataError(f"scene '{name}': {error}") from error
+    if ref is not None and ref.shape != under.shape:
+        size, wanted = (f"{image.shape[2]} x {image.shape[1]}" for image in (ref, under))
+        raise DataError(f"scene '{name}': {paths.ref} is {size} and its exposures are {wanted} pixels")
+    return Scene(name, under, over, ref, None if ref is None else "file")
 
 
 def load_naturals(
@@ -211,26 +144,10 @@ def load_naturals(
 ) -> list[Tensor]:
     """Load natural images: ordinary, well-exposed photographs, unpaired, for the contrast Gamma_N.
 
-    With data "embedded" they are the unmodified photographs of the split. Otherwise they are ``coco`` or
-    ``natural`` in ``HSDS_DATA``, the same for every split, and where neither is there, the embedded
-    photographs of the split. The names "coco" and "natural" ask for one of them, and a missing one is an
-    error.
-
-    Args:
-        data: as in ``load_scenes``, or "natural" or "coco".
-        split: which embedded photographs.
-        seed: of the choice when there are more than ``limit``.
-        limit: how many are loaded at most.
-
-    Returns:
-        RGB tensors ``(3, H, W)`` in [0, 1] of various sizes.
-
-    Raises:
-        DataError: the images are missing or damaged.
-
-    Example:
-        >>> [tuple(natural.shape) for natural in load_naturals("embedded", "val")]
-        [(3, 256, 385)]
+    With data "embedded" they are the unmodified photographs of the split. Otherwise they are ``coco`` or ``natural``
+    in ``HSDS_DATA``, the same for every split, and where neither is there, those photographs. These two names ask for
+    one of them, and a missing one is a DataError. At most ``limit`` are chosen by ``seed``: RGB ``(3, H, W)`` in
+    [0, 1] of various sizes.
     """
     check_split(split)
     if limit < 1:
@@ -248,6 +165,16 @@ def load_naturals(
         return [read_rgb(path) for path in paths]
     except ImageError as error:
         raise DataError(str(error)) from error
+
+
+def _natural_folder(data: str) -> Path | None:
+    natural = [name for name in reversed(NAMED_SETS) if DATA_SETS[name].naturals]  # the largest first
+    if data in natural:
+        return data_folder(data)
+    root = os.environ.get(DATA_VARIABLE)
+    if is_in_memory(data) or not root:
+        return None
+    return next((Path(root) / name for name in natural if (Path(root) / name).is_dir()), None)
 
 
 class PairBatches:
@@ -275,19 +202,11 @@ class PairBatches:
         augment: bool = True,
         jitter: bool = False,
     ) -> None:
-        """Check the scenes and keep them.
+        """Check the scenes and keep them: at least one, each with a reference and ``crop`` pixels high and wide.
 
-        Args:
-            scenes: at least one, each with a reference and at least ``crop`` pixels high and wide.
-            naturals: RGB ``(3, H, W)``; those smaller than the crop are not used.
-            crop: side of the square crops, pixels.
-            batch_size: items in a batch.
-            generator: on the CPU; the only source of randomness.
-            augment: random place and flips; otherwise the central crop, not flipped.
-            jitter: with ``augment``: random scale and transposition too, and other exposures of the pair.
-
-        Raises:
-            DataError: there are no scenes or naturals, one is too small, or a reference is missing.
+        Naturals that are smaller than the crop are not used. ``generator``, on the CPU, is the only source of
+        randomness. ``augment`` draws place and flips, else the central crop is taken; ``jitter`` adds random scale,
+        transposition and other exposures of the pair. DataError says what cannot be used.
         """
         if crop < 1 or batch_size < 1:
             raise DataError(f"crop is {crop} and batch_size {batch_size}; both must be 1 or more")
@@ -353,6 +272,36 @@ class PairBatches:
         return [cut.flip(axes) for cut in resized(cuts, self.crop)]
 
 
+def draw_side(height: int, width: int, crop: int, generator: torch.Generator) -> int:
+    """Draw the side of a square of a scene that is to be reduced to ``crop`` pixels; log-uniform."""
+    longest = min(min(height, width), crop / LEAST_SCALE)
+    return min(height, width, round(crop * math.exp(_between(0, math.log(longest / crop), generator))))
+
+
+def resized(images: list[Tensor], crop: int) -> list[Tensor]:
+    """Reduce square images ``(C, S, S)`` to ``crop`` pixels by means of areas."""
+    if images[0].shape[-1] == crop:
+        return images
+    return [functional.interpolate(image[None], size=(crop, crop), mode="area")[0] for image in images]
+
+
+def expose_anew(under: Tensor, over: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Give both exposures another gamma and gain, in 60 % of the cases; the generator advances alike in all.
+
+    They stay in [0, 1], and a reference made for the old exposures stays a natural picture of the scene.
+    """
+    chosen = _between(0, 1, generator) < EXPOSED_ANEW
+    exposures = []
+    for image, gains in ((under, GAIN_UNDER), (over, GAIN_OVER)):
+        gamma, gain = math.exp(_between(-GAMMA, GAMMA, generator)), math.exp(_between(*gains, generator))
+        exposures.append((gain * image**gamma).clamp(0, 1) if chosen else image)
+    return exposures[0], exposures[1]
+
+
+def _between(low: float, high: float, generator: torch.Generator) -> float:
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
 def _require_usable(scene: Scene, crop: int) -> None:
     shapes = [tuple(image.shape) for image in (scene.under, scene.over, scene.ref) if image is not None]
     if len(set(shapes)) > 1 or len(shapes[0]) != 3 or shapes[0][0] != 3:
@@ -362,37 +311,3 @@ def _require_usable(scene: Scene, crop: int) -> None:
         raise DataError(f"scene '{scene.name}' is {width} x {height} pixels, smaller than the crop of {crop}")
     if scene.ref is None:
         raise DataError(f"scene '{scene.name}' has no reference; make references first (attach_references)")
-
-
-def _embedded_scenes(split: Split, seed: int, limit: int | None) -> list[Scene]:
-    photographs = embedded_photographs()
-    # Photographs take turns, so that a limit still leaves different ones.
-    names = [(photo, number) for number in range(EMBEDDED_TRIPLES) for photo in EMBEDDED_SPLIT[split]][:limit]
-    scenes = []
-    for photo, number in names:
-        # One generator a scene: a scene does not depend on which others are loaded.
-        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{photo}/{number}".encode()))
-        under, over, ref = simulate_triple(photographs[photo], Camera(), generator)
-        scenes.append(Scene(f"{photo}-{number + 1}", under, over, ref, "simulated"))
-    return scenes
-
-
-def _load_scene(name: str, paths: SceneFiles) -> Scene:
-    try:
-        under, over = read_pair(paths.under, paths.over)
-        ref = None if paths.ref is None else read_rgb(paths.ref)
-    except ImageError as error:
-        raise DataError(f"scene '{name}': {error}") from error
-    if ref is not None and ref.shape != under.shape:
-        size, wanted = (f"{image.shape[2]} x {image.shape[1]}" for image in (ref, under))
-        raise DataError(f"scene '{name}': {paths.ref} is {size} and its exposures are {wanted} pixels")
-    return Scene(name, under, over, ref, None if ref is None else "file")
-
-
-def _natural_folder(data: str) -> Path | None:
-    if data in {"natural", "coco"}:
-        return data_folder(data)
-    root = os.environ.get(DATA_VARIABLE)
-    if data == "embedded" or not root:
-        return None
-    return next((Path(root) / name for name in ("coco", "natural") if (Path(root) / name).is_dir()), None)

@@ -13,21 +13,10 @@ from hsds_lib.images.io import check_exposures
 def mertens(
     under: Tensor, over: Tensor, *, contrast: float = 1.0, saturation: float = 1.0, exposedness: float = 0.0
 ) -> Tensor:
-    """Fuse by exposure fusion (Mertens, Kautz, Van Reeth 2007), as OpenCV implements it.
+    """Fuse two RGB ``(3, H, W)`` in [0, 1] by exposure fusion (Mertens, Kautz, Van Reeth 2007), as OpenCV does.
 
-    Args:
-        under: RGB ``(3, H, W)`` in [0, 1], floating point.
-        over: RGB, the same shape.
-        contrast: exponent of the contrast measure.
-        saturation: exponent of the saturation measure.
-        exposedness: exponent of the well-exposedness measure (the defaults of all three are OpenCV's).
-
-    Returns:
-        RGB float32 ``(3, H, W)``, clamped to [0, 1]: the pyramids overshoot.
-
-    Raises:
-        ImageError: the two are not exposures of one size, or not finite.
-        ValueError: an exponent is negative or not finite.
+    The exponents of its three measures are by default OpenCV's; a negative or infinite one is a ValueError. RGB
+    float32, clamped to [0, 1]: the pyramids overshoot.
 
     Example:
         >>> scene = torch.linspace(0, 1, 64).expand(3, 64, 64)
@@ -49,22 +38,7 @@ def mertens(
 
 
 def average(under: Tensor, over: Tensor) -> Tensor:
-    """Fuse by the mean of the two exposures.
-
-    Args:
-        under: RGB ``(3, H, W)`` in [0, 1], floating point.
-        over: RGB, the same shape.
-
-    Returns:
-        RGB ``(3, H, W)`` in [0, 1].
-
-    Raises:
-        ImageError: the two are not exposures of one size, or not finite.
-
-    Example:
-        >>> average(torch.zeros(3, 1, 1), torch.ones(3, 1, 1)).flatten()
-        tensor([0.5000, 0.5000, 0.5000])
-    """
+    """Fuse by the mean of the two exposures, RGB ``(3, H, W)`` in [0, 1]."""
     check_exposures(under, over)
     return (under + over) / 2
 

@@ -1,6 +1,6 @@
-"""Where the images of a data set lie on disk, and which scene belongs to which split.
+"""ONE table of data sets, where their images lie on disk, and which scene belongs to which split.
 
-Nothing is read here but file names, and the split file of MEFB.
+Nothing is read here but file names, and the split files that ship.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, get_args
 
-from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, find_image
+Split = Literal["train", "val", "test"]
+DATA_VARIABLE = "HSDS_DATA"
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+
+
+class ImageError(ValueError):
+    """An image file that cannot be used as it is; the message names the file and what to do."""
 
 
 class DataError(ValueError):
@@ -21,158 +27,109 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class SceneFiles:
-    """The image files of one scene.
+class DataSet:
+    """What a name in ``--data`` stands for. What can be fetched, and under which licence, ``hsds data list`` says."""
+
+    name: str  # also of its folder in HSDS_DATA
+    title: str = ""  # as its authors write it
+    parts: tuple[str, ...] = ()  # it is these sets together, and has no folder of its own
+    in_memory: bool = False  # simulated from photographs that come with scikit-image; it has no folder either
+    naturals: bool = False  # natural images instead of exposures
+    split_file: str = ""  # ships beside this module and names the scenes of each split; without one they are drawn
+    apart: str = ""  # folder of the test scenes, which are kept for one final evaluation
+    val: tuple[str, ...] = ()  # scenes held out of train/ instead of a drawn fifth
+    recorded: bool = False  # scores of other methods on it come with the library
+
+
+DATA_SETS: dict[str, DataSet] = {
+    one.name: one
+    for one in (
+        DataSet("embedded", in_memory=True),
+        DataSet("real", parts=("mefb", "sice_sample")),
+        DataSet("mefb", "MEFB", split_file="mefb_split.json", apart="mefb_test", recorded=True),
+        DataSet("sice_sample", "SICE", val=("003",)),
+        DataSet("sice", "SICE"),
+        DataSet("natural", naturals=True),
+        DataSet("coco", "COCO", naturals=True),
+        DataSet("real+embedded", parts=("real", "embedded")),
+    )
+}
+"""A further data set is a line here, and an entry in ``data_scripts/entries.json`` if it can be fetched."""
+NAMED_SETS = tuple(name for name, one in DATA_SETS.items() if not one.parts and not one.in_memory)
+"""Those that are a folder in ``HSDS_DATA``."""
+SCENE_SETS = tuple(name for name, one in DATA_SETS.items() if not one.naturals)
+"""Those that a search or a training can take."""
+
+
+def parts_of(data: str | Path) -> list[str]:
+    """List the sets that a name joins, such as "real"; any other name, and a folder, is one by itself.
 
     Example:
-        >>> SceneFiles("hall", Path("hall/under.png"), Path("hall/over.png"), ref=None).under.name
-        'under.png'
+        >>> parts_of("real+embedded")
+        ['mefb', 'sice_sample', 'embedded']
     """
-
-    name: str
-    under: Path
-    over: Path
-    ref: Path | None
+    one = DATA_SETS.get(str(data))
+    return [part for joined in one.parts for part in parts_of(joined)] if one and one.parts else [str(data)]
 
 
-def list_images(folder: Path) -> list[Path]:
-    """List all images in a folder and its sub-folders.
+def is_in_memory(data: str | Path) -> bool:
+    """Say whether a name stands for scenes that are simulated, and that no file holds."""
+    one = DATA_SETS.get(str(data))
+    return one is not None and one.in_memory
 
-    Args:
-        folder: where to look.
 
-    Returns:
-        At least one path, sorted; a file is an image by its suffix.
+def set_of(folder: str | Path) -> DataSet:
+    """Say which data set a folder holds, by its name, as given or behind a link; else one without properties.
 
-    Raises:
-        DataError: there is none.
+    No link can so open test scenes that are kept apart. The folder need not exist.
+    """
+    folder = Path(folder)
+    called = (folder.name, folder.resolve().name)
+    found = [DATA_SETS[name] for name in NAMED_SETS if name in called]
+    return max(found, key=lambda one: bool(one.apart), default=DataSet(folder.name))
+
+
+def shown_split(data: str | Path) -> Split:
+    """Say from which split a lesson takes scenes that neither search nor training saw; a folder need not exist.
+
+    It is "val" where the test scenes of a part are kept for one final evaluation, else "test".
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("b.png", "a.JPG", "notes.txt"):
-        ...         (Path(folder) / name).touch()
-        ...     [path.name for path in list_images(Path(folder))]
-        ['a.JPG', 'b.png']
+        >>> shown_split("embedded"), shown_split("real")
+        ('test', 'val')
     """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not found:
-        raise DataError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return found
+    return "val" if any(set_of(part).apart for part in parts_of(data)) else "test"
 
 
-def scan(folder: Path) -> list[SceneFiles]:
-    """List the scenes of a folder that is not divided further.
-
-    Args:
-        folder: with ``<scene>/{under,over[,ref]}.*``, or ``{under,over[,ref]}/NNN.*``.
-
-    Returns:
-        At least one scene, sorted by name.
-
-    Raises:
-        DataError: there is none, or one is incomplete.
+def split_names(name: str) -> dict[Split, list[str]]:
+    """Read which scenes of a data set are for training, validation and final evaluation; empty without a split file.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as name:
-        ...     for path in ("under/1.png", "over/1.png"):
-        ...         (Path(name) / path).parent.mkdir()
-        ...         (Path(name) / path).touch()
-        ...     [scene.name for scene in scan(Path(name))]
-        ['1']
+        >>> {split: len(names) for split, names in split_names("mefb").items()}
+        {'train': 28, 'val': 12, 'test': 60}
     """
-    by_role = (folder / "under").is_dir() and (folder / "over").is_dir()
-    scenes = _scan_roles(folder) if by_role else _scan_scenes(folder)
-    if not scenes:
-        raise DataError(
-            f"{folder} holds no scenes; expected <scene>/{{under,over[,ref]}}.* or {{under,over[,ref]}}/NNN.*"
-        )
-    return scenes
-
-
-def _scan_scenes(folder: Path) -> list[SceneFiles]:
-    scenes = []
-    for scene in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        scenes.append(_complete(scene.name, scene, {role: _find(scene, role) for role in ("under", "over", "ref")}))
-    return scenes
-
-
-def _scan_roles(folder: Path) -> list[SceneFiles]:
-    stems = {path.stem for role in ("under", "over") for path in list_images(folder / role)}
-    roles = ("under", "over", "ref")
-    return [_complete(stem, folder, {role: _find(folder / role, stem) for role in roles}) for stem in sorted(stems)]
-
-
-def _find(folder: Path, stem: str) -> Path | None:
-    try:
-        return find_image(folder, stem)
-    except ImageError as error:
-        raise DataError(str(error)) from error
-
-
-def _complete(name: str, place: Path, found: dict[str, Path | None]) -> SceneFiles:
-    under, over = found["under"], found["over"]
-    if under is None or over is None:
-        missing = "under" if under is None else "over"
-        raise DataError(f"scene '{name}' in {place} has no '{missing}' image; add it or remove the scene")
-    return SceneFiles(name, under, over, found["ref"])
-
-
-Split = Literal["train", "val", "test"]
-NAMED_SETS = ("mefb", "sice_sample", "sice", "natural", "coco")
-DATA_VARIABLE = "HSDS_DATA"
-MEFB_TEST = "mefb_test"  # MEFB's scenes for final evaluation, where they are kept apart
-
-# Of the four triples of the SICE sample one is held out, always the same.
-_SICE_SAMPLE_VAL = ("003",)
+    one = DATA_SETS.get(name)
+    if one is None or not one.split_file:
+        return {}
+    content = json.loads((files("hsds_lib.images") / one.split_file).read_text(encoding="utf-8"))
+    return {split: content[split] for split in get_args(Split)}
 
 
 def check_split(split: str) -> None:
-    """Refuse anything but "train", "val" and "test".
-
-    Args:
-        split: name of a split.
-
-    Raises:
-        DataError: for any other name.
-
-    Example:
-        >>> check_split("val")
-        >>> check_split("validation")
-        Traceback (most recent call last):
-        hsds_lib.images.datasets.DataError: split 'validation' is not known; use one of train, val, test
-    """
+    """Refuse anything but "train", "val" and "test" by a DataError."""
     if split not in get_args(Split):
         raise DataError(f"split '{split}' is not known; use one of {', '.join(get_args(Split))}")
 
 
 def data_folder(data: str | Path) -> Path:
-    """Give the folder of a data set.
+    """Give the existing folder of a data set: one of ``NAMED_SETS`` in ``HSDS_DATA``, or any folder.
 
-    Args:
-        data: a name in ``HSDS_DATA`` (``NAMED_SETS``) or any folder. A name wins over a folder called
-            like it.
-
-    Returns:
-        An existing folder.
-
-    Raises:
-        DataError: ``HSDS_DATA`` is not set or has no such folder, or the folder does not exist.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     data_folder(folder) == Path(folder)
-        True
-        >>> data_folder("mebf")
-        Traceback (most recent call last):
-        hsds_lib.images.datasets.DataError: data 'mebf' is no folder and none of embedded, real, mefb, ...
+    A name wins over a folder called like it. DataError says what is missing, and what to do.
     """
     if str(data) not in NAMED_SETS:
         folder = Path(data)
         if not folder.is_dir():
-            raise DataError(f"data '{data}' is no folder and none of embedded, real, {', '.join(NAMED_SETS)}")
+            raise DataError(f"data '{data}' is no folder and none of {', '.join(DATA_SETS)}")
         return folder
     root = os.environ.get(DATA_VARIABLE)
     if not root:
@@ -189,43 +146,90 @@ def data_folder(data: str | Path) -> Path:
     return folder
 
 
-def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles]:
-    """List the scenes of one split of a folder, by name.
+def find_image(folder: str | Path, stem: str) -> Path | None:
+    """Find the one image called ``stem`` in a folder, whatever its known suffix; None when there is none.
 
-    - A folder called ``mefb``: the split file that ships with the library decides; its scenes for final evaluation
-      may lie in ``mefb_test`` beside it, which holds nothing for training.
-    - ``{train,test}/``, each with ``{under,over[,ref]}/NNN.*`` or ``<scene>/{under,over[,ref]}.*``: a
-      fifth of ``train`` is val (in a folder called ``sice_sample``: scene 003); ``test`` is test.
+    ImageError if several have this name (``under.png`` and ``under.jpg``).
+    """
+    found = sorted(
+        entry
+        for entry in Path(folder).glob("*")
+        if entry.stem == stem and entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
+    )
+    if len(found) > 1:
+        names = " and ".join(entry.name for entry in found)
+        raise ImageError(f"{folder} holds {names}, so '{stem}' is ambiguous; keep one of them")
+    return found[0] if found else None
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List all images in a folder and its sub-folders, sorted; a file is an image by its suffix. DataError for none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not found:
+        raise DataError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """The image files of one scene."""
+
+    name: str
+    under: Path
+    over: Path
+    ref: Path | None
+
+
+_ROLES = ("under", "over", "ref")
+
+
+def scan(folder: Path) -> list[SceneFiles]:
+    """List the scenes of a folder that is not divided further, sorted by name.
+
+    It holds ``<scene>/{under,over[,ref]}.*``, or ``{under,over[,ref]}/NNN.*``. DataError if there are none, or if one
+    is incomplete.
+    """
+    if (folder / "under").is_dir() and (folder / "over").is_dir():
+        stems = {path.stem for role in ("under", "over") for path in list_images(folder / role)}
+        scenes = [_scene(stem, folder, {role: (folder / role, stem) for role in _ROLES}) for stem in sorted(stems)]
+    else:
+        places = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        scenes = [_scene(place.name, place, {role: (place, role) for role in _ROLES}) for place in places]
+    if not scenes:
+        raise DataError(
+            f"{folder} holds no scenes; expected <scene>/{{under,over[,ref]}}.* or {{under,over[,ref]}}/NNN.*"
+        )
+    return scenes
+
+
+def _scene(name: str, place: Path, wanted: dict[str, tuple[Path, str]]) -> SceneFiles:
+    try:
+        found = {role: find_image(folder, stem) for role, (folder, stem) in wanted.items()}
+    except ImageError as error:
+        raise DataError(str(error)) from error
+    under, over = found["under"], found["over"]
+    if under is None or over is None:
+        missing = "under" if under is None else "over"
+        raise DataError(f"scene '{name}' in {place} has no '{missing}' image; add it or remove the scene")
+    return SceneFiles(name, under, over, found["ref"])
+
+
+def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles]:
+    """List the scenes of one split of a folder, by name; DataError if there are none or the layout is not known.
+
+    - A data set with a split file: that decides; the scenes for final evaluation may lie in a folder beside it, which
+      holds nothing for training. No other scene may be there.
+    - ``{train,test}/``, each with ``{under,over[,ref]}/NNN.*`` or ``<scene>/{under,over[,ref]}.*``: a fifth of
+      ``train`` is val, or the scenes that the table names; ``test`` is test.
     - ``<scene>/{under,over[,ref]}.*``, or ``{under,over[,ref]}/NNN.*`` without train and test: a fifth is
       test, a fifth of the rest is val, so that a model is never tested on what it was trained on.
 
     The shares are drawn by ``seed`` from the scenes' names, in whatever order the disk lists them.
-
-    Args:
-        folder: the data set.
-        split: "train", "val" or "test".
-        seed: of the drawn shares.
-
-    Returns:
-        At least one scene.
-
-    Raises:
-        DataError: the split is empty, the layout is not known, or a scene is incomplete or not in the
-            split file.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as name:
-        ...     folder = Path(name)
-        ...     for scene in ("arch", "bay", "cave", "dune", "elm"):
-        ...         (folder / scene).mkdir()
-        ...         for role in ("under", "over"):
-        ...             (folder / scene / f"{role}.png").touch()  # only names are read here
-        ...     {split: [scene.name for scene in list_scenes(folder, split)] for split in ("train", "val", "test")}
-        {'train': ['arch', 'dune', 'elm'], 'val': ['cave'], 'test': ['bay']}
     """
-    if is_called(folder, "mefb") or is_called(folder, MEFB_TEST):
-        return _list_mefb(folder, split)
+    called = (folder.name, folder.resolve().name)
+    known = next((one for one in DATA_SETS.values() if one.split_file and {one.name, one.apart} & {*called}), None)
+    if known is not None:
+        return _list_known(folder, split, known, beside=known.name in called)
     if (folder / "train").is_dir() or (folder / "test").is_dir():
         return _list_train_test(folder, split, seed)
     scenes = scan(folder)
@@ -237,82 +241,39 @@ def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles
 
 
 def all_scenes(folder: Path) -> list[SceneFiles]:
-    """List the scenes of all splits of a folder, but for MEFB's test scenes, which are for final evaluation only.
+    """List the scenes of all splits of a folder, sorted by name, but for test scenes that a split file keeps apart.
 
-    Args:
-        folder: the data set, in one of the layouts of :func:`list_scenes`.
-
-    Returns:
-        At least one scene, sorted by name.
-
-    Raises:
-        DataError: there is none, one is incomplete, or two have one name.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as name:
-        ...     for path in ("train/under/1.png", "train/over/1.png", "test/under/2.png", "test/over/2.png"):
-        ...         (Path(name) / path).parent.mkdir(parents=True, exist_ok=True)
-        ...         (Path(name) / path).touch()
-        ...     [scene.name for scene in all_scenes(Path(name))]
-        ['1', '2']
+    DataError if there are none, one is incomplete, or two have one name.
     """
-    if is_called(folder, "mefb"):
-        allowed = {*mefb_split()["train"], *mefb_split()["val"]}
+    names = split_names(set_of(folder).name)
+    if names:
+        allowed = {*names["train"], *names["val"]}
         return _require_some(folder, "train or val", [scene for scene in scan(folder) if scene.name in allowed])
     parts = [folder / name for name in ("train", "test") if (folder / name).is_dir()] or [folder]
     scenes = sorted((scene for part in parts for scene in scan(part)), key=lambda scene: scene.name)
-    names = [scene.name for scene in scenes]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    listed = [scene.name for scene in scenes]
+    twice = next((name for name in listed if listed.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{folder} has a scene '{twice}' in train and in test; take one split")
     return scenes
 
 
-def mefb_split() -> dict[Split, list[str]]:
-    """Read which of MEFB's scenes are for training, validation and final evaluation.
-
-    Returns:
-        The names of the scenes by split. Those of "test" are for final evaluation only.
-
-    Example:
-        >>> {split: len(names) for split, names in mefb_split().items()}
-        {'train': 28, 'val': 12, 'test': 60}
-    """
-    text = (files("hsds_lib.images") / "mefb_split.json").read_text(encoding="utf-8")
-    content = json.loads(text)
-    return {"train": content["train"], "val": content["val"], "test": content["test"]}
-
-
-def is_called(folder: Path, name: str) -> bool:
-    """Whether a folder has a name, as given or behind a link, so that no link can open MEFB's test scenes.
-
-    Args:
-        folder: it need not exist.
-        name: such as ``mefb``.
-
-    Returns:
-        True when one of its two names is that.
-
-    Example:
-        >>> is_called(Path("data/mefb"), "mefb")
-        True
-    """
-    return name in {folder.name, folder.resolve().name}
-
-
-def _list_mefb(folder: Path, split: Split) -> list[SceneFiles]:
-    names = mefb_split()
-    apart = folder.with_name(MEFB_TEST)
+def _list_known(folder: Path, split: Split, known: DataSet, *, beside: bool) -> list[SceneFiles]:
+    names, apart = split_names(known.name), folder.with_name(known.apart)
     scenes = scan(folder)
-    if split == "test" and is_called(folder, "mefb") and apart.is_dir():
+    if split == "test" and beside and apart.is_dir():
         scenes += scan(apart)
     unknown = sorted({scene.name for scene in scenes} - set().union(*names.values()))
     if unknown:
-        raise DataError(f"{folder} holds '{unknown[0]}', which is no scene of MEFB's split file; move it elsewhere")
+        raise DataError(
+            f"{folder} holds '{unknown[0]}', which is no scene of {known.title}'s split file; move it elsewhere"
+        )
     chosen = [scene for scene in scenes if scene.name in names[split]]
     if not chosen and split == "test":
-        raise DataError(f"{folder} holds none of the 60 MEFB scenes for final evaluation; fetch them, or use split val")
+        raise DataError(
+            f"{folder} holds none of the {len(names['test'])} {known.title} scenes for final evaluation; fetch them, "
+            "or use split val"
+        )
     return _require_some(folder, split, chosen)
 
 
@@ -325,8 +286,7 @@ def _list_train_test(folder: Path, split: Split, seed: int) -> list[SceneFiles]:
     scenes = scan(part)
     if split != "test":
         names = [scene.name for scene in scenes]
-        sample = is_called(folder, "sice_sample")
-        val = set(_SICE_SAMPLE_VAL) if sample else _drawn_fifth(names, seed, least=len(names) >= 2)
+        val = set(set_of(folder).val) or _drawn_fifth(names, seed, least=len(names) >= 2)
         scenes = [scene for scene in scenes if (scene.name in val) == (split == "val")]
     return _require_some(folder, split, scenes)
 

@@ -38,13 +38,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 class Camera:
     """A scene's illumination and the two exposures taken of it. One stop is a factor of two in light.
 
-    Raises:
-        ValueError: a number is not finite or out of its range.
-
-    Example:
-        >>> camera = Camera(ev_under=-4.0)
-        >>> camera.ev_over - camera.ev_under  # stops between the two exposures
-        6.4
+    A number that is not finite or out of its range is a ValueError.
     """
 
     stops: float = 6.0  # range of the added illumination over the picture [stops]
@@ -66,13 +60,10 @@ class Camera:
 def embedded_photographs() -> dict[str, Tensor]:
     """Load the colour photographs that come inside the scikit-image package; nothing is downloaded.
 
-    Bundled pictures that are not photographs of a natural scene (microscopy, retina, deep field) are left
-    out. They are reduced so that the shorter side has 256 pixels. Sources, as scikit-image states them:
-    astronaut (NASA) and rocket (SpaceX) are in the public domain, chelsea (S. van der Walt) and coffee
-    (R. Michetti) are CC0, motorcycle is from the Middlebury 2014 stereo benchmark (D. Scharstein et al.).
-
-    Returns:
-        Name to RGB float32 ``(3, H, W)`` in [0, 1], multiples of 1/255, in a fixed order.
+    Bundled pictures that are not photographs of a natural scene (microscopy, retina, deep field) are left out. They are
+    reduced so that the shorter side has 256 pixels: RGB float32 ``(3, H, W)``, multiples of 1/255. Sources, as
+    scikit-image states them: astronaut (NASA) and rocket (SpaceX) are in the public domain, chelsea (S. van der Walt)
+    and coffee (R. Michetti) are CC0, motorcycle is from the Middlebury 2014 stereo benchmark (D. Scharstein et al.).
 
     Example:
         >>> {name: tuple(photo.shape[1:]) for name, photo in embedded_photographs().items()}
@@ -102,23 +93,13 @@ def _reduce(pixels: np.ndarray) -> Tensor:
 
 
 def simulate_triple(photo: Tensor, camera: Camera, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Photograph one scene twice, too dark and too bright, and give the picture that fusion should find.
+    """Photograph one scene twice, too dark and too bright, and give what fusion should find: under, over, ref.
 
-    With the photograph's linear light ``L`` and an illumination of ``s`` stops (within plus or minus
-    ``stops / 2``): under and over are ``clip(L 2^(s + ev) + noise)``, the reference is ``clip(L 2^(keep
-    s))``, all coded as 8-bit sRGB. The reference is so a tone-mapped view: most of the added illumination
-    taken away, a trace of it kept.
-
-    Args:
-        photo: a well-exposed RGB photograph ``(3, H, W)`` in [0, 1].
-        camera: the illumination and the exposures.
-        generator: on the CPU; decides on illumination, exposure jitter and noise.
-
-    Returns:
-        ``(under, over, ref)``, float32 ``(3, H, W)`` in [0, 1], multiples of 1/255.
-
-    Raises:
-        ValueError: the photograph has another shape, no pixels, integers, or values that are not finite.
+    With the photograph's linear light ``L`` and an illumination of ``s`` stops (within plus or minus ``stops / 2``):
+    under and over are ``clip(L 2^(s + ev) + noise)``, the reference is ``clip(L 2^(keep s))``, all coded as 8-bit sRGB,
+    float32 ``(3, H, W)`` in multiples of 1/255. The reference is so a tone-mapped view: most of the added illumination
+    taken away, a trace of it kept. The generator, on the CPU, decides on illumination, exposure jitter and noise.
+    ValueError for a photograph of another shape, without pixels, of integers, or of values that are not finite.
 
     Example:
         >>> photo = torch.full((3, 64, 64), 0.5)
@@ -143,19 +124,8 @@ def simulate_triple(photo: Tensor, camera: Camera, generator: torch.Generator) -
 def illumination(height: int, width: int, *, edge: float, generator: torch.Generator) -> Tensor:
     """Draw an illumination pattern: a soft-edged lit region on a slowly varying ground.
 
-    Args:
-        height: pixels.
-        width: pixels.
-        edge: softness of the region's border, share of the longer side.
-        generator: on the CPU.
-
-    Returns:
-        float64 ``(H, W)``, from -0.5 (darkest) to 0.5 (brightest).
-
-    Example:
-        >>> pattern = illumination(48, 64, edge=0.06, generator=torch.Generator().manual_seed(0))
-        >>> pattern.shape, float(pattern.min()), float(pattern.max())
-        (torch.Size([48, 64]), -0.5, 0.5)
+    float64 ``(H, W)`` from -0.5 (darkest) to 0.5 (brightest); ``edge`` is the softness of the region's border, as a
+    share of the longer side.
     """
     longer = max(height, width)
     y = torch.linspace(-0.5, 0.5, height, dtype=torch.float64)[:, None] * (height / longer)
@@ -192,13 +162,7 @@ def _expose(light: Tensor, camera: Camera, generator: torch.Generator) -> Tensor
 
 
 def srgb_to_linear(srgb: Tensor) -> Tensor:
-    """Decode sRGB values to linear light (IEC 61966-2-1).
-
-    Args:
-        srgb: any shape, floating point in [0, 1].
-
-    Returns:
-        The same shape, in [0, 1].
+    """Decode sRGB values in [0, 1] to linear light (IEC 61966-2-1).
 
     Example:
         >>> srgb_to_linear(torch.tensor([0.0, 0.5, 1.0]))  # half the code value is a fifth of the light
@@ -208,18 +172,7 @@ def srgb_to_linear(srgb: Tensor) -> Tensor:
 
 
 def linear_to_srgb(light: Tensor) -> Tensor:
-    """Code linear light as sRGB values (IEC 61966-2-1); the inverse of ``srgb_to_linear``.
-
-    Args:
-        light: any shape, floating point in [0, 1].
-
-    Returns:
-        The same shape, in [0, 1].
-
-    Example:
-        >>> linear_to_srgb(torch.tensor([0.0, 0.25, 0.5, 1.0]))  # one stop less is a quarter darker here
-        tensor([0.0000, 0.5371, 0.7354, 1.0000])
-    """
+    """Code linear light in [0, 1] as sRGB values (IEC 61966-2-1); the inverse of ``srgb_to_linear``."""
     return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(1e-12) ** (1 / 2.4) - 0.055)
 
 

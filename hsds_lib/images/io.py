@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError
 from hsds_lib.runtime import atomic_path
 
 _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
@@ -24,7 +25,6 @@ _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     ".tiff": ("TIFF", {"compression": "tiff_deflate"}),
     ".webp": ("WEBP", {"lossless": True}),
 }
-IMAGE_SUFFIXES: tuple[str, ...] = tuple(_SAVE_OPTIONS)
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP")
 _SUFFIX_LIST = ", ".join(IMAGE_SUFFIXES)
@@ -32,26 +32,14 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_BITS_PER_SAMPLE = 258
 
 
-class ImageError(ValueError):
-    """An image file that cannot be used as it is; the message names the file and what to do."""
-
-
 def read_rgb(path: str | Path) -> Tensor:
-    """Read one photograph as 8-bit RGB.
+    """Read one photograph (PNG, JPEG, TIFF or WebP by its content): float32 ``(3, H, W)``, multiples of 1/255.
 
-    Conversions: the EXIF orientation is applied; gray and black-and-white images become three equal channels;
-    a palette is looked up; an alpha channel that is opaque everywhere is dropped. Colour profiles are ignored
-    (pixels are taken as sRGB). Of a camera's multi-picture JPEG the main picture is read.
-
-    Args:
-        path: a PNG, JPEG, TIFF or WebP file; its content decides, not its suffix.
-
-    Returns:
-        float32 ``(3, H, W)`` in [0, 1]: multiples of 1/255.
-
-    Raises:
-        ImageError: the file is missing, empty, damaged, not an image, more than 8 bits deep, transparent,
-            CMYK or another mode without a plain RGB meaning, animated or larger than Pillow's limit.
+    The EXIF orientation is applied; gray and black-and-white images become three equal channels; a palette is looked
+    up; an alpha channel that is opaque everywhere is dropped. Colour profiles are ignored (pixels are taken as sRGB).
+    Of a camera's multi-picture JPEG the main picture is read. ImageError if the file is missing, empty, damaged, not an
+    image, more than 8 bits deep, transparent, CMYK or another mode without a plain RGB meaning, animated, or too large
+    for Pillow.
 
     Example:
         >>> import tempfile
@@ -91,28 +79,7 @@ def read_rgb(path: str | Path) -> Tensor:
 
 
 def read_pair(under_path: str | Path, over_path: str | Path) -> tuple[Tensor, Tensor]:
-    """Read an under- and an over-exposed photograph of one scene.
-
-    Args:
-        under_path: the darker photograph.
-        over_path: the brighter photograph.
-
-    Returns:
-        Two tensors as ``read_rgb`` gives them, of the same size.
-
-    Raises:
-        ImageError: one of them cannot be read, or their sizes differ.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     dark, bright = Path(folder) / "dark.png", Path(folder) / "bright.png"
-        ...     write_rgb(dark, torch.zeros(3, 4, 6))
-        ...     write_rgb(bright, torch.ones(3, 4, 6))
-        ...     under, over = read_pair(dark, bright)
-        >>> bool(under.max() < over.min())
-        True
-    """
+    """Read an under- and an over-exposed photograph; ImageError if one cannot be read or their sizes differ."""
     under, over = read_rgb(under_path), read_rgb(over_path)
     if under.shape != over.shape:
         raise ImageError(
@@ -123,20 +90,9 @@ def read_pair(under_path: str | Path, over_path: str | Path) -> tuple[Tensor, Te
 
 
 def check_exposures(under: Tensor, over: Tensor) -> None:
-    """Refuse two images that cannot be exposures of one scene; called by all that fuses pictures.
+    """Refuse two images that cannot be exposures of one scene by an ImageError; called by all that fuses pictures.
 
-    Args:
-        under: the darker exposure, expected to be RGB ``(3, H, W)``, floating point, finite.
-        over: the brighter exposure, the same.
-
-    Raises:
-        ImageError: for any other shape, for two sizes, no pixels, integers, or values that are not finite.
-
-    Example:
-        >>> check_exposures(torch.zeros(3, 4, 6), torch.ones(3, 4, 6))
-        >>> check_exposures(torch.zeros(3, 4, 6), torch.ones(3, 4, 7))
-        Traceback (most recent call last):
-        hsds_lib.images.io.ImageError: under (3, 4, 6) and over (3, 4, 7) must both be (3, H, W) of one size
+    Expected are two RGB ``(3, H, W)`` of one size, floating point, finite.
     """
     if under.shape != over.shape or under.ndim != 3 or under.shape[0] != 3 or 0 in under.shape:
         raise ImageError(f"under {tuple(under.shape)} and over {tuple(over.shape)} must both be (3, H, W) of one size")
@@ -151,24 +107,9 @@ def check_exposures(under: Tensor, over: Tensor) -> None:
 def write_rgb(path: str | Path, image: Tensor) -> None:
     """Write an image as an 8-bit file: clamped to [0, 1] and rounded to the nearest of 256 levels.
 
-    PNG, TIFF and WebP are written without loss, JPEG with quality 95. The file appears whole or not at all.
-
-    Args:
-        path: the file to write; the suffix decides on the format.
-        image: ``(3, H, W)`` or ``(1, 3, H, W)``, any floating-point type and device.
-
-    Raises:
-        ImageError: the suffix is not known, the shape is not that of one RGB image, values are not finite,
-            the file format cannot hold so large an image, or the folder cannot be written to.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "three levels.png"
-        ...     write_rgb(path, torch.tensor([-0.5, 0.5, 1.5]).expand(3, 1, 3))
-        ...     levels = read_rgb(path) * 255
-        >>> levels[0]  # clamped and rounded
-        tensor([[  0., 128., 255.]])
+    It is ``(3, H, W)`` or ``(1, 3, H, W)``, of any floating-point type and device. The suffix decides on the format:
+    PNG, TIFF and WebP are without loss, JPEG has quality 95. The file appears whole or not at all. ImageError for any
+    other suffix, shape or value, an image too large for the format, or a folder that cannot be written to.
     """
     path = Path(path)
     if path.suffix.lower() not in _SAVE_OPTIONS:
@@ -195,38 +136,6 @@ def write_rgb(path: str | Path, image: Tensor) -> None:
     except (OSError, ValueError) as error:  # ValueError: WebP's limit on sizes, and names that no file can have
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path} cannot be written ({reason}); choose another place or format") from error
-
-
-def find_image(folder: str | Path, stem: str) -> Path | None:
-    """Find the one image called ``stem`` in a folder, whatever its known suffix.
-
-    Args:
-        folder: where to look (not in its sub-folders).
-        stem: the file name without suffix, such as ``under``.
-
-    Returns:
-        The path, or ``None`` when there is no such image.
-
-    Raises:
-        ImageError: several images have this name (``under.png`` and ``under.jpg``).
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_rgb(Path(folder) / "under.JPG", torch.zeros(3, 2, 2))
-        ...     found = find_image(folder, "under"), find_image(folder, "over")
-        >>> found[0].name, found[1]
-        ('under.JPG', None)
-    """
-    found = sorted(
-        entry
-        for entry in Path(folder).glob("*")
-        if entry.stem == stem and entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
-    )
-    if len(found) > 1:
-        names = " and ".join(entry.name for entry in found)
-        raise ImageError(f"{folder} holds {names}, so '{stem}' is ambiguous; keep one of them")
-    return found[0] if found else None
 
 
 def _require_file(path: Path) -> None:
@@ -277,7 +186,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
 
 
 def _is_finite(image: Tensor) -> bool:
-    """Whether all values are; the extremes say so without an array of the image's size, since NaN is passed on."""
+    """Whether all values are; the extremes say so without an array of its size, since NaN is passed on."""
     return bool(torch.stack(image.aminmax()).isfinite().all())
 
 

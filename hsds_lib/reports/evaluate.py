@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hsds_lib.images.datasets import SCENE_SETS, is_in_memory, parts_of
+
 if TYPE_CHECKING:
     from hsds_lib.evaluation.methods import Selection
     from hsds_lib.reports.evaluation_figures import Crop
 
 # Imports of torch, pandas and matplotlib wait until the command runs, so that --help answers at once.
+_WITH_FILES = [name for name in SCENE_SETS if not any(is_in_memory(part) for part in parts_of(name))]
 BUILT_IN = "average,mertens,default,paper,released"  # evaluation.methods.BUILT_IN
 
 
 def evaluate(
-    pairs: Annotated[str, typer.Option(help="a folder of scenes, or mefb, sice_sample, real", metavar="DIR")],
+    pairs: Annotated[str, typer.Option(help=f"a folder of scenes, or {', '.join(_WITH_FILES)}", metavar="DIR")],
     out: Annotated[Path, typer.Option(help="the folder to write", metavar="RESULTS")],
     method: Annotated[
         list[str] | None,

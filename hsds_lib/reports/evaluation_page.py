@@ -17,7 +17,7 @@ from hsds_lib.evaluation.peers import peers
 from hsds_lib.evaluation.scoring import metric_version
 from hsds_lib.evaluation.statistics import RANKED
 from hsds_lib.fusing.fuse import SHIPPED
-from hsds_lib.images.datasets import is_called, mefb_split
+from hsds_lib.images.datasets import DATA_SETS, set_of, split_names
 from hsds_lib.reports.evaluation_figures import (
     Crop,
     gallery,
@@ -120,13 +120,15 @@ def _embedded(drawing: Drawing) -> dict[str, Any]:
 
 def _remarks(found: Comparison) -> Iterator[str]:
     plan = found.plan
-    seen = set(mefb_split()["train"]) & set(plan.selection.names)
-    mefb = plan.recorded or any(is_called(scene.under.parent.parent, "mefb") for scene in plan.selection.scenes)
-    if mefb and seen and any(method.model is not None for method in plan.methods):
-        yield (
-            f"{len(seen)} of these scenes are in the training split of MEFB: the models that ship, and whatever was "
-            "trained on mefb, have seen them. Use the split val for a fair comparison."
-        )
+    sets = {set_of(scene.under.parent.parent).name for scene in plan.selection.scenes}
+    for one in DATA_SETS.values():
+        seen = set(split_names(one.name).get("train", ())) & set(plan.selection.names)
+        here = one.name in sets or (plan.recorded and one.recorded)
+        if here and seen and any(method.model is not None for method in plan.methods):
+            yield (
+                f"{len(seen)} of these scenes are in the training split of {one.title}: the models that ship, and "
+                f"whatever was trained on {one.name}, have seen them. Use the split val for a fair comparison."
+            )
     if plan.recorded:
         yield (
             "Methods marked (recorded) were fused and scored before, with their authors' code and weights; their "

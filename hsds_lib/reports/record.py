@@ -16,7 +16,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from hsds_lib.images.datasets import DataError, data_folder
+from hsds_lib.images.datasets import DataError, data_folder, is_in_memory, parts_of
 from hsds_lib.reports.notebook import alt_text, pictures, tags
 from hsds_lib.reports.page import render
 from hsds_lib.runtime import atomic_path, read_json
@@ -77,16 +77,17 @@ def data_facts(data: Any) -> dict[str, Any] | None:
     """
     if not isinstance(data, str):
         return None
-    if data == "embedded":
+    parts = parts_of(data)
+    folders = [part for part in parts if not is_in_memory(part)]
+    if not folders:
         return {"data": data, **_embedded_facts()}
-    folders = ("mefb", "sice_sample") if data in {"real", "real+embedded"} else (data,)
     try:
         # Names within each set, so that the hash is the same wherever the pictures lie.
         files = [entry for name in folders for entry in _pictures(data_folder(name))]
         facts = {"data": data, **_hashed(files)}
     except (DataError, OSError):
         return None
-    return _with_embedded(facts) if data == "real+embedded" else facts
+    return _with_embedded(facts) if len(folders) < len(parts) else facts
 
 
 def data_line(facts: dict[str, Any] | None) -> str:

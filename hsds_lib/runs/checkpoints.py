@@ -28,17 +28,7 @@ class DamagedError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a run needs to go on as if it had never stopped.
-
-    Attributes:
-        step: how many steps were done.
-        tensors: weights, states of optimisers and of the random generator, by name.
-        facts: what else there is, ready for JSON.
-
-    Example:
-        >>> Checkpoint(3, {"alpha": torch.zeros(2)}, {"seed": 0}).step
-        3
-    """
+    """Everything a run needs to go on as if it had never stopped."""
 
     step: int
     tensors: Mapping[str, Tensor]
@@ -62,13 +52,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, name: str, *, every: float = EVERY) -> None:
-        """Name the files; nothing is read or written yet.
-
-        Args:
-            folder: the run folder.
-            name: what is running, such as ``search``; the files are called after it.
-            every: seconds that :meth:`due` waits after a checkpoint; 0 means after every step.
-        """
+        """Name the files after what is running; :meth:`due` waits ``every`` seconds after each, with 0 not at all."""
         self.path = Path(folder) / f"{name}.checkpoint.safetensors"
         self.previous = Path(folder) / f"{name}.checkpoint-previous.safetensors"
         self.every = every
@@ -82,9 +66,8 @@ class Checkpoints:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; the one that was the last becomes the previous one.
 
-        Raises:
-            RunError: a tensor is not finite (such a state is no use), or the file cannot be written, for want of space
-                for example. The older checkpoints are then untouched.
+        RunError if a tensor is not finite (such a state is no use), or if the file cannot be written, for want of space
+        for example. The older checkpoints are then untouched.
         """
         for name, tensor in checkpoint.tensors.items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -108,11 +91,7 @@ class Checkpoints:
         self._good, self._last = (self.path, checkpoint.step), time.monotonic()
 
     def load(self) -> tuple[Checkpoint | None, list[str]]:
-        """Read the newest checkpoint that is whole.
-
-        Returns:
-            The checkpoint, or None if there is none; and a sentence for each file that could not be used.
-        """
+        """Read the newest checkpoint that is whole, or None; and a sentence for each file that could not be used."""
         problems = []
         for path in (self.path, self.previous):
             if not path.exists():
@@ -140,17 +119,10 @@ class Checkpoints:
         return f"the last good checkpoint is {path}, after {step} steps"
 
     def find(self, identity: Mapping[str, Any], say: Callable[[str], None]) -> Checkpoint | None:
-        """Find where to go on.
+        """Find where to go on: the newest whole checkpoint, or None; ``say`` is told of it, and of damaged files.
 
-        Args:
-            identity: what makes two runs the same one, ready for JSON; what was saved by these names must be equal.
-            say: told of damaged files, and of what is gone on from.
-
-        Returns:
-            The newest checkpoint that is whole; None when there is none.
-
-        Raises:
-            RunError: the checkpoint belongs to a run with other settings or data; nothing is changed.
+        ``identity`` is what makes two runs the same one, ready for JSON. RunError if what was saved by these names
+        differs: the checkpoint belongs to a run with other settings or data, and nothing is changed.
         """
         checkpoint, problems = self.load()
         for problem in problems:
@@ -217,24 +189,7 @@ def _flush(path: Path) -> None:
 def optimiser_tensors(
     prefix: str, optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Take the state out of an optimiser.
-
-    Args:
-        prefix: what the names begin with.
-        optimiser: one whose state consists of tensors, such as Adam or SGD.
-        parameters: its parameters by name.
-
-    Returns:
-        Tensors called ``prefix/key/parameter``; none before the first step.
-
-    Example:
-        >>> weight = torch.nn.Parameter(torch.ones(2))
-        >>> adam = torch.optim.Adam([weight])
-        >>> weight.sum().backward()
-        >>> adam.step()
-        >>> sorted(optimiser_tensors("omega", adam, {"w": weight}))
-        ['omega/exp_avg/w', 'omega/exp_avg_sq/w', 'omega/step/w']
-    """
+    """Take the state out of an optimiser, as tensors called ``prefix/key/parameter``; none before the first step."""
     return {
         f"{prefix}/{key}/{name}": value
         for name, parameter in parameters.items()
@@ -246,22 +201,7 @@ def optimiser_tensors(
 def restore_optimiser(
     prefix: str, optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put the state back that :func:`optimiser_tensors` took out.
-
-    Args:
-        prefix: what the names begin with.
-        optimiser: of the same kind and with these parameters.
-        parameters: by name.
-        tensors: may hold others too.
-
-    Example:
-        >>> weight = torch.nn.Parameter(torch.ones(2))
-        >>> adam = torch.optim.Adam([weight])
-        >>> state = {"omega/step/w": torch.tensor(3.0), "omega/exp_avg/w": torch.ones(2)}
-        >>> restore_optimiser("omega", adam, {"w": weight}, state)
-        >>> adam.state[weight]["step"]
-        tensor(3.)
-    """
+    """Put the state back that :func:`optimiser_tensors` took out, into one of the same kind and parameters."""
     optimiser.state.clear()
     for full, value in tensors.items():
         if not full.startswith(f"{prefix}/"):

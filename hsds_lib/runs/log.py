@@ -17,10 +17,7 @@ from hsds_lib.runtime import RunError, atomic_path
 class RunLog:
     """History, checkpoints and progress of a run of many steps; in a group of processes, the first one's alone.
 
-    Attributes:
-        folder: the run folder.
-        writes: whether this process writes files.
-        progress: while the run is running.
+    Nothing is written without a folder, and only by the first process (``writes``).
 
     Example:
         >>> import tempfile
@@ -44,16 +41,7 @@ class RunLog:
         group: Group | None = None,
         history: str = "history.jsonl",
     ) -> None:
-        """Name what will be written.
-
-        Args:
-            folder: the run folder; nothing is written without one.
-            name: what is running, in a word.
-            show: report progress on standard error.
-            every: seconds from one checkpoint to the next.
-            group: the processes of the run.
-            history: name of the file of records.
-        """
+        """Say what is running, in a word, and how many seconds go from one checkpoint to the next."""
         self._group = group or Group()
         first = self._group.rank == 0
         self.folder = Path(folder or ".")
@@ -71,18 +59,10 @@ class RunLog:
 
     @contextmanager
     def running(self, total: int, history: Sequence[Mapping[str, Any]], *, done: int | None = None) -> Iterator[None]:
-        """Keep a log inside the block.
+        """Keep a log inside the block, of a run of ``total`` steps of which ``done`` are done, by default one a record.
 
-        Args:
-            total: steps of the whole run.
-            history: the records so far; the file will hold these, and no others of an attempt that was cut off.
-            done: steps so far; by default as many as there are records.
-
-        Yields:
-            Nothing.
-
-        Raises:
-            RunError: as raised in the block, with the last good checkpoint named.
+        The file will hold the records of ``history``, and no others of an attempt that was cut off. A RunError of the
+        block is passed on with the last good checkpoint named.
         """
         done = len(history) if done is None else done
         self.progress = Progress(total, label=self._name, show=self._show, done=done, estimate=True)
@@ -100,11 +80,7 @@ class RunLog:
             raise RunError(f"{error}; {self._kept.last_good()}") from error
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Add a line to the history, at once, so that a run can be watched.
-
-        Raises:
-            RunError: the file cannot be written.
-        """
+        """Add a line to the history, at once, so that a run can be watched; RunError if that fails."""
         if not self.writes:
             return
         try:
@@ -114,15 +90,9 @@ class RunLog:
             raise RunError(f"{self._history} could not be written ({error}); make room and run it again") from error
 
     def step(self, record: Mapping[str, Any] | None, state: Callable[[], Checkpoint]) -> None:
-        """Note that a step is done.
+        """Note that a step is done, with its record if it has one, and write a checkpoint of the state if one is due.
 
-        Args:
-            record: what is to be known of it; None adds no line.
-            state: gives the state of the run, should a checkpoint be due.
-
-        Raises:
-            Stopped: somebody asked the run to stop; a checkpoint was written before.
-            RunError: a file cannot be written.
+        Stopped if somebody asked the run to stop, after a checkpoint; RunError if a file cannot be written.
         """
         if record is not None:
             self.record(record)

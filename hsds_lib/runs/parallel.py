@@ -19,15 +19,7 @@ WAIT = timedelta(minutes=10)  # for another process, before one gives up
 class Group:
     """The processes of a run. This one is alone, which is what a run has unless it was started by ``torchrun``.
 
-    Attributes:
-        rank: which of the processes this is, counted from 0; the one of rank 0 writes files and talks.
-        size: how many there are.
-
-    Example:
-        >>> group, gradient = Group(), torch.tensor([2.0])
-        >>> group.average([gradient])
-        >>> gradient, group.size
-        (tensor([2.]), 1)
+    The one of rank 0 writes files and talks.
     """
 
     rank = 0
@@ -41,11 +33,7 @@ class Group:
         return flag
 
     def require_equal(self, tensors: Sequence[Tensor], what: str) -> None:
-        """Stop if the processes do not agree.
-
-        Raises:
-            RunError: when one of the tensors differs between two processes.
-        """
+        """Stop by a RunError if one of the tensors differs between two processes."""
 
 
 class DistributedGroup(Group):
@@ -53,11 +41,6 @@ class DistributedGroup(Group):
 
     DistributedDataParallel averages what ``backward()`` leaves in fixed parameters. A search takes half of its
     gradients by ``autograd.grad`` and loses parameters on its way, so the means are written out: one collective each.
-
-    Example:
-        >>> with process_group("cpu") as group:  # not started by torchrun
-        ...     type(group).__name__
-        'Group'
     """
 
     def __init__(self) -> None:
@@ -81,11 +64,7 @@ class DistributedGroup(Group):
         return bool(value)
 
     def require_equal(self, tensors: Sequence[Tensor], what: str) -> None:
-        """Stop if the processes do not agree.
-
-        Raises:
-            RunError: when one of the tensors differs between two processes.
-        """
+        """Stop by a RunError if one of the tensors differs between two processes."""
         mine = bytearray.fromhex(fingerprint(tensors))
         least = torch.frombuffer(mine, dtype=torch.uint8).int().to(tensors[0].device)
         most = least.clone()
@@ -102,16 +81,7 @@ class DistributedGroup(Group):
 def process_group(device: str) -> Iterator[Group]:
     """Join the other processes of ``torchrun`` inside the block; without it, this process is the only one.
 
-    Args:
-        device: kind of device; ``cuda`` processes talk by NCCL, others by gloo.
-
-    Yields:
-        The group.
-
-    Example:
-        >>> with process_group("cpu") as group:
-        ...     group.rank, group.size
-        (0, 1)
+    Processes on ``cuda`` talk by NCCL, others by gloo.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Group()

@@ -10,8 +10,8 @@ import torch
 
 from hsds_lib.config import TrainConfig
 from hsds_lib.fusing.fuse import load_model, model_file
-from hsds_lib.images.batches import PairBatches, Scene, load_naturals
-from hsds_lib.losses.features import VGG16, load_vgg16
+from hsds_lib.images.batches import PairBatches, load_naturals
+from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.space import LossWeights, training_weights
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
@@ -23,39 +23,61 @@ from hsds_lib.runtime import file_hash, fingerprint, provenance, read_json, seed
 
 @dataclass
 class TrainingRun:
-    """A trained network in evaluation mode, and one record per epoch.
-
-    Example:
-        >>> from hsds_lib.fusing.fuse import load_model
-        >>> TrainingRun(load_model("default", device="cpu")).history
-        []
-    """
+    """A trained network in evaluation mode, and one record per epoch."""
 
     network: FusionNet
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass
 class TrainingJob:
-    """A training in progress with its data: all that a checkpoint must hold."""
+    """A training with its data, before its first step or between two: all that a checkpoint must hold."""
 
-    run: TrainingRun
-    config: TrainConfig
-    optimiser: torch.optim.Optimizer
-    generator: torch.Generator
-    batches: Endless
-    steps: int  # in an epoch
-    weights: dict[str, float]
-    vgg: VGG16
-    train_scenes: list[Scene]
-    val_scenes: list[Scene]
-    group: Group
-    identity: dict[str, Any]
-    before: dict[str, Any] | None = None  # where the weights that it started from come from
-    losses: list[float] = field(default_factory=list)  # of this epoch
-    seconds: float = 0.0  # before this process
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        genotype: Genotype,
+        loss_weights: LossWeights,
+        config: TrainConfig,
+        device: torch.device,
+        group: Group,
+    ) -> None:
+        """Load the data, and build a network with fresh weights or those of the model to start from."""
+        self.config, self.group = config, group
+        self.train_scenes = referenced_scenes(config.data, "train", seed=config.seed)
+        self.val_scenes = referenced_scenes(config.data, "val", seed=config.seed)
+        naturals = load_naturals(config.data, "train", seed=config.seed)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        batches = PairBatches(
+            self.train_scenes,
+            naturals,
+            crop=config.crop,
+            batch_size=config.batch_size,
+            generator=self.generator,
+            jitter=config.jitter,
+        )
+        self.batches = Endless(batches, rank=group.rank, size=group.size)
+        self.steps = config.steps_per_epoch or max(1, len(batches) // group.size)  # in an epoch
+        self.weights = training_weights(loss_weights, config.skip_terms, only=config.only_terms)
+        self.vgg = load_vgg16(config.features, seed=config.seed).to(device)
+        with seeded(config.seed):
+            network = derive(genotype, separate_statistics=config.separate_statistics).to(device)
+        if device.type == "cpu":  # torch's convolutions of few channels are faster so: benchmarks/training_step.py
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        started = _start(network, config.start) if config.start else None
+        self.before = _origin_of(config.start) if config.start else None
+        self.run = TrainingRun(network)
+        self.optimiser = torch.optim.Adam(network.parameters(), lr=config.lr)
+        images = [image for scene in self.train_scenes for image in (scene.under, scene.over)]
+        self.identity = {
+            "config": config.model_dump(mode="json"),
+            "loss_weights": self.weights,
+            "genotype": genotype.model_dump(),
+            "data_sha256": fingerprint(images),
+            "vgg": self.vgg.source,
+            "start_sha256": started,
+            "processes": group.size,
+        }
+        self.losses: list[float] = []  # of this epoch
+        self.seconds = 0.0  # before this process
         self._began = time.perf_counter()
 
     @property
@@ -99,71 +121,18 @@ class TrainingJob:
         self.batches.left, self.losses, self.seconds = facts["left"], facts["losses"], facts["seconds"]
         self.run.history[:] = facts["history"]
 
-
-def prepare(
-    genotype: Genotype, loss_weights: LossWeights, config: TrainConfig, device: torch.device, group: Group
-) -> TrainingJob:
-    """Load the data, and build a network with fresh weights.
-
-    Args:
-        genotype: the operations of every node.
-        loss_weights: the searched loss.
-        config: the settings.
-        device: where to train.
-        group: the processes that take part.
-
-    Returns:
-        A training before its first step.
-
-    Raises:
-        DataError: the data is missing or cannot be used.
-        ValueError: the settings leave no loss term or name an unknown one, or the network to start from is another.
-        ModelError: there is no model to start from.
-    """
-    train_scenes = referenced_scenes(config.data, "train", seed=config.seed)
-    val_scenes = referenced_scenes(config.data, "val", seed=config.seed)
-    naturals = load_naturals(config.data, "train", seed=config.seed)
-    generator = torch.Generator().manual_seed(config.seed)
-    batches = PairBatches(
-        train_scenes,
-        naturals,
-        crop=config.crop,
-        batch_size=config.batch_size,
-        generator=generator,
-        jitter=config.jitter,
-    )
-    weights = training_weights(loss_weights, config.skip_terms, only=config.only_terms)
-    vgg = load_vgg16(config.features, seed=config.seed).to(device)
-    with seeded(config.seed):
-        network = derive(genotype, separate_statistics=config.separate_statistics).to(device)
-    if device.type == "cpu":  # torch's convolutions of few channels are faster so: benchmarks/training_step.py
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    started = _start(network, config.start) if config.start else None
-    images = [image for scene in train_scenes for image in (scene.under, scene.over)]
-    identity = {
-        "config": config.model_dump(mode="json"),
-        "loss_weights": weights,
-        "genotype": genotype.model_dump(),
-        "data_sha256": fingerprint(images),
-        "vgg": vgg.source,
-        "start_sha256": started,
-        "processes": group.size,
-    }
-    return TrainingJob(
-        run=TrainingRun(network),
-        config=config,
-        optimiser=torch.optim.Adam(network.parameters(), lr=config.lr),
-        generator=generator,
-        batches=Endless(batches, rank=group.rank, size=group.size),
-        steps=config.steps_per_epoch or max(1, len(batches) // group.size),
-        weights=weights,
-        vgg=vgg,
-        train_scenes=train_scenes,
-        val_scenes=val_scenes,
-        group=group,
-        identity=identity,
-        before=_origin_of(config.start) if config.start else None,
-    )
+    def origin(self) -> dict[str, Any]:
+        """Say where the network comes from, ready for JSON; ``before`` is the same of the one it went on from."""
+        return provenance(
+            kind="training",
+            **self.identity,
+            train_scenes=[scene.name for scene in self.train_scenes],
+            val_scenes=[scene.name for scene in self.val_scenes],
+            references={scene.name: scene.ref_origin for scene in self.train_scenes},
+            seconds=self.elapsed(),
+            history=self.run.history,
+            before=self.before,
+        )
 
 
 def _start(network: FusionNet, source: str) -> str:
@@ -183,24 +152,3 @@ def _origin_of(source: str) -> dict[str, Any] | None:
     """What is written beside a model about its training; None for a file that lies alone."""
     beside = model_file(source).parent / "training_provenance.json"
     return read_json(beside) if beside.is_file() else None
-
-
-def origin(job: TrainingJob) -> dict[str, Any]:
-    """Say where a trained network comes from.
-
-    Args:
-        job: a training, finished or not.
-
-    Returns:
-        Settings, data, versions and history, ready for JSON; ``before`` has the same of the training it went on from.
-    """
-    return provenance(
-        kind="training",
-        **job.identity,
-        train_scenes=[scene.name for scene in job.train_scenes],
-        val_scenes=[scene.name for scene in job.val_scenes],
-        references={scene.name: scene.ref_origin for scene in job.train_scenes},
-        seconds=job.elapsed(),
-        history=job.run.history,
-        before=job.before,
-    )

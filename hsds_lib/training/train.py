@@ -13,19 +13,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hsds_lib.config import TrainConfig
+from hsds_lib.images.batches import Batch, PairBatches, Scene
+from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.losses.space import LossWeights, weighted_loss
 from hsds_lib.losses.terms import prepare_targets, term_vector
 from hsds_lib.network.fusion_net import FusionNet
 from hsds_lib.network.genotype import Genotype
+from hsds_lib.network.operations import BatchNorm
 from hsds_lib.runs.checkpoints import EVERY
 from hsds_lib.runs.log import RunLog
 from hsds_lib.runs.parallel import process_group
 from hsds_lib.runs.progress import memory_advice
 from hsds_lib.runtime import RunError, atomic_path, pick_device, write_json
-from hsds_lib.training.calibration import recalibrate, validation_score
-from hsds_lib.training.job import TrainingJob, TrainingRun, origin, prepare
-
-__all__ = ["TrainingRun", "save_model", "train_network"]
+from hsds_lib.training.job import TrainingJob, TrainingRun
 
 
 def train_network(
@@ -41,44 +41,17 @@ def train_network(
 ) -> TrainingRun:
     """Train the network a genotype describes with searched loss weights, from fresh weights.
 
-    Started by ``torchrun`` in several processes, each takes batches of its own and the gradients are averaged.
-
-    Args:
-        genotype: the operations of every node.
-        loss_weights: the loss; terms named in ``config.skip_terms`` are left out and the rest rescaled.
-        config: the settings; their seed fixes everything that is random.
-        out: run folder for ``model.safetensors``, ``training.jsonl`` and ``training_provenance.json``, and for
-            checkpoints until it is finished.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        show: report progress on standard error.
-        resume: go on from the last checkpoint in ``out``, if there is one, to the same bits; else begin anew.
-        checkpoint_every: seconds from one checkpoint to the next; 0 writes one after every step.
-
-    Returns:
-        The network with recalibrated running statistics, and the history.
-
-    Raises:
-        DataError: the data is missing or cannot be used.
-        RunError: the loss became infinite or NaN, memory or disk are full, or the checkpoint is of other settings.
-        Stopped: Ctrl-C or SIGTERM; the step was ended and a checkpoint written.
-        ValueError: ``config.skip_terms`` leaves nothing or names an unknown term, or the device is not present.
-
-    Example:
-        >>> from hsds_lib.config import preset
-        >>> from hsds_lib.network.genotype import NODES
-        >>> genotype = Genotype(nodes={node: {"conv_3x3": 1.0} for node in NODES}, width=0.125)
-        >>> skipped = ("perceptual_ref", "perceptual_under", "perceptual_over")  # the slow ones
-        >>> short = preset("tiny").train.changed(
-        ...     epochs=1, steps_per_epoch=1, crop=48, recalibration_batches=1, skip_terms=skipped, features="random"
-        ... )
-        >>> run = train_network(genotype, LossWeights.uniform(), short, device="cpu", show=False)
-        >>> list(run.history[0])
-        ['epoch', 'loss', 'val_mef_ssim', 'seconds']
+    Started by ``torchrun`` in several processes, each takes batches of its own and the gradients are averaged. ``out``
+    gets ``model.safetensors``, ``training.jsonl`` and ``training_provenance.json``, and checkpoints until it is
+    finished; ``resume`` goes on from the last of them, to the same bits. The running statistics are recalibrated at the
+    end. DataError and ValueError say which data or settings cannot be used; RunError that the loss became infinite or
+    NaN, memory or disk are full, or the checkpoint is of other settings; Stopped that Ctrl-C or SIGTERM ended it after
+    a checkpoint.
     """
     where = pick_device(device)
     lower = f"batch_size ({config.batch_size}) or crop ({config.crop})"
     with process_group(where.type) as group, memory_advice(lower):
-        job = prepare(genotype, loss_weights, config, where, group)
+        job = TrainingJob(genotype, loss_weights, config, where, group)
         log = RunLog(out, "train", show=show, every=checkpoint_every, group=group, history="training.jsonl")
         found = log.find(job.identity) if resume else None
         if found is not None:
@@ -89,7 +62,7 @@ def train_network(
         job.run.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if log.writes:
             save_model(job.run.network, log.folder / "model.safetensors")
-            write_json(log.folder / "training_provenance.json", origin(job))
+            write_json(log.folder / "training_provenance.json", job.origin())
             log.finish()
     return job.run
 
@@ -175,24 +148,62 @@ def _in_range(fused_y: Tensor, weight: float) -> tuple[Tensor, Tensor | float]:
     return inside, weight * (fused_y - inside).abs().mean()
 
 
-def save_model(network: FusionNet, path: str | Path) -> None:
-    """Write weights and, in the file's metadata, the genotype they belong to, as one safetensors file.
+@torch.no_grad()
+def recalibrate(network: FusionNet, batches: list[Batch]) -> None:
+    """Set the running statistics of every normalisation to their mean over some training batches.
 
-    Args:
-        network: a derived network.
-        path: the file to write, atomically; ``load_model`` reads it. Equal networks give equal files.
-
-    Raises:
-        ValueError: for a supernet, which has no genotype.
+    The moving average of training mixes statistics of many older weights; a plain mean under the present ones is what
+    evaluation needs. A batch counts the same whatever its size; without one it is a ValueError. The network is left in
+    evaluation mode, its weights as they are.
 
     Example:
-        >>> import tempfile
-        >>> from hsds_lib.fusing.fuse import load_model
-        >>> network, pair = load_model("default", device="cpu"), torch.rand(1, 2, 9, 9)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_model(network, Path(folder) / "model.safetensors")
-        ...     torch.equal(load_model(folder, device="cpu")(pair), network(pair))
+        >>> from hsds_lib.network.fusion_net import derive
+        >>> from hsds_lib.network.genotype import NODES, Genotype
+        >>> network = derive(Genotype(nodes={node: {"conv_1x1": 1.0} for node in NODES}, width=0.125))
+        >>> image = torch.full((2, 3, 16, 16), 0.5)
+        >>> recalibrate(network, [Batch(under=image, over=image, ref=image, natural=image)])
+        >>> operation = network.node("x_1").operations["conv_1x1"]
+        >>> torch.allclose(operation.norm.running_mean, operation.conv.weight.flatten() / 2)  # of a gray of 0.5
         True
+    """
+    if not batches:
+        raise ValueError("there is no batch to take statistics from; give one or more")
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # plain mean
+    network.train()
+    device = next(network.parameters()).device
+    for batch in batches:
+        network(batch.to(device).over_under_y)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+@torch.no_grad()
+def validation_score(network: FusionNet, scenes: list[Scene], *, crop: int) -> float:
+    """Give the mean three-scale MEF-SSIM of the fused luma, clamped, on the central crop of every scene.
+
+    The crop is at least 44 pixels, else a ValueError; DataError if there are no scenes or one cannot be used.
+    """
+    generator = torch.Generator().manual_seed(0)
+    naturals = [scene.under for scene in scenes[:1]]  # not used by the score
+    batches = PairBatches(scenes, naturals, crop=crop, batch_size=1, generator=generator, augment=False)
+    device = next(network.parameters()).device
+    network.eval()
+    scores: list[Tensor] = []
+    for batch in batches:
+        pair = batch.to(device).over_under_y
+        scores.append(mef_ssim_pair(network(pair).clamp(0, 1), pair[:, 1:2], pair[:, 0:1]))
+    return float(torch.cat(scores).mean())
+
+
+def save_model(network: FusionNet, path: str | Path) -> None:
+    """Write weights and, in the file's metadata, the genotype they belong to, as one safetensors file, atomically.
+
+    Equal networks give equal files, which ``load_model`` reads. ValueError for a supernet, which has no genotype.
     """
     if network.mix is None:
         raise ValueError("a supernet has no genotype of its own; derive a network first")

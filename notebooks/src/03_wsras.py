@@ -454,7 +454,7 @@ small = hsds.PRESETS["tiny"].search.changed(
 vgg = hsds.load_vgg16(small.features, seed=seed)
 scenes, naturals = hsds.referenced_scenes(data, "train", seed=seed), hsds.load_naturals(data, "train", seed=seed)
 shape = {"crop": small.crop, "batch_size": 2, "generator": torch.Generator().manual_seed(seed)}
-streams = [hsds.endless(hsds.PairBatches(half, naturals, **shape)) for half in hsds.halves(scenes, shape["generator"])]
+streams = [hsds.Endless(hsds.PairBatches(half, naturals, **shape)) for half in hsds.halves(scenes, shape["generator"])]
 batches = [(next(streams[0]), next(streams[1])) for _ in range(steps)]
 
 # %%

@@ -61,7 +61,7 @@ nb = start(preset, notebook="06_train_and_fuse", data=data, seed=seed, device=de
 # the model that ships four times. Each time it is given one thing more.
 
 # %%
-from hsds_lib.fusing.fuse import fuse_luma
+from hsds_lib.fusing.tiling import fuse_luma
 from hsds_lib.runtime import seeded
 
 val_scenes = hsds.referenced_scenes(data, "val", seed=seed)
@@ -259,7 +259,7 @@ naturals = hsds.load_naturals(data, "train", seed=seed)
 
 def crops(crop, batch_size):
     shape = {"crop": crop, "batch_size": batch_size, "generator": torch.Generator().manual_seed(seed)}
-    return hsds.endless(hsds.PairBatches(train_scenes, naturals, **shape))
+    return hsds.Endless(hsds.PairBatches(train_scenes, naturals, **shape))
 
 
 # %%

@@ -18,7 +18,7 @@ from hsds_lib.course.figures.ablation_pictures import (
 from hsds_lib.course.recording import FOLDER, RECORDED_STUDIES, SEEDS, read_recording
 from hsds_lib.evaluation.paper import table3
 from hsds_lib.fusing.fuse import load_model
-from hsds_lib.images.datasets import mefb_split
+from hsds_lib.images.datasets import split_names
 from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import NODES, Genotype
@@ -81,7 +81,7 @@ def test_the_study_on_photographs_brings_its_logs_and_is_judged_by_validation_sc
             log["n_active"][-1] >= run["operations_left"] and sorted(log["n_active"], reverse=True) == log["n_active"]
         )
         assert len(run["training_log"]) == study.training.epochs
-    split = mefb_split()
+    split = split_names("mefb")
     assert {name.removeprefix("mefb/") for name in runs[0]["scores"] if name.startswith("mefb/")} == set(split["val"])
 
 

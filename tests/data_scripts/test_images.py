@@ -18,7 +18,7 @@ from data_scripts.download import FetchError
 from data_scripts.images import chosen_images, fetch_images, image_state, pixel_hash, store_image, store_png
 from data_scripts.registry import Entry, RemoteFile, StoredImage, load_entry, read_index
 from data_scripts.verify import verify
-from hsds_lib.images.datasets import DataError, all_scenes, list_scenes, mefb_split
+from hsds_lib.images.datasets import DataError, all_scenes, list_scenes, split_names
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -42,7 +42,7 @@ def test_the_registry_keeps_the_facts_of_the_upstream_table(data_root: Path) -> 
 
 
 def test_the_split_of_the_registry_is_that_of_the_library() -> None:
-    split, entry = mefb_split(), load_entry("mefb")
+    split, entry = split_names("mefb"), load_entry("mefb")
     for part, names in (("development", split["train"] + split["val"]), ("test", split["test"])):
         assert {image.path.split("/")[1] for image in chosen_images(entry, part)} == set(names)
 

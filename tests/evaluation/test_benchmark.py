@@ -18,7 +18,7 @@ from hsds_lib.evaluation.benchmark import Plan, run_benchmark, write_results
 from hsds_lib.evaluation.methods import BenchmarkError, Method, built_ins, rounded_average, select_scenes
 from hsds_lib.evaluation.metrics import METRICS
 from hsds_lib.evaluation.scoring import score_files, score_folder
-from hsds_lib.images.datasets import DataError, mefb_split
+from hsds_lib.images.datasets import DataError, split_names
 from hsds_lib.images.io import read_rgb
 
 
@@ -259,7 +259,7 @@ def test_a_folder_with_other_things_is_left_alone(contest: Path) -> None:
 
 
 def test_splits_of_mefb_are_those_of_the_split_file_and_never_test_unasked(tmp_path: Path) -> None:
-    splits = mefb_split()
+    splits = split_names("mefb")
     names = [*splits["train"][:2], *splits["val"][:2], *splits["test"][:2]]
     for name in names:
         for role in ("under", "over"):

@@ -19,7 +19,7 @@ from hsds_lib.evaluation.peers import (
     recorded_scenes,
 )
 from hsds_lib.evaluation.statistics import common_means
-from hsds_lib.images.datasets import mefb_split
+from hsds_lib.images.datasets import split_names
 from hsds_lib.images.io import read_pair
 
 # The means that were written down when the scores were recorded.
@@ -63,7 +63,7 @@ def test_shipped_scores_are_the_recorded_ones(fixtures_root: Path) -> None:
 
 
 def test_recorded_scenes_are_the_development_scenes_of_mefb_and_never_test_scenes() -> None:
-    splits = mefb_split()
+    splits = split_names("mefb")
     assert set(recorded_scenes()) == {*splits["train"], *splits["val"]} and len(recorded_scenes()) == 40
     with pytest.raises(ValueError, match="has no recorded scores"):
         peer_scores([splits["test"][0]])

@@ -15,7 +15,8 @@ from PIL import Image
 from hsds_lib.evaluation import metrics
 from hsds_lib.evaluation.metrics import Picture, all_metrics, to_pixels
 from hsds_lib.images.classical import mertens
-from hsds_lib.images.io import find_image, read_rgb
+from hsds_lib.images.datasets import find_image
+from hsds_lib.images.io import read_rgb
 
 RTOL = 1e-5  # where flat areas make thresholds (VIF, TMQI) or ties (Qabf) depend on the rounding of sums
 RTOL_SMOOTH = 1e-8  # elsewhere; ten digits are recorded

@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hsds_lib.fusing.fuse import ModelError, fuse, fuse_files, fuse_folder, fuse_luma, load_model
-from hsds_lib.fusing.tiling import pieces
+from hsds_lib.fusing.fuse import ModelError, fuse, fuse_files, fuse_folder, load_model
+from hsds_lib.fusing.tiling import fuse_luma, pieces
 from hsds_lib.images.batches import load_scenes
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.color import colourise, split_luma

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hsds_lib.images.datasets import DataError, data_folder, list_images, list_scenes, mefb_split
+from hsds_lib.images.datasets import DataError, data_folder, list_images, list_scenes, split_names
 from hsds_lib.images.io import write_rgb
 
 
@@ -33,7 +33,7 @@ def names(folder: Path, split: str, seed: int = 0) -> list[str]:
 
 
 def test_the_split_file_divides_mefb_into_28_12_and_60() -> None:
-    split = mefb_split()
+    split = split_names("mefb")
     assert [len(split[part]) for part in ("train", "val", "test")] == [28, 12, 60]
     everything = split["train"] + split["val"] + split["test"]
     assert len(set(everything)) == 100
@@ -42,14 +42,14 @@ def test_the_split_file_divides_mefb_into_28_12_and_60() -> None:
 def test_the_split_file_keeps_the_upstream_table(data_root: Path) -> None:
     with (data_root / "mefb_upstream.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    split = mefb_split()
+    split = split_names("mefb")
     assert sorted(split["test"]) == sorted(row["scene"] for row in rows if row["split"] == "test")
     development = sorted(row["scene"] for row in rows if row["split"] == "development")
     assert sorted(split["train"] + split["val"]) == development
 
 
 def test_mefb_scenes_go_where_the_split_file_says_whatever_the_seed(tmp_path: Path) -> None:
-    split, folder = mefb_split(), tmp_path / "mefb"
+    split, folder = split_names("mefb"), tmp_path / "mefb"
     put_scene(folder, *split["train"][:3], *split["val"][:2], *split["test"][:2])
     for seed in range(3):
         assert names(folder, "train", seed) == sorted(split["train"][:3])
@@ -58,7 +58,7 @@ def test_mefb_scenes_go_where_the_split_file_says_whatever_the_seed(tmp_path: Pa
 
 
 def test_a_link_to_mefb_under_another_name_is_still_mefb(tmp_path: Path) -> None:
-    split = mefb_split()
+    split = split_names("mefb")
     put_scene(tmp_path / "mefb", split["train"][0], split["val"][0], split["test"][0])
     (tmp_path / "mine").symlink_to(tmp_path / "mefb")
     (tmp_path / "other").mkdir()
@@ -68,7 +68,7 @@ def test_a_link_to_mefb_under_another_name_is_still_mefb(tmp_path: Path) -> None
 
 
 def test_an_unknown_mefb_scene_or_missing_test_scenes_are_errors(tmp_path: Path) -> None:
-    put_scene(tmp_path / "mefb", mefb_split()["train"][0])
+    put_scene(tmp_path / "mefb", split_names("mefb")["train"][0])
     with pytest.raises(DataError, match="none of the 60 MEFB scenes"):
         list_scenes(tmp_path / "mefb", "test")
     put_scene(tmp_path / "mefb", "MyHoliday")
@@ -170,7 +170,7 @@ def test_images_are_listed_with_those_in_sub_folders(tmp_path: Path) -> None:
 
 
 def test_mefb_scenes_for_final_evaluation_may_lie_apart_and_are_never_for_training(tmp_path: Path) -> None:
-    split = mefb_split()
+    split = split_names("mefb")
     put_scene(tmp_path / "mefb", split["train"][0], split["val"][0])
     put_scene(tmp_path / "mefb_test", *split["test"][:2])
     assert names(tmp_path / "mefb", "test") == sorted(split["test"][:2])

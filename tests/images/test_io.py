@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hsds_lib.images.io import IMAGE_SUFFIXES, ImageError, find_image, read_pair, read_rgb, write_rgb
+from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError, find_image
+from hsds_lib.images.io import read_pair, read_rgb, write_rgb
 
 EXIF_ORIENTATION = 0x0112
 

@@ -10,7 +10,7 @@ import torch
 
 from hsds_lib.images.batches import DataError, PairBatches, Scene, load_naturals, load_scenes
 from hsds_lib.images.color import fuse_chroma, split_luma
-from hsds_lib.images.datasets import mefb_split
+from hsds_lib.images.datasets import split_names
 from hsds_lib.images.exposure import embedded_photographs
 from hsds_lib.images.io import write_rgb
 
@@ -254,7 +254,7 @@ def test_the_real_scenes_are_there_by_split_and_no_test_scene_among_them(data_ro
     assert (len(train), len(val)) == (31, 13)
     names = {scene.name for scene in train + val}
     assert len(names) == 44
-    assert not names & {f"mefb/{name}" for name in mefb_split()["test"]}
+    assert not names & {f"mefb/{name}" for name in split_names("mefb")["test"]}
     for scene in train + val:
         assert split_luma(scene.under[None])[0].mean() < split_luma(scene.over[None])[0].mean()
         assert (scene.ref is None) == scene.name.startswith("mefb/")

@@ -13,7 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hsds_lib.fusing.fuse import fuse, fuse_files, fuse_folder, fuse_luma, load_model
+from hsds_lib.fusing.fuse import fuse, fuse_files, fuse_folder, load_model
+from hsds_lib.fusing.tiling import fuse_luma
 from hsds_lib.images.batches import Scene
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.color import colourise, fuse_chroma

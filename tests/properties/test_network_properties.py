@@ -11,7 +11,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hsds_lib.fusing.fuse import fuse_luma, load_model
+from hsds_lib.fusing.fuse import load_model
+from hsds_lib.fusing.tiling import fuse_luma
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, softmax_active

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from hsds_lib.course.tables import Table
 from hsds_lib.evaluation.statistics import MethodScores, places
+from hsds_lib.images.datasets import is_in_memory
 
 
 class SignTest(NamedTuple):
@@ -24,7 +25,7 @@ class SignTest(NamedTuple):
 
 def groups(scenes: Sequence[str], data: str) -> list[str]:
     """Say which scenes are independent: those of ``embedded`` are several lights on each of a few photographs."""
-    return [re.sub(r"-\d+$", "", scene) if data == "embedded" else scene for scene in scenes]
+    return [re.sub(r"-\d+$", "", scene) if is_in_memory(data) else scene for scene in scenes]
 
 
 def values_of(scores: MethodScores, method: str, metric: str) -> np.ndarray:
