@@ -1,13 +1,26 @@
-"""What several test folders share: where real data and recorded fixtures lie, and lines for the end of a run."""
+"""What several test folders share: real data and recorded fixtures, a browser, and lines for the end of a run."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 Sections = dict[str, list[str]]
 
 
@@ -58,3 +71,52 @@ def data_root() -> Path:
 def fixtures_root() -> Path:
     """The folder that HSDS_FIXTURES names; the test is skipped when it is unset, fails when it is wrong."""
     return _folder_of("HSDS_FIXTURES")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser; without one the test is skipped, with that reason."""
+    named = os.environ.get("HSDS_CHROMIUM")
+    found = named if named is not None else next(filter(None, map(shutil.which, CHROMIUM)), "")
+    if not found:
+        pytest.skip("no Chromium here; install it, or name it in HSDS_CHROMIUM")
+    return found
+
+
+class Watched:
+    """A page that may talk to this machine only; every other request is stopped and remembered."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.refused: list[str] = []
+        self.errors: list[str] = []
+        page.route("**/*", self._route)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+
+    def _route(self, route: Any) -> None:
+        address = route.request.url
+        if address.startswith(("http://127.0.0.1:", "file:", "data:", "blob:")):
+            route.continue_()
+        else:
+            self.refused.append(address)
+            route.abort()
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    """One browser for all tests; each works in a context of its own, which knows nothing of the others."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def watched(browser: Any) -> Iterator[Watched]:
+    """A page in a fresh context."""
+    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    context.set_default_timeout(60_000)
+    yield Watched(context.new_page())
+    context.close()

@@ -21,10 +21,6 @@ TEMPLATES = Path(str(files("hsds_lib.reports"))) / "templates"
 def arguments(notebook: Path, more: Sequence[str] = ()) -> list[str]:
     """The arguments of Voila: only this machine may connect, no source is shown, idle kernels end.
 
-    Args:
-        notebook: what to serve.
-        more: arguments of one's own, such as ``--port=8866``; they come last and win.
-
     Example:
         >>> arguments(Path("page.ipynb"), ["--port=1234"])[:2]
         ['page.ipynb', '--Voila.ip=127.0.0.1']

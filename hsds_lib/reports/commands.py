@@ -28,7 +28,7 @@ def report(
     ] = False,
 ) -> None:
     """Execute the notebooks and write them as self-contained HTML reports with an index page."""
-    from hsds_lib.reports.pdf import require_browser, write_pdf
+    from hsds_lib.reports.page import require_browser, write_pdf
 
     if pdf:
         require_browser()  # before minutes of computing, not after them
@@ -56,7 +56,7 @@ def sweep(
 
     Given again, the same command does what is missing: runs that failed, were not reached, or whose notebook changed.
     """
-    from hsds_lib.reports.sweep_grid import load_grid
+    from hsds_lib.reports.grid import load_grid
     from hsds_lib.runs.progress import Stopped
 
     if workers is not None and scheduler is not None:

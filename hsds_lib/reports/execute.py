@@ -64,7 +64,7 @@ class ReportResult:
 
 
 @dataclass(frozen=True)
-class Job:
+class ReportJob:
     """A notebook, the defaults of its ``parameters`` cell, and the values that are given instead."""
 
     path: Path
@@ -83,24 +83,10 @@ def run_reports(
 ) -> list[ReportResult]:
     """Execute notebooks and write ``NAME.html``, ``NAME.json``, ``NAME.ipynb`` and ``index.html`` into ``out``.
 
-    A failing notebook gets its page too, up to the cell that failed, and the others still run. Reports of earlier
-    runs stay, and stay on the index. One line is printed for each notebook.
-
-    Args:
-        names: which notebooks, such as ``05_dual_search``; all when None.
-        parameters: values for the ``parameters`` cells; each goes to the notebooks that know it.
-        out: the folder to write to.
-        notebooks: the folder with the built notebooks; the checkout's when None.
-        timeout: seconds that one cell may take, None for no limit; "auto": ten minutes, and no limit for the
-            preset ``paper``.
-        figures: save every figure as SVG, PDF and PNG into ``NAME_figures`` as well.
-
-    Returns:
-        One result for each notebook, in order; look at ``ok``.
-
-    Raises:
-        ValueError: before anything is executed, when a notebook or a parameter is unknown.
-        FileNotFoundError: outside a checkout.
+    A failing notebook gets its page too, up to the cell that failed, and the others still run; reports of earlier runs
+    stay on the index. Each parameter goes to the notebooks that know it; a notebook or parameter that is unknown is a
+    ``ValueError`` before anything is executed. ``timeout`` is in seconds for a cell; "auto" is ten minutes, and no
+    limit for the preset ``paper``. With ``figures``, each is in ``NAME_figures`` as SVG, PDF and PNG as well.
     """
     parameters = dict(parameters or {})
     jobs = _jobs(select_notebooks(notebooks or find_notebooks(), names), parameters)
@@ -133,7 +119,10 @@ def cell_limit(parameters: Mapping[str, Any]) -> float | None:
 
 
 def select_notebooks(notebooks: Path, names: Sequence[str] | None) -> list[Path]:
-    """Paths of the built notebooks in a folder; those of the given names, or all."""
+    """Paths of the built notebooks in a folder, those of the given names or all.
+
+    None at all is a ``FileNotFoundError``, an unknown name a ``ValueError`` with the known ones.
+    """
     known = {path.stem: path for path in sorted(notebooks.resolve().glob("*.ipynb"))}
     if not known:
         raise FileNotFoundError(f"there are no notebooks in {notebooks}; build them with `make notebooks`")
@@ -146,7 +135,7 @@ def select_notebooks(notebooks: Path, names: Sequence[str] | None) -> list[Path]
     return [known[name] for name in dict.fromkeys(wanted)]
 
 
-def _jobs(paths: Iterable[Path], parameters: Mapping[str, Any]) -> list[Job]:
+def _jobs(paths: Iterable[Path], parameters: Mapping[str, Any]) -> list[ReportJob]:
     found = {path: known_parameters(path) for path in paths}
     known = sorted({name for defaults in found.values() for name in defaults})
     unknown = sorted(set(parameters) - set(known))
@@ -155,32 +144,33 @@ def _jobs(paths: Iterable[Path], parameters: Mapping[str, Any]) -> list[Job]:
             f"unknown parameter {', '.join(unknown)}; the notebooks asked for know {', '.join(known) or 'none'}"
         )
     return [
-        Job(path, defaults, {name: value for name, value in parameters.items() if name in defaults})
+        ReportJob(path, defaults, {name: value for name, value in parameters.items() if name in defaults})
         for path, defaults in found.items()
     ]
 
 
 def execute_report(
-    job: Job, out: Path, *, pages: set[str], timeout: float | None, figures: bool = False, index: str = "index.html"
+    job: ReportJob,
+    out: Path,
+    *,
+    pages: set[str],
+    timeout: float | None,
+    figures: bool = False,
+    index: str = "index.html",
 ) -> ReportResult:
     """Execute one notebook and write its page, its record and itself into a folder that exists.
 
-    Args:
-        job: what to execute.
-        out: the folder.
-        pages: names of the notebooks whose pages lie beside this one, to which links may lead.
-        timeout: seconds that one cell may take; None for no limit.
-        figures: save every figure as SVG, PDF and PNG as well.
-        index: where the page finds the overview of all pages.
-
-    Returns:
-        What became of it; a notebook that fails is a result too.
+    Links may lead to ``pages``, notebooks whose pages lie beside this one; ``index`` is where this one finds the
+    overview. A notebook that fails is a result too.
     """
     name = job.path.stem
     executed = out / f"{name}.ipynb"
     executed.unlink(missing_ok=True)
     start = time.perf_counter()
-    folder = _fresh_folder(out / f"{name}_figures") if figures else None
+    folder = out / f"{name}_figures" if figures else None
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
     raised = _execute(job, executed, timeout=timeout, figures=folder)
     seconds = time.perf_counter() - start
     notebook = _executed(executed if executed.is_file() else job.path, executed)
@@ -210,7 +200,7 @@ def execute_report(
     return ReportResult(name, record["title"], html, seconds, error)
 
 
-def _execute(job: Job, executed: Path, *, timeout: float | None, figures: Path | None) -> Exception | None:
+def _execute(job: ReportJob, executed: Path, *, timeout: float | None, figures: Path | None) -> Exception | None:
     """Run one notebook; what stopped it is returned, so that the report can still be written."""
     # Whatever a cell writes without saying where lies here, and is kept.
     work = executed.with_name(f"{job.path.stem}_files")
@@ -303,12 +293,6 @@ def _slowest(notebook: NotebookNode, count: int = 5) -> list[tuple[float, str, s
     ]
     slowest = sorted(timed, key=lambda entry: -entry[0])[:count]
     return [(round(seconds, 1), line, cell) for seconds, line, cell in slowest if seconds >= 0.1]
-
-
-def _fresh_folder(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _value(text: str) -> Any:

@@ -30,17 +30,10 @@ _LIBRARY_FOLDER = Path(hsds_lib.__file__).resolve().parent.parent
 
 
 def kernel_manager(environment: Mapping[str, str]) -> type[AsyncKernelManager]:
-    """A kernel manager class whose ``python3`` is the interpreter that runs this line.
+    """A class for nbclient and papermill whose ``python3`` is the interpreter that runs this line.
 
-    Jupyter looks kernels up in folders that ``JUPYTER_PATH``, ``JUPYTER_PREFER_ENV_PATH`` and the user's home
-    can change, so that a ``python3`` of another environment may win. This manager looks in no folder at all,
-    which leaves ipykernel's own entry.
-
-    Args:
-        environment: all environment variables of the kernel.
-
-    Returns:
-        A class for the ``kernel_manager_class`` of nbclient and papermill.
+    Jupyter looks kernels up in folders that ``JUPYTER_PATH``, ``JUPYTER_PREFER_ENV_PATH`` and the user's home can
+    change. This manager looks in no folder at all, which leaves ipykernel's own entry.
     """
 
     class ThisInterpreter(AsyncKernelManager):
@@ -61,11 +54,8 @@ def kernel_environment(ipython_folder: str | Path, **changes: str | None) -> dic
     """Environment variables for a kernel: those of this process, less what would change a notebook's outputs.
 
     The library is the one imported here, the plots are inline whatever ``MPLBACKEND`` says, and the user's
-    IPython start-up files stay out.
-
-    Args:
-        ipython_folder: an empty folder that stands for the user's IPython settings.
-        changes: variables to set, or to remove with ``None``.
+    IPython start-up files stay out, for which ``ipython_folder`` stands. ``changes`` are variables to set, or with
+    ``None`` to remove.
     """
     paths = [str(_LIBRARY_FOLDER), os.environ.get("PYTHONPATH", "")]
     changes = {
@@ -81,11 +71,7 @@ def kernel_environment(ipython_folder: str | Path, **changes: str | None) -> dic
 
 
 def find_notebooks() -> Path:
-    """The folder ``notebooks`` of the checkout that this library runs from.
-
-    Raises:
-        FileNotFoundError: outside a checkout, where there are no notebooks.
-    """
+    """The folder ``notebooks`` of the checkout that this library runs from; outside one, a ``FileNotFoundError``."""
     folder = _LIBRARY_FOLDER / "notebooks"
     if not (folder / "src").is_dir():
         raise FileNotFoundError(

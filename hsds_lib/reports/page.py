@@ -1,10 +1,14 @@
-"""An executed notebook as one HTML file that needs nothing else: no network, no file beside it."""
+"""An executed notebook as one HTML file that needs nothing else: no network, no file beside it; and as PDF."""
 
 from __future__ import annotations
 
 import html
 import json
+import os
 import re
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
@@ -22,6 +26,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from traitlets import default
+
+from hsds_lib.runtime import RunError, atomic_path
 
 COLOURS = "xcode"
 _TAG = re.compile(r"<[^>]+>")
@@ -69,17 +75,9 @@ def _converter() -> LatexToMathML:
 
 
 def to_mathml(tex: str, *, display: bool) -> str:
-    r"""Convert one formula.
+    r"""Convert one formula without delimiters to a ``<math>`` element; only ``\tag{3}`` numbers a displayed one.
 
-    Args:
-        tex: the formula without delimiters; ``\tag{3}`` numbers a displayed one, and nothing else does.
-        display: on a line of its own, or within text.
-
-    Returns:
-        A ``<math>`` element.
-
-    Raises:
-        FormulaError: on a command that is unknown or incomplete.
+    A command that is unknown or incomplete is a ``FormulaError``.
     """
     tex = tex.strip()
     if r"\tag" not in tex:
@@ -181,15 +179,10 @@ def markdown_html(source: str, *, attachments: Any = None) -> str:
 
 
 def report_page(notebook: NotebookNode, facts: dict[str, Any], *, pages: Iterable[str]) -> str:
-    """Make the page of an executed notebook.
+    """Make the page of an executed notebook, which is not changed: HTML with its style and pictures inside.
 
-    Args:
-        notebook: the executed notebook; it is not changed.
-        facts: what the provenance block shows; see ``hsds_lib.reports.execute``.
-        pages: names of the notebooks that have a page of their own, to which links may lead.
-
-    Returns:
-        HTML with its style and pictures inside.
+    ``facts`` are what the provenance block shows, as ``page_facts`` gives them; links may lead to ``pages``, names of
+    notebooks.
     """
     shown = NotebookNode(notebook)
     shown.metadata = NotebookNode({key: value for key, value in notebook.metadata.items() if key != "widgets"})
@@ -261,3 +254,72 @@ def _self_contained(page: str, pages: set[str]) -> str:
 @cache
 def _templates() -> Path:
     return Path(str(files("hsds_lib.reports"))) / "templates"
+
+
+# The page on paper, printed by Chromium or Chrome where there is one.
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_PLACES = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+_FLAGS = (
+    "--headless",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-pdf-header-footer",
+)
+_TIME_LIMIT = 180  # seconds
+
+
+def find_browser() -> str | None:
+    """The browser that prints: the one ``HSDS_CHROMIUM`` names, else the first Chromium or Chrome found, else None."""
+    named = os.environ.get("HSDS_CHROMIUM")
+    if named is not None:
+        return named or None
+    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    return found or next((place for place in _PLACES if Path(place).is_file()), None)
+
+
+def require_browser() -> str:
+    """The browser that prints; without one a ``RunError`` says what to do."""
+    browser = find_browser()
+    if browser is None:
+        raise RunError("PDF needs Chromium or Chrome, and none was found; install one, or name it in HSDS_CHROMIUM")
+    return browser
+
+
+def write_pdf(page: str | Path, pdf: str | Path | None = None) -> Path:
+    """Print an HTML report; returns the PDF.
+
+    ``pdf`` is the file to write, beside the page when None. A missing page is a ``FileNotFoundError``; a ``RunError``
+    says that there is no browser, or that it failed, and then nothing is written.
+    """
+    page = Path(page).resolve()
+    if not page.is_file():
+        raise FileNotFoundError(f"there is no page {page}; make it with `hsds report` first")
+    browser = require_browser()
+    target = Path(pdf) if pdf is not None else page.with_suffix(".pdf")
+    with tempfile.TemporaryDirectory(prefix="hsds-pdf-") as folder:
+        printed = Path(folder) / "page.pdf"
+        command = [browser, *_FLAGS, *_sandbox(), f"--user-data-dir={folder}/profile", f"--print-to-pdf={printed}"]
+        try:
+            done = subprocess.run(
+                [*command, page.as_uri()], capture_output=True, text=True, timeout=_TIME_LIMIT, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise RunError(f"{browser} did not print {page.name}: {error}") from None
+        if not printed.is_file() or printed.read_bytes()[:5] != b"%PDF-":
+            raise RunError(f"{browser} did not print {page.name}: {done.stderr.strip()[-300:] or 'it wrote no PDF'}")
+        with atomic_path(target) as temporary:
+            shutil.copyfile(printed, temporary)
+    return target
+
+
+def _sandbox() -> list[str]:
+    # Chromium refuses to run as root with its sandbox; as anybody else the sandbox stays.
+    return ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []

@@ -65,15 +65,9 @@ _PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"}
 
 
 def data_facts(data: Any) -> dict[str, Any] | None:
-    """Say which pictures a parameter ``data`` stands for.
+    """Say which pictures a parameter ``data`` stands for: ``files``, ``bytes``, ``sha256``, and ``by``, what is hashed.
 
-    Args:
-        data: ``embedded``, the name of a data set in ``HSDS_DATA``, or a folder; None where a notebook has no such
-            parameter.
-
-    Returns:
-        ``data``, ``files``, ``bytes``, ``sha256`` and ``by``: what the hash is over. None where there is nothing, or
-        where the data cannot be found (the notebook itself then says so).
+    None for a notebook without that parameter, or where the data cannot be found (the notebook itself then says so).
     """
     if not isinstance(data, str):
         return None
@@ -149,12 +143,9 @@ _THUMBNAIL_WIDTH = 520  # pixels; twice what the index shows
 
 
 def page_facts(record: Mapping[str, Any], *, failed_cell: str | None, index: str = "index.html") -> dict[str, Any]:
-    """What the provenance block of a page shows of a record.
+    """What the provenance block of a page shows of a record, as ``execute_report`` writes it to JSON.
 
-    Args:
-        record: as written to JSON by ``hsds_lib.reports.execute``.
-        failed_cell: id of the cell that failed, if one did.
-        index: address of the overview, seen from the page.
+    ``failed_cell`` is the id of the cell that failed, ``index`` the address of the overview, seen from the page.
     """
     origin = record["provenance"]
     longest = max(record["cell_seconds"], default=0.0)
@@ -214,8 +205,7 @@ def write_index(out: Path) -> Path:
 def write_thumbnail(notebook: NotebookNode, path: Path) -> str:
     """Keep the notebook's best figure, small, as a JPEG: that of the ``hero`` cell, else the first one.
 
-    Returns:
-        Its alternative text; without any figure an empty string, and then an earlier file is removed.
+    Returns its alternative text; without any figure an empty string, and then an earlier file is removed.
     """
     from PIL import Image
 

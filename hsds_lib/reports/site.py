@@ -1,7 +1,8 @@
-"""The course as a website that is read offline: executed notebooks, guides and the index of the paper."""
+"""The course as a website that is read offline: executed notebooks, guides, the index of the paper and the library."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -46,6 +47,7 @@ _CSS = """\
 .bd-page-width { max-width: 110rem; }
 div.math > math { width: 100%; text-align: center; }
 .cell pre { font-size: 0.78rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+.bd-article :is(h1, h2) { overflow-wrap: anywhere; }
 .output.text_html > img { display: block; }
 """
 _TIME_LIMIT = 600  # seconds for jupyter-book
@@ -56,21 +58,13 @@ class SiteError(RunError):
 
 
 def build_site(out: str | Path = "site", *, executed: str | Path = "reports", root: Path | None = None) -> Path:
-    """Build the website from the notebooks that ``run_reports`` executed.
+    """Build the website from the notebooks that ``run_reports`` executed; returns its first page.
 
     Nothing is executed and nothing is downloaded. The pages load nothing from elsewhere: formulas are MathML, the
     search runs in the browser, explorers move without a kernel.
 
-    Args:
-        out: the folder to write; replaced as a whole once the new one is complete.
-        executed: the folder with the executed ``NAME.ipynb``.
-        root: the checkout, for its README and guides; this one when None.
-
-    Returns:
-        The first page.
-
-    Raises:
-        SiteError: there is no executed notebook, ``out`` holds something else, or jupyter-book failed.
+    README, guides and library are those of the checkout ``root``. A ``SiteError`` says that there is no executed
+    notebook, that ``out`` holds something else, or how jupyter-book failed.
     """
     root = root or find_notebooks().parent
     out = Path(out).resolve()
@@ -101,11 +95,14 @@ def _assemble(book: Path, notebooks: Iterable[Path], root: Path) -> None:
     for source, target in [(root / "README.md", "index.md"), *((path, path.name) for path in guides)]:
         text = source.read_text(encoding="utf-8") if source.is_file() else "# Course\n"
         (book / target).write_text(_relinked(text, set(pages), book, source.parent), encoding="utf-8")
+    library = _library_pages(root / "hsds_lib")
+    for name, text in library.items():
+        (book / f"{name}.rst").write_text(text, encoding="utf-8")
     (book / "_static").mkdir()
     (book / "_static" / "course.css").write_text(formula_style() + _CSS, encoding="utf-8")
     numbered = [path.stem for path in notebooks if path.stem[:2].isdigit()]
     others = [path.stem for path in notebooks if path.stem not in numbered] + [path.stem for path in guides]
-    parts = [("Notebooks", numbered), ("Guides", others)]
+    parts = [("Notebooks", numbered), ("Guides", others), ("Library", list(library))]
     toc = [{"caption": caption, "chapters": [{"file": name} for name in names]} for caption, names in parts if names]
     (book / "_toc.yml").write_text(json.dumps({"format": "jb-book", "root": "index", "parts": toc}), "utf-8")
     (book / "_config.yml").write_text(json.dumps(_config()), encoding="utf-8")
@@ -121,8 +118,16 @@ def _config() -> dict[str, object]:
         "launch_buttons": {"notebook_interface": "classic"},
         "html": {"use_issues_button": False, "use_repository_button": False, "favicon": "", "extra_footer": ""},
         "sphinx": {
-            "extra_extensions": ["hsds_lib.reports.site"],
+            "extra_extensions": [
+                "hsds_lib.reports.site",
+                "sphinx.ext.autodoc",
+                "sphinx.ext.autosummary",
+                "sphinx.ext.napoleon",
+            ],
             "config": {
+                "add_module_names": False,
+                "autodoc_member_order": "bysource",
+                "autosummary_generate": False,
                 "html_math_renderer": "hsds",
                 "nb_ipywidgets_js": {},  # otherwise two scripts from a CDN on every page
                 "html_js_files": [],
@@ -136,6 +141,36 @@ def _config() -> dict[str, object]:
             },
         },
     }
+
+
+def _library_pages(package: Path) -> dict[str, str]:
+    """Pages that Sphinx fills from docstrings: the public face in the order of its stub, then a page for each room."""
+    if not (package / "__init__.pyi").is_file():
+        return {}
+    stub = (package / "__init__.pyi").read_text(encoding="utf-8")
+    face = [f"{_heading('import hsds_lib as hsds', '=')}The names that are loaded when they are first used."]
+    imports = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom) and node.level]
+    headings = [(number, line[2:]) for number, line in enumerate(stub.splitlines(), 1) if line.startswith("# ")]
+    for (first, words), (last, _) in zip(headings, [*headings[1:], (len(stub), "")], strict=True):
+        names = [
+            f"   ~{package.name}.{node.module}.{alias.name}"
+            for node in imports
+            if first < node.lineno < last
+            for alias in node.names
+        ]
+        face.append("\n".join([_heading(words, "-"), ".. autosummary::", "", *names]))
+    rooms: dict[str, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        module = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        if not path.name.startswith("__"):
+            room = module.split(".")[1] if module.count(".") > 1 else "ground"
+            rooms.setdefault(room, []).append(f"{_heading(module, '-')}.. automodule:: {module}\n   :members:\n")
+    pages = {f"library_{room}": "\n".join([_heading(room, "="), *texts]) for room, texts in rooms.items()}
+    return {"library": "\n\n".join(face) + "\n", **pages}
+
+
+def _heading(words: str, line: str) -> str:
+    return f"{words}\n{line * len(words)}\n\n"
 
 
 def _guides(root: Path) -> list[Path]:

@@ -1,21 +1,15 @@
-"""Reports and the site as readers see them: explorers move, formulas and code are whole, search finds, paper fits."""
+"""Reports as readers see them: explorers move, formulas and code are whole, paper fits."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from hsds_lib.course.widgets import Control, Explorer, View
 from hsds_lib.reports.page import report_page
-from hsds_lib.reports.site import build_site
 
 FORMULA = r"$$ \frac{\sum_{n} \langle a_n, b_n \rangle}{\sum_n \lVert \frac{a}{b} \rVert^2} = c^{2^2} $$"
 LONG = "names = " + " + ".join(f"a_rather_long_name_{number}" for number in range(12))
@@ -80,37 +74,3 @@ def test_paper_shows_one_state_unfolded_and_without_controls(report: Any) -> Non
     assert not report.page.locator(".hsds-explorer input").first.is_visible()
     assert report.page.locator(".hsds-words b").first.is_visible()
     assert report.page.locator(".rich details > p").is_visible()
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a website of two notebooks, one with an explorer."""
-    folder = tmp_path_factory.mktemp("site")
-    shown = new_output("display_data", data={"text/html": _explorer("first").page(), "text/plain": "first"})
-    first = [new_markdown_cell("# First"), new_code_cell("1", execution_count=1, outputs=[shown])]
-    second = [new_markdown_cell(f"# Second\n\nAn okapi has a *hypergradient*.\n\n{FORMULA}")]
-    (folder / "executed").mkdir()
-    for name, cells in {"01_first": first, "02_second": second}.items():
-        nbformat.write(new_notebook(cells=cells), folder / "executed" / f"{name}.ipynb")
-    build_site(folder / "site", executed=folder / "executed", root=folder)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder / "site"))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_the_site_is_searched_and_moved_without_asking_anybody(watched: Any, site: str) -> None:
-    watched.page.goto(f"{site}/search.html?q=hypergradient")
-    found = watched.page.locator("#search-results li a").first
-    found.wait_for()
-    assert "02_second.html" in (found.get_attribute("href") or "")
-    watched.page.goto(f"{site}/01_first.html")
-    watched.page.locator(".hsds-explorer input").focus()
-    watched.page.keyboard.press("ArrowRight")
-    assert watched.page.locator(".hsds-words").inner_text() == "first 1 0"
-    assert watched.refused == watched.errors == []

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from hsds_lib.reports.sweep_grid import Grid, Run
-from hsds_lib.reports.sweep_run import Outcome
-from hsds_lib.reports.sweep_summary import write_summary
+from hsds_lib.reports.grid import Grid, Run, RunOutcome, write_summary
 
 
 @pytest.fixture
@@ -17,10 +15,10 @@ def summary(watched: Any, tmp_path: Path) -> Any:
     """The summary of four runs, one of which failed and one was not reached, opened in a browser."""
     runs = [Run("toy", Path(), "", f"k{theta}", {"theta": theta}, {"seed": 0}) for theta in (0.5, 10, 2, None)]
     outcomes = [
-        Outcome(runs[0], "ok", None, 12.0, {"score": 0.25}, "a.html"),
-        Outcome(runs[1], "ok", None, 9.0, {"score": -1.5}, "b.html"),
-        Outcome(runs[2], "failed", "ValueError: too <small> " + "for this long sentence " * 8, 3.0, {}, "c.html"),
-        Outcome(runs[3]),
+        RunOutcome(runs[0], "ok", None, 12.0, {"score": 0.25}, "a.html"),
+        RunOutcome(runs[1], "ok", None, 9.0, {"score": -1.5}, "b.html"),
+        RunOutcome(runs[2], "failed", "ValueError: too <small> " + "for this long sentence " * 8, 3.0, {}, "c.html"),
+        RunOutcome(runs[3]),
     ]
     page = write_summary(tmp_path, Grid(notebook="toy"), outcomes)
     watched.page.goto(page.as_uri())

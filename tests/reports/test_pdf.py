@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hsds_lib.reports.pdf import find_browser, write_pdf
+from hsds_lib.reports.page import find_browser, write_pdf
 from hsds_lib.runtime import RunError
 
 PAGE = "<!doctype html><meta charset='utf-8'><title>x</title><h1>Hypergradient</h1><p>Two levels.</p>"

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import hsds_lib
 from hsds_lib.course.explorers.media import encode
 from hsds_lib.course.widgets import Control, Explorer, View
 from hsds_lib.reports.page import loads_from_elsewhere
-from hsds_lib.reports.site import SiteError, build_site
+from hsds_lib.reports.site import SiteError, _library_pages, build_site
 
 
 def _executed(folder: Path) -> Path:
@@ -45,6 +51,11 @@ def _checkout(folder: Path) -> Path:
         "# The course\n\n![a dot](dot.png) [first](notebooks/01_first.ipynb) [CONTRIBUTING.md](CONTRIBUTING.md)\n",
         encoding="utf-8",
     )
+    (folder / "hsds_lib" / "images").mkdir(parents=True)
+    (folder / "hsds_lib" / "images" / "io.py").touch()  # the page is of the module that is imported
+    (folder / "hsds_lib" / "__init__.pyi").write_text(
+        "# Pictures\nfrom .images.io import read_rgb as read_rgb\n", encoding="utf-8"
+    )
     import torch
 
     (folder / "dot.png").write_bytes(encode(torch.ones(3, 4, 4), form="png"))
@@ -65,7 +76,8 @@ def _page(site: Path, name: str) -> BeautifulSoup:
 
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     pages = sorted(site.glob("*.html"))
-    assert {"index", "01_first", "02_second", "glossary", "search"} <= {page.stem for page in pages}
+    wanted = {"index", "01_first", "02_second", "glossary", "library", "library_images", "search"}
+    assert wanted <= {page.stem for page in pages}
     for page in pages:
         found = [address for address in loads_from_elsewhere(page.read_text(encoding="utf-8")) if "//" in address]
         assert found == [], page.name
@@ -103,6 +115,22 @@ def test_links_lead_to_pages_or_are_words(site: Path) -> None:
     assert glossary.select_one("article").find("a", string="first")["href"] == "01_first.html"
 
 
+def test_the_library_is_described_by_its_docstrings(site: Path) -> None:
+    link = _page(site, "library").select_one("article a.reference.internal code")
+    assert link is not None and link.get_text() == "read_rgb"
+    assert link.parent is not None and link.parent["href"] == "library_images.html#hsds_lib.images.io.read_rgb"
+    described = _page(site, "library_images").find(id="hsds_lib.images.io.read_rgb")
+    assert described is not None and described.parent is not None and "8-bit RGB" in described.parent.get_text()
+
+
+def test_every_public_name_and_every_module_is_on_a_page() -> None:
+    pages = _library_pages(Path(hsds_lib.__file__).parent)
+    listed = {line.rpartition(".")[2] for line in pages["library"].splitlines() if line.startswith("   ~")}
+    assert listed == set(hsds_lib.__all__) - {"__version__"}
+    modules = {line.removeprefix(".. automodule:: ") for text in pages.values() for line in text.splitlines()}
+    assert {"hsds_lib.images.io", "hsds_lib.config", "hsds_lib.course.explorers.simplex"} <= modules
+
+
 def test_nothing_executed_or_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SiteError, match="run `make report` first"):
         build_site(tmp_path / "site", executed=tmp_path)
@@ -111,3 +139,36 @@ def test_nothing_executed_or_a_foreign_folder_is_refused(tmp_path: Path) -> None
     with pytest.raises(SiteError, match="is no website of this course"):
         build_site(tmp_path / "photos", executed=tmp_path)
     assert (tmp_path / "photos" / "cat.jpg").exists()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    """Where the website is served."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_the_site_is_searched_and_moved_without_asking_anybody(watched: Any, address: str) -> None:
+    watched.page.goto(f"{address}/search.html?q=hypergradient")
+    found = watched.page.locator("#search-results li a").first
+    found.wait_for()
+    assert "02_second.html" in (found.get_attribute("href") or "")
+    watched.page.goto(f"{address}/01_first.html")
+    watched.page.locator(".hsds-explorer input").focus()
+    watched.page.keyboard.press("ArrowRight")
+    assert watched.page.locator(".hsds-explorer .hsds-words").inner_text() == "1"
+    assert watched.refused == watched.errors == []
+
+
+def test_the_page_of_the_library_fits_a_telephone(watched: Any, address: str) -> None:
+    watched.page.set_viewport_size({"width": 400, "height": 800})
+    watched.page.goto(f"{address}/library_images.html")
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert watched.refused == watched.errors == []

@@ -14,8 +14,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from hsds_lib.reports.page import loads_from_elsewhere
-from hsds_lib.reports.slide_rules import ROOM, arrange
-from hsds_lib.reports.slides import SlidesError, slides_page, write_slides
+from hsds_lib.reports.slides import SlidesError, arrange, slides_page, write_slides
 
 VENDOR = Path(__file__).resolve().parents[2] / "hsds_lib" / "reports" / "vendor" / "reveal"
 PNG = base64.b64encode(b"\x89PNG not really").decode()
@@ -65,7 +64,7 @@ def _body(slide: Any) -> str:
 
 def test_each_heading_starts_a_slide_with_its_first_paragraph(notebook: Any) -> None:
     slides = arrange(notebook)
-    one = next(slide for slide in slides if slide.title_text == "One")
+    one = next(slide for slide in slides if slide.title == "One")
     assert "First words." in _body(one)
     assert "Second words." not in _body(one)
     assert "Second words." in "".join(one.notes)
@@ -73,13 +72,13 @@ def test_each_heading_starts_a_slide_with_its_first_paragraph(notebook: Any) -> 
 
 
 def test_formulas_are_kept_with_what_leads_to_them(notebook: Any) -> None:
-    one = next(slide for slide in arrange(notebook) if slide.title_text == "One")
+    one = next(slide for slide in arrange(notebook) if slide.title == "One")
     assert re.search(r"Hence.*<math display=\"block\">", _body(one), re.DOTALL)
 
 
 def test_a_picture_has_a_slide_with_its_heading_its_words_and_its_code(notebook: Any) -> None:
     [figure] = [slide for slide in arrange(notebook) if slide.kind == "figure"]
-    assert figure.title_text == "One"
+    assert figure.title == "One"
     assert BeautifulSoup(_body(figure), "html.parser").img["alt"] == "A line <rises>."
     assert "A line &lt;rises&gt;." in "".join(figure.notes)
     assert "show" in figure.code[0]
@@ -101,6 +100,15 @@ def test_an_exercise_shows_its_question_and_its_stub(notebook: Any) -> None:
     [exercise] = [slide for slide in arrange(notebook) if slide.kind == "exercise"]
     words = BeautifulSoup(_body(exercise), "html.parser").get_text()
     assert all(part in words for part in ("Do this.", "And that.", "def mine(x):"))
+    notebook.cells += [_prose("After it.\n\n$$ y $$"), _code("print(2)", _text("two\n"), tags=("verdict",))]
+    slides = arrange(notebook)
+    assert [(slide.title, slide.kind) for slide in slides[-2:]] == [("Exercise 1.1", "exercise"), ("One", "text")]
+    assert "two" in _body(slides[-1]), "what follows an exercise goes on with the section"
+
+
+def test_references_are_for_the_notes() -> None:
+    [slide] = arrange(new_notebook(cells=[_prose("# T\n\nPromise.\n\n**Further reading**\n\n- Somebody")]))
+    assert "Somebody" in "".join(slide.notes) and "Somebody" not in _body(slide)
 
 
 def test_no_slide_is_empty_or_too_full(notebook: Any) -> None:
@@ -108,9 +116,9 @@ def test_no_slide_is_empty_or_too_full(notebook: Any) -> None:
     notebook.cells += [_prose("## Long"), *long]
     slides = arrange(notebook)
     assert all(slide.body or slide.kind == "title" for slide in slides)
-    assert all(slide.lines <= ROOM or len(slide.body) == 1 for slide in slides)
+    assert all(_body(slide).count("line") <= 18 for slide in slides)
     assert sum(_body(slide).count("line 3") for slide in slides) == 6
-    assert {slide.title_text for slide in slides[-2:]} == {"Long"}
+    assert [slide.title for slide in slides[-3:]] == ["Long"] * 3
 
 
 def test_tags_decide() -> None:
@@ -123,7 +131,7 @@ def test_tags_decide() -> None:
         _code("print()", _text("printed\n"), tags=("subslide",)),
     ]
     slides = arrange(new_notebook(cells=cells))
-    assert [slide.title_text for slide in slides] == ["T"] * 3
+    assert [slide.title for slide in slides] == ["T"] * 3
     assert "Spoken." in "".join(slides[0].notes)
     assert "All of this." in _body(slides[1]) and "And this." in _body(slides[1])
     assert '<div class="fragment"><p>Later.</p>' in _body(slides[1])

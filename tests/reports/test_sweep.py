@@ -1,4 +1,4 @@
-"""Sweeps by two local workers: failures, deaths, stops and resuming, and the page that sums them up."""
+"""Sweeps by local workers: failures, deaths, stops and resuming, and the page that sums them up."""
 
 from __future__ import annotations
 
@@ -19,26 +19,71 @@ import pytest
 from bs4 import BeautifulSoup
 
 from hsds_lib.reports import sweep
+from hsds_lib.reports.grid import Grid, RunOutcome, find_outcome, plan
 from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.reports.sweep import Ledger, run_sweep
-from hsds_lib.reports.sweep_grid import Grid, plan
-from hsds_lib.reports.sweep_run import Outcome
 from hsds_lib.runs.progress import Stopped
+
+Local = tuple[Path, list[RunOutcome], str]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[Any]:
+    """Workers within this process, which start at once."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=count, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
 
 
 @pytest.fixture(scope="module")
-def local(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Outcome], str]:
-    """One sweep with everything that can go wrong in a run: its folder, its outcomes, what was printed."""
+def local(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Local:
+    """A sweep with a run that fails: its folder, its outcomes, what was printed."""
     place, out = tmp_path_factory.mktemp("marks"), tmp_path_factory.mktemp("sweep") / "out"
-    modes = ["fine", "fails", "kills"]
     grid = Grid(
-        notebook="01_swept", parameters={"mode": modes, "seed": 3, "place": str(place)}, runs=[{"place": str(place)}]
+        notebook="01_swept",
+        parameters={"mode": ["fine", "fails"], "seed": 3, "place": str(place)},
+        runs=[{"place": str(place)}],
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "DEATHS", 2)
-        with captured_stdout() as lines:
-            outcomes = run_sweep(grid, out, notebooks=swept, workers=2)
+    with pytest.MonkeyPatch.context() as patch, captured_stdout() as lines:
+        patch.setattr(sweep, "local_workers", threads)
+        outcomes = run_sweep(grid, out, notebooks=swept, workers=2)
     return out, outcomes, "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def hard(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Local:
+    """A sweep of a run that kills its worker twice, and of one during which Ctrl-C is pressed."""
+    place, out = tmp_path_factory.mktemp("marks"), tmp_path_factory.mktemp("hard") / "out"
+    grid = Grid(notebook="01_swept", parameters={"mode": ["kills", "waits"], "place": str(place)})
+    runs = plan(grid, swept)
+    for name in (f".{runs[0].key}-0123abcd", f".{runs[1].key}-0123abcd-old", ".mine", f".{runs[0].key}-notes"):
+        (out / "runs" / name).mkdir(parents=True)
+
+    def interrupt() -> None:
+        if appeared(place / "waits 0"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    with pytest.MonkeyPatch.context() as patch, captured_stdout() as lines:
+        patch.setattr(sweep, "DEATHS", 2)
+        with pytest.raises(Stopped) as stopped:
+            run_sweep(grid, out, notebooks=swept, workers=1)
+    watcher.join(timeout=10)
+    return out, [find_outcome(run, out) for run in runs], "".join([*lines, str(stopped.value)])
+
+
+def appeared(path: Path, seconds: float = 200) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if path.is_file():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 @contextmanager
@@ -58,15 +103,11 @@ def captured_stdout() -> Iterator[list[str]]:
         yield lines
 
 
-Local = tuple[Path, list[Outcome], str]
-
-
-def test_a_failure_and_a_dead_worker_do_not_stop_the_others(local: Local) -> None:
+def test_a_failure_does_not_stop_the_others(local: Local) -> None:
     _, outcomes, _ = local
     assert [(outcome.run.parameters["mode"], outcome.status) for outcome in outcomes] == [
         ("fine", "ok"),
         ("fails", "failed"),
-        ("kills", "failed"),
         ("fine", "ok"),
     ]
 
@@ -79,23 +120,36 @@ def test_a_failed_run_keeps_its_page_and_its_sentence(local: Local) -> None:
     assert "it went well until here" in (out / failed.page).read_text(encoding="utf-8")
 
 
-def test_a_run_whose_worker_always_dies_is_given_up(local: Local) -> None:
-    out, outcomes, printed = local
-    dead = outcomes[2]
+def test_a_run_whose_worker_always_dies_is_given_up_and_the_next_is_begun(hard: Local) -> None:
+    out, outcomes, printed = hard
+    dead = outcomes[0]
     assert dead.error is not None and dead.error.startswith("its worker died 2 times") and dead.page == ""
     assert printed.count("died; trying again") == 1
     assert [path.name for path in (out / "runs" / dead.run.key).iterdir()] == ["run.json"]
+    assert Path(dead.run.given["place"], "waits 0").is_file()
 
 
-def test_no_half_run_is_left(local: Local) -> None:
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(hard: Local) -> None:
+    out, _, printed = hard
+    assert "stopped after 1 of 2 runs; the finished runs are kept; give the same command" in printed
+    page = BeautifulSoup((out / "index.html").read_text(encoding="utf-8"), features="html.parser")
+    assert [state.get_text() for state in page.select(".status")] == ["failed", "not run"]
+    assert "its worker died 2 times" in page.get_text()
+
+
+def test_no_half_run_is_left(local: Local, hard: Local) -> None:
     out, outcomes, _ = local
     assert sorted(path.name for path in (out / "runs").iterdir()) == sorted(outcome.run.key for outcome in outcomes)
+    out, outcomes, _ = hard
+    key = outcomes[0].run.key
+    kept = [key, ".mine", f".{key}-notes"]  # the last two were not made by a sweep
+    assert sorted(path.name for path in (out / "runs").iterdir()) == sorted(kept)
 
 
 def test_a_line_for_each_run_says_how_far_it_is(local: Local) -> None:
     _, _, printed = local
     assert [line.split("]")[0] for line in printed.splitlines() if line.startswith("[")] == [
-        f"[{n}/4" for n in range(1, 5)
+        f"[{n}/3" for n in range(1, 4)
     ]
 
 
@@ -117,11 +171,11 @@ def test_the_summary_has_what_varies_the_states_and_the_numbers(local: Local) ->
     page = BeautifulSoup((out / "index.html").read_text(encoding="utf-8"), features="html.parser")
     assert [head.get_text() for head in page.select("thead th")] == ["Run", "seed", "mode", "Status", "Time", "tenfold"]
     rows = [[cell.get_text(" ", strip=True) for cell in row.select("td")] for row in page.select("tbody tr")]
-    assert [row[0] for row in rows] == ["3", "3", "3", "0"]
-    assert [row[-1] for row in rows] == ["30", "–", "–", "0"]
-    assert [row[2].split()[0] for row in rows] == ["ok", "failed", "failed", "ok"]
-    assert "not mended yet" in rows[1][2] and "its worker died" in rows[2][2]
-    assert "2 of 4 runs ran to the end without an error, 2 failed" in page.get_text()
+    assert [row[0] for row in rows] == ["3", "3", "0"]
+    assert [row[-1] for row in rows] == ["30", "–", "0"]
+    assert [row[2].split()[0] for row in rows] == ["ok", "failed", "ok"]
+    assert "not mended yet" in rows[1][2]
+    assert "2 of 3 runs ran to the end without an error, 1 failed" in page.get_text()
 
 
 def test_the_summary_is_there_as_csv_and_json(local: Local) -> None:
@@ -147,7 +201,7 @@ def test_what_is_finished_is_not_done_again(local: Local, swept: Path, monkeypat
     again = run_sweep(grid, copy, notebooks=swept, workers=2)
     assert [outcome.status for outcome in again] == ["ok", "ok"]
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert "holds 2 of other grids" in (copy / "index.html").read_text(encoding="utf-8")
+    assert "holds 1 of other grids" in (copy / "index.html").read_text(encoding="utf-8")
 
 
 def waiting(grid: Grid, notebooks: Path, out: Path, *, restart: bool = False) -> list[Any]:
@@ -165,7 +219,7 @@ def test_what_failed_or_is_broken_is_done_again(local: Local, swept: Path, tmp_p
     assert waiting(grid, swept, out) == ["fails"]
     (out / outcomes[0].page).unlink()
     assert waiting(grid, swept, out) == ["fine", "fails"]
-    (out / "runs" / outcomes[3].run.key / "run.json").write_text('{"sweep": 1', encoding="utf-8")
+    (out / "runs" / outcomes[2].run.key / "run.json").write_text('{"sweep": 1', encoding="utf-8")
     assert waiting(grid, swept, out) == ["fine", "fails", "fine"]
 
 
@@ -180,28 +234,3 @@ def test_a_changed_notebook_and_a_restart_do_all_again(local: Local, swept: Path
     path = notebooks / "01_swept.ipynb"
     path.write_text(path.read_text(encoding="utf-8").replace("10 * seed", "11 * seed"), encoding="utf-8")
     assert waiting(grid, notebooks, out) == ["fine"]
-
-
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(swept: Path, tmp_path: Path) -> None:
-    grid = Grid(notebook="01_swept", parameters={"mode": ["waits", "fine"], "place": str(tmp_path)})
-
-    def interrupt() -> None:
-        if appeared(tmp_path / "waits 0"):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    watcher = threading.Thread(target=interrupt)
-    watcher.start()
-    with pytest.raises(Stopped, match="stopped after 0 of 2 runs; the finished runs are kept; give the same command"):
-        run_sweep(grid, tmp_path / "out", notebooks=swept, workers=1)
-    watcher.join(timeout=10)
-    page = BeautifulSoup((tmp_path / "out" / "index.html").read_text(encoding="utf-8"), features="html.parser")
-    assert [state.get_text() for state in page.select(".status")] == ["not run", "not run"]
-
-
-def appeared(path: Path, seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if path.is_file() and path.stat().st_size >= 0:
-            return True
-        time.sleep(0.05)
-    return False

@@ -9,9 +9,9 @@ from typing import Any
 import nbformat
 import pytest
 
+from hsds_lib.reports.grid import Grid, load_grid, plan
 from hsds_lib.reports.notebook import find_notebooks
 from hsds_lib.reports.sweep import run_sweep
-from hsds_lib.reports.sweep_grid import Grid, load_grid, plan
 
 GRIDS = sorted((find_notebooks() / "grids").glob("*.json"))
 
