@@ -71,6 +71,7 @@ def hard(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Local:
     watcher.start()
     with pytest.MonkeyPatch.context() as patch, captured_stdout() as lines:
         patch.setattr(sweep, "DEATHS", 2)
+        patch.setattr(sweep, "PATIENCE", 250.0)  # a worker that is started again takes its time on a loaded machine
         with pytest.raises(Stopped) as stopped:
             run_sweep(grid, out, notebooks=swept, workers=1)
     watcher.join(timeout=10)
