@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 DEATHS = 3
 """A run whose worker died so many times is recorded as failed."""
-PATIENCE = 60.0
-"""Seconds without any worker after which a sweep stops."""
+PATIENCE = 180.0
+"""Seconds without any worker after which a sweep stops; a loaded machine takes a minute to start one again."""
 CONNECT = 5
 """Seconds within which a scheduler must answer."""
 FIRST_WORKER = 30
