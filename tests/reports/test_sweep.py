@@ -137,9 +137,7 @@ def test_a_run_whose_worker_dies_is_tried_again(
     (run,) = runs = plan(grid, swept)
     ledger, deaths = Ledger(grid, runs, tmp_path), Counter[str]()
     assert [sweep._settle(Dead(), run, ledger, deaths) for _ in range(sweep.DEATHS)] == [[run], [run], []]
-    assert ledger.outcomes[0].error == (
-        "its worker died 3 times: it was killed, or its machine had no memory left"
-    )
+    assert ledger.outcomes[0].error == "its worker died 3 times: it was killed, or its machine had no memory left"
     assert capsys.readouterr().out.count("died; trying again") == 2
 
 
