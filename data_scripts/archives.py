@@ -8,6 +8,7 @@ grows beyond its limits; sizes are counted as they are written, whatever the arc
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import os
 import re
@@ -175,7 +176,7 @@ def _zip_members(archive: Path, account: _Account) -> Iterator[_Member]:
 class _Headers:
     """The stream below a tar; refuses more header bytes than any honest archive has between two members."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream, self.count, self.in_member = stream, 0, False
 
     def read(self, size: int = -1) -> bytes:

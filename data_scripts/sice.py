@@ -302,7 +302,8 @@ def _store_all(
                 row = {"file": name, "sha256": file_hash(stage / name), "source": inside.as_posix()}
                 rows.append({**row, "source_sha256": file_hash(source)})
             progress.step()
-    write_index(stage, sorted(rows, key=lambda row: row["file"]))
+    rows.sort(key=lambda row: row["file"])
+    write_index(stage, rows)
 
 
 def _report(sequences: Sequence[ExposureSequence], made: Prepared, seed: int, long_side: int) -> str:
