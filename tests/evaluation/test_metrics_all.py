@@ -48,7 +48,7 @@ UNDEFINED_IF_FLAT = (
 UNBOUNDED = ("VIF", "VIF_double", "VIFF", "VIF_ref", "PSNR")
 
 # The minimum of some metric, odd sizes, and all others.
-sides = st.one_of(st.sampled_from([1, 10, 11, 40, 41, 43, 44, 160, 161, 175, 176, 199]), st.integers(1, 200))
+sides = st.one_of(st.sampled_from([1, 10, 11, 40, 41, 43, 44, 160, 161, 175, 176]), st.integers(1, 100))
 # One image of a scene: a flat level, noise, pure black and white, a ramp.
 kinds = st.one_of(
     st.tuples(st.just("flat"), st.integers(0, 255)),
@@ -144,7 +144,7 @@ def test_sizes_that_differ_are_refused(make_exposures: MakeExposures) -> None:
 
 
 @given(height=sides, width=sides, images=st.tuples(kinds, kinds, kinds, kinds))
-@settings(deadline=None, max_examples=80, derandomize=True)
+@settings(deadline=None, max_examples=50, derandomize=True)
 def test_any_images_have_finite_scores_or_none(height: int, width: int, images: tuple[tuple[str, int], ...]) -> None:
     under, over, fused, ref = (draw_image(kind, height, width) for kind in images)
     with warnings.catch_warnings():
@@ -166,7 +166,7 @@ def test_any_images_have_finite_scores_or_none(height: int, width: int, images: 
 
 
 @given(height=sides, width=sides, level=st.integers(0, 255))
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(deadline=None, max_examples=12, derandomize=True)
 def test_flat_images_have_the_documented_values(height: int, width: int, level: int) -> None:
     flat = draw_image(("flat", level), height, width)
     scores = all_metrics(flat, flat, flat, flat)
@@ -180,7 +180,7 @@ def test_flat_images_have_the_documented_values(height: int, width: int, level: 
 
 
 @given(height=st.integers(1, 60), width=st.integers(1, 60), kind=kinds)
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=20, derandomize=True)
 def test_below_the_minimum_there_is_one_clear_error(height: int, width: int, kind: tuple[str, int]) -> None:
     image = draw_image(kind, height, width)
     assert sd(image) >= 0

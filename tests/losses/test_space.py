@@ -14,6 +14,7 @@ from hsds_lib.losses.space import (
     LossWeights,
     initial_beta,
     mixture,
+    term_kind,
     term_names,
     training_weights,
     weighted_loss,
@@ -21,7 +22,7 @@ from hsds_lib.losses.space import (
 from hsds_lib.losses.terms import TERM_NAMES
 
 
-def draw_beta(length: int = 19) -> torch.Tensor:
+def draw_beta(length: int = len(TERM_NAMES)) -> torch.Tensor:
     return torch.randn(length, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -31,6 +32,11 @@ def test_the_paper_has_nineteen_terms_and_the_extension_says_so() -> None:
     assert term_names("extended") == (*TERM_NAMES, *PAIR_TERMS)
     with pytest.raises(ValueError, match="paper, extended"):
         term_names("released")
+
+
+def test_every_term_of_any_space_has_a_kind() -> None:
+    kinds = list(dict.fromkeys(map(term_kind, term_names("extended"))))
+    assert kinds == ["l1", "mse", "ssim", "mefssim", "grad", "perceptual", "psnr", "colour", "tv", "pair"]
 
 
 @pytest.mark.parametrize("space", ["paper", "extended"])
@@ -46,7 +52,7 @@ def test_weights_are_positive_and_sum_to_one() -> None:
 
 
 def test_the_loss_is_the_weighted_sum_and_its_beta_slope_is_the_softmax_one() -> None:
-    beta, terms = draw_beta().requires_grad_(), torch.arange(19, dtype=torch.float64)
+    beta, terms = draw_beta().requires_grad_(), torch.arange(len(TERM_NAMES), dtype=torch.float64)
     mix = mixture(beta)
     loss = weighted_loss(terms, mix)
     (gradient,) = torch.autograd.grad(loss, beta)
@@ -56,7 +62,7 @@ def test_the_loss_is_the_weighted_sum_and_its_beta_slope_is_the_softmax_one() ->
 
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="same loss space"):
-        weighted_loss(torch.ones(20), torch.ones(19))
+        weighted_loss(torch.ones(len(TERM_NAMES) + 1), torch.ones(len(TERM_NAMES)))
 
 
 @pytest.mark.parametrize("space", ["paper", "extended"])
@@ -73,7 +79,7 @@ def test_weights_survive_a_file_exactly(tmp_path: Path, space: str) -> None:
 
 def test_uniform_weights_are_the_ablation_without_search() -> None:
     weights = LossWeights.uniform()
-    assert list(weights.mix.values()) == pytest.approx([1 / 19] * 19)
+    assert list(weights.mix.values()) == pytest.approx([1 / len(TERM_NAMES)] * len(TERM_NAMES))
     assert weights.tensor().dtype == torch.float32
 
 
@@ -97,7 +103,7 @@ def edited(change: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("short", "beta has 18 values, but the space 'paper' has 19 terms"),
+        ("short", f"beta has {len(TERM_NAMES) - 1} values, but the space 'paper' has {len(TERM_NAMES)} terms"),
         ("renamed", "look at l1_ref, l2_ref"),
         ("disagreeing", "tv the weight 0.5, but softmax"),
         ("space", "space: Input should be 'paper' or 'extended'"),
@@ -119,14 +125,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_logits_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="19 terms"):
-        LossWeights.from_beta(draw_beta(20))
+    with pytest.raises(ValueError, match=f"{len(TERM_NAMES)} terms"):
+        LossWeights.from_beta(draw_beta(len(TERM_NAMES) + 1))
     with pytest.raises(ValueError, match="not finite"):
-        LossWeights.from_beta([float("nan")] * 19)
+        LossWeights.from_beta([float("nan")] * len(TERM_NAMES))
 
 
 def test_skipped_terms_leave_the_others_in_proportion() -> None:
-    weights = LossWeights.from_beta(torch.linspace(-1, 1, 19))
+    weights = LossWeights.from_beta(torch.linspace(-1, 1, len(TERM_NAMES)))
     skipped = ("perceptual_ref", "perceptual_under", "perceptual_over")
     kept = training_weights(weights, skipped)
     assert sum(kept.values()) == pytest.approx(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,9 +12,9 @@ from torch import Tensor
 
 from hsds_lib.images.batches import Batch
 from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma
-from hsds_lib.losses.features import load_vgg16
+from hsds_lib.losses.features import VGG16, load_vgg16
 from hsds_lib.losses.mef_ssim import WINDOW, mef_ssim_pair, mef_ssim_single
-from hsds_lib.losses.space import LossWeights, mixture, term_names, weighted_loss
+from hsds_lib.losses.space import SPACES, LossWeights, mixture, term_names, weighted_loss
 from hsds_lib.losses.terms import TERM_NAMES, encode_fused, prepare_targets, term_vector
 
 WITHOUT_FEATURES = tuple(name for name in TERM_NAMES if not name.startswith("perceptual"))
@@ -23,7 +25,8 @@ def examples(count: int) -> settings:
     return settings(deadline=None, derandomize=True, max_examples=count)
 
 
-sizes = st.integers(1, 200)
+# The least of each measure, the next smaller, and odd ones; nothing new happens in large pictures.
+sizes = st.one_of(st.sampled_from([1, 10, 11, 43, 44, 87]), st.integers(1, 60))
 dtypes = st.sampled_from([torch.float32, torch.float64])
 seeds = st.integers(0, 2**31 - 1)
 # What a picture may hold: noise, or one value everywhere, inside the range, at its ends, or tiny.
@@ -36,6 +39,11 @@ def picture(kind: str, shape: tuple[int, ...], generator: torch.Generator, dtype
     if kind in constant:
         return torch.full_like(noise, constant[kind])
     return noise if kind == "noise" else noise.round()
+
+
+@cache
+def network(dtype: torch.dtype) -> VGG16:
+    return load_vgg16("random").to(dtype)
 
 
 def batch_of(chosen: list[str], shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Batch:
@@ -51,7 +59,7 @@ def assert_finite_with_slopes(values: Tensor, fused: Tensor, names: tuple[str, .
 
 
 @pytest.mark.paper("Table 1")
-@examples(80)
+@examples(60)
 @given(height=sizes, width=sizes, dtype=dtypes, seed=seeds, chosen=st.lists(kinds, min_size=5, max_size=5))
 def test_terms_are_finite_at_any_size_and_value_or_refuse_in_one_sentence(
     height: int, width: int, dtype: torch.dtype, seed: int, chosen: list[str]
@@ -69,13 +77,13 @@ def test_terms_are_finite_at_any_size_and_value_or_refuse_in_one_sentence(
     assert_finite_with_slopes(term_vector(fused, targets, names=names), fused, names)
 
 
-@examples(25)
-@given(height=st.integers(1, 40), width=st.integers(1, 40), dtype=dtypes, seed=seeds, kind=kinds, other=kinds)
+@examples(20)
+@given(height=st.integers(5, 20), width=st.integers(5, 20), dtype=dtypes, seed=seeds, kind=kinds, other=kinds)
 def test_perceptual_terms_are_finite_or_refuse(
     height: int, width: int, dtype: torch.dtype, seed: int, kind: str, other: str
 ) -> None:
     names = ("perceptual_ref", "perceptual_under", "perceptual_over")
-    vgg, generator = load_vgg16("random").to(dtype), torch.Generator().manual_seed(seed)
+    vgg, generator = network(dtype), torch.Generator().manual_seed(seed)
     batch = batch_of([other] * 4, (1, 3, height, width), generator, dtype)
     fused = picture(kind, (1, 1, height, width), generator, dtype).requires_grad_()
     if min(height, width) < 8:
@@ -88,7 +96,7 @@ def test_perceptual_terms_are_finite_or_refuse(
 
 
 @pytest.mark.paper("Table 1 row 2")
-@examples(150)
+@examples(100)
 @given(height=sizes, width=sizes, dtype=dtypes, seed=seeds, chosen=st.lists(kinds, min_size=3, max_size=3))
 def test_mef_ssim_is_at_most_one_at_any_size_and_value_or_refuses(
     height: int, width: int, dtype: torch.dtype, seed: int, chosen: list[str]
@@ -112,7 +120,7 @@ def test_mef_ssim_is_at_most_one_at_any_size_and_value_or_refuses(
 
 
 @pytest.mark.paper("Eq. 3")
-@examples(200)
+@examples(80)
 @given(
     side=st.integers(1, 16),
     items=st.integers(1, 3),
@@ -141,10 +149,10 @@ def test_gamma_is_finite_and_not_negative(
 
 
 @pytest.mark.paper("Eq. 1")
-@examples(200)
+@examples(100)
 @given(
-    beta=st.lists(st.floats(-1e3, 1e3), min_size=19, max_size=19),
-    terms=st.lists(st.floats(-1e6, 1e6), min_size=19, max_size=19),
+    beta=st.lists(st.floats(-1e3, 1e3), min_size=len(TERM_NAMES), max_size=len(TERM_NAMES)),
+    terms=st.lists(st.floats(-1e6, 1e6), min_size=len(TERM_NAMES), max_size=len(TERM_NAMES)),
     dtype=dtypes,
 )
 def test_loss_is_a_weighted_mean_for_any_logits(beta: list[float], terms: list[float], dtype: torch.dtype) -> None:
@@ -156,8 +164,10 @@ def test_loss_is_a_weighted_mean_for_any_logits(beta: list[float], terms: list[f
     assert min(terms) - slack <= loss <= max(terms) + slack
 
 
-@examples(100)
-@given(beta=st.lists(st.floats(-50, 50), min_size=23, max_size=23), space=st.sampled_from(["paper", "extended"]))
-def test_loss_weights_survive_their_json(beta: list[float], space: str) -> None:
-    weights = LossWeights.from_beta(beta[: len(term_names(space))], space=space)
+@examples(50)
+@given(data=st.data(), space=st.sampled_from(list(SPACES)))
+def test_loss_weights_survive_their_json(data: st.DataObject, space: str) -> None:
+    count = len(term_names(space))
+    beta = data.draw(st.lists(st.floats(-50, 50), min_size=count, max_size=count))
+    weights = LossWeights.from_beta(beta, space=space)
     assert LossWeights.model_validate_json(weights.model_dump_json()) == weights
