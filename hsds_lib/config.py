@@ -47,7 +47,7 @@ class SearchConfig(_Settings):
     lr_beta: float = Field(3e-2, gt=0)  # paper
     upper_decay: float = Field(1e-3, ge=0)  # weight decay of alpha and beta, as released
     theta: float = Field(0.05, ge=0, le=1)  # pruning threshold; not in the paper. 0 prunes nothing
-    top_p: int = Field(2, ge=1, le=11)  # operations retained per node; not in the paper
+    top_p: int = Field(2, ge=1)  # operations retained per node, at most all; not in the paper
     prune_from_epoch: int = Field(1, ge=0)  # counted from 0: the second epoch
     beta_warmup: int = Field(10, ge=0)  # steps before anything goes through omega's step: Adam needs them
     inner: Literal["adam", "sgd"] = "adam"  # the optimiser of omega that is unrolled

@@ -1,7 +1,8 @@
 """Beyond the paper: what operations and networks cost, and a price on exceeding a budget.
 
 The unit everywhere is one multiply-accumulate (MAC) of a convolution for each pixel of the picture, for even sizes;
-the biases, normalisations and products of maps are not counted.
+the biases, normalisations and products of maps are not counted. ``width`` scales the channel counts, 1.0 as in the
+paper; ``top_p`` is the number of operations that every node keeps.
 """
 
 from __future__ import annotations
@@ -18,18 +19,9 @@ _HALVED = ("x_3", "y_3")  # at half resolution: on a quarter of the pixels
 
 
 def operation_macs(width: float) -> Tensor:
-    """Price every operation in every node.
+    """Price every operation in every node, ``(nodes, operations)`` float64: kernel taps times the channels in and out.
 
-    Args:
-        width: scale of the channel counts, 1.0 as in the paper.
-
-    Returns:
-        MACs for each pixel of the picture, ``(15, 11)`` float64: kernel taps times input and output channels, a quarter
-        of it in the two nodes at half resolution, three times it in the four that are applied three times.
-
-    Example:
-        >>> operation_macs(1.0)[0, :3].tolist()  # x_1, from 1 to 16 channels: 1x1, 3x3 and 5x5
-        [16.0, 144.0, 400.0]
+    A quarter of it in the two nodes at half resolution, three times it in the four that are applied three times.
     """
     taps = torch.tensor([kernel(name)[0] * kernel(name)[1] for name in PRIMITIVES], dtype=torch.float64)
     channels = node_channels(width)
@@ -38,18 +30,7 @@ def operation_macs(width: float) -> Tensor:
 
 
 def fixed_macs(width: float) -> float:
-    """Price what no search can change: the two guides, one dense and one depthwise, and the reconstruction.
-
-    Args:
-        width: scale of the channel counts, 1.0 as in the paper.
-
-    Returns:
-        MACs for each pixel of the picture.
-
-    Example:
-        >>> fixed_macs(1.0)  # 9 (32 x 32 + 32) / 4, and 9 x 16
-        2520.0
-    """
+    """Price what no search can change: the two guides, one dense and one depthwise, and the reconstruction."""
     channels = node_channels(width)
     mid, thin = channels["x_2"][1], channels["x_1"][1]
     return 9 * (mid * mid + mid) / 4 + 9 * thin
@@ -57,12 +38,6 @@ def fixed_macs(width: float) -> float:
 
 def genotype_macs(genotype: Genotype) -> float:
     """Price the network that is derived from a genotype.
-
-    Args:
-        genotype: the operations of every node, and the width.
-
-    Returns:
-        MACs for each pixel of the picture.
 
     Example:
         >>> genotype_macs(Genotype(nodes={node: {"conv_3x3": 1.0} for node in NODES}))
@@ -73,19 +48,7 @@ def genotype_macs(genotype: Genotype) -> float:
 
 
 def least_macs(width: float, *, top_p: int) -> float:
-    """Price the cheapest network that keeps ``top_p`` operations in every node.
-
-    Args:
-        width: scale of the channel counts, 1.0 as in the paper.
-        top_p: operations of each node, 1 to 11.
-
-    Returns:
-        MACs for each pixel of the picture.
-
-    Example:
-        >>> least_macs(1.0, top_p=1), least_macs(1.0, top_p=2)  # 1x1 everywhere; 1x1 and 1x3
-        (18168.0, 65112.0)
-    """
+    """Price the cheapest network that keeps ``top_p`` operations in every node."""
     return float(operation_macs(width).sort(dim=1).values[:, :top_p].sum()) + fixed_macs(width)
 
 
@@ -93,23 +56,8 @@ def expected_macs(mix: Tensor, *, width: float, top_p: int) -> Tensor:
     """Price a mixture: the expected cost of a network that draws ``top_p`` operations of each node from it.
 
     Each draw is paid for, also of the same operation. The derived network holds the ``top_p`` *strongest*, each once,
-    so that it costs less or more than this.
-
-    Args:
-        mix: weights of the operations, ``(15, 11)``; each row sums to 1.
-        width: scale of the channel counts, 1.0 as in the paper.
-        top_p: operations that every node keeps, at least 1.
-
-    Returns:
-        MACs for each pixel of the picture, a scalar, differentiable in ``mix``.
-
-    Raises:
-        ValueError: when ``mix`` has another shape.
-
-    Example:
-        >>> even = torch.full((15, 11), 1 / 11, dtype=torch.float64)
-        >>> [round(expected_macs(even, width=1.0, top_p=p).item()) for p in (2, 11)]  # 11: the supernet
-        [523172, 2866104]
+    so that it costs less or more than this. A scalar, differentiable in ``mix``, ``(nodes, operations)`` with rows of
+    sum 1; ValueError for another shape.
     """
     if mix.shape != (len(NODES), len(PRIMITIVES)):
         raise ValueError(
@@ -120,22 +68,10 @@ def expected_macs(mix: Tensor, *, width: float, top_p: int) -> Tensor:
 
 
 def over_budget(mix: Tensor, *, budget: float, width: float, top_p: int) -> Tensor:
-    """Tell by which share a mixture exceeds a budget: a hinge, 0 with a gradient of 0 within it.
-
-    Args:
-        mix: weights of the operations, ``(15, 11)``; each row sums to 1.
-        budget: MACs for each pixel of the picture, above 0.
-        width: scale of the channel counts, 1.0 as in the paper.
-        top_p: operations that every node keeps, at least 1.
-
-    Returns:
-        ``max(0, expected / budget - 1)``, a scalar, differentiable in ``mix``.
-
-    Raises:
-        ValueError: when ``mix`` has another shape.
+    """Tell by which share a mixture exceeds a budget: ``max(0, expected / budget - 1)``, with no gradient within it.
 
     Example:
-        >>> even = torch.full((15, 11), 1 / 11, dtype=torch.float64)
+        >>> even = torch.full((len(NODES), len(PRIMITIVES)), 1 / len(PRIMITIVES), dtype=torch.float64)
         >>> [round(over_budget(even, budget=b, width=1.0, top_p=2).item(), 3) for b in (1e6, 5e5, 2.5e5)]
         [0.0, 0.046, 1.093]
     """
@@ -143,21 +79,7 @@ def over_budget(mix: Tensor, *, budget: float, width: float, top_p: int) -> Tens
 
 
 def check_budget(budget: float, *, width: float, top_p: int) -> None:
-    """Refuse a budget that no network can keep.
-
-    Args:
-        budget: MACs for each pixel of the picture.
-        width: scale of the channel counts, 1.0 as in the paper.
-        top_p: operations of each node, 1 to 11.
-
-    Raises:
-        ValueError: when the cheapest network costs more.
-
-    Example:
-        >>> check_budget(20_000, width=1.0, top_p=2)
-        Traceback (most recent call last):
-        ValueError: mac_budget is 20,000, but with 2 operations in each node the cheapest network of width 1 takes ...
-    """
+    """Refuse a budget below the cost of the cheapest network with a ValueError."""
     least = least_macs(width, top_p=top_p)
     if budget < least:
         raise ValueError(

@@ -7,6 +7,7 @@ another order.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import cast
 
 import torch
@@ -19,14 +20,7 @@ from hsds_lib.network.operations import PRIMITIVES, BatchNorm, MixedOp, Operatio
 
 
 class FoldedConv(nn.Module):
-    """Convolution, bias and ReLU, with weights that lie channels last: dilated kernels so take a half to a fifth.
-
-    Example:
-        >>> conv = nn.Conv2d(2, 4, 3, padding=1)
-        >>> folded, x = FoldedConv(conv, conv.weight, conv.bias), torch.rand(1, 2, 5, 6)
-        >>> bool((folded(x) - torch.relu(conv(x))).abs().max() < 1e-6)
-        True
-    """
+    """Convolution, bias and ReLU, with weights that lie channels last: dilated kernels so take a half to a fifth."""
 
     def __init__(self, like: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
         """Take the geometry of ``like``, and the values of ``weight`` and ``bias`` in its type and device."""
@@ -51,28 +45,24 @@ class FoldedConv(nn.Module):
 
 
 class FoldedNode(nn.Module):
-    """A node: the sum of its folded operations, of which there is one set for each iteration.
-
-    Example:
-        >>> node, x = MixedOp(["conv_1x1", "dil_3x3"], 1, 4).eval(), torch.rand(2, 1, 8, 8)
-        >>> mix = torch.full((11,), 0.5)
-        >>> bool((FoldedNode(node, mix)(x) - node(x, mix)).abs().max() < 1e-6)
-        True
-    """
+    """A node: the sum of its folded operations; each has one convolution, or one for each iteration."""
 
     def __init__(self, node: MixedOp, mix: Tensor) -> None:
-        """Fold ``node`` with its weights ``mix``, ``(11,)``."""
+        """Fold ``node`` with its weights ``mix``, one per entry of ``PRIMITIVES``."""
         super().__init__()
-        self.primitives = tuple(node.operations)
-        held = [(cast(Operation, module), mix[PRIMITIVES.index(name)]) for name, module in node.operations.items()]
-        self.sets = nn.ModuleList(
-            nn.ModuleList(_fold(operation.conv, operation.norm, iteration, weight) for operation, weight in held)
-            for iteration in range(held[0][0].norm.iterations)
-        )
+        self.operations = nn.ModuleDict()
+        for name, operation in node.operations.items():
+            assert isinstance(operation, Operation)
+            weight = mix[PRIMITIVES.index(name)]
+            self.operations[name] = nn.ModuleList(
+                _fold(operation.conv, operation.norm, iteration, weight)
+                for iteration in range(operation.norm.iterations)
+            )
 
     def forward(self, x: Tensor, iteration: int = 0) -> Tensor:
         """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``; ``iteration`` counts passes through a repeated node."""
-        first, *others = cast(nn.ModuleList, self.sets[iteration if len(self.sets) > 1 else 0])
+        folded = [cast(nn.ModuleList, convs) for convs in self.operations.values()]
+        first, *others = (convs[iteration if len(convs) > 1 else 0] for convs in folded)
         total: Tensor = first(x)
         for conv in others:
             total.add_(conv(x))
@@ -80,54 +70,28 @@ class FoldedNode(nn.Module):
 
 
 class FoldedNet(Wiring):
-    """A network that only fuses; see :func:`fold`.
-
-    Example:
-        >>> from hsds_lib.network.fusion_net import derive
-        >>> from hsds_lib.network.genotype import Genotype
-        >>> genotype = Genotype(nodes={node: {"conv_3x3": 1.0} for node in NODES}, width=0.125)
-        >>> FoldedNet(derive(genotype).eval(), genotype.mix())(torch.rand(1, 2, 12, 17)).shape
-        torch.Size([1, 1, 12, 17])
-    """
+    """A network that only fuses; see :func:`fold`."""
 
     def __init__(self, network: FusionNet, mix: Tensor) -> None:
-        """Fold ``network`` with node weights ``mix``, ``(15, 11)``; :func:`fold` checks both."""
+        """Fold ``network`` with node weights ``mix``, ``(nodes, operations)``; :func:`fold` checks both."""
         super().__init__()
         self.nodes = nn.ModuleDict({name: FoldedNode(network.node(name), mix[NODES.index(name)]) for name in NODES})
         self.guide_xy, self.guide_yx = _fold_guide(network.guide_xy), _fold_guide(network.guide_yx)
-        last = network.reconstruction
-        self.reconstruction = nn.Conv2d(last.in_channels, 1, 3, padding=1).to(last.weight).requires_grad_(False)
-        self.reconstruction.load_state_dict(last.state_dict())
+        self.reconstruction = deepcopy(network.reconstruction).requires_grad_(False)
         self.reconstruction.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.eval()
-
-    def primitives(self, name: str) -> tuple[str, ...]:
-        """Names of the operations in the node of that name, one of ``NODES``."""
-        return cast(FoldedNode, self.nodes[name]).primitives
 
     @torch.no_grad()
     def forward(self, over_under: Tensor) -> Tensor:
         """Fuse ``(B, 2, H, W)``, over-exposed first, to luma ``(B, 1, H, W)``; there are no gradients."""
-
-        def node(name: str, x: Tensor, iteration: int = 0) -> Tensor:
-            return cast(Tensor, self.nodes[name](x, iteration))
-
-        return self.connect(over_under, node)
+        return self.connect(over_under, lambda name, x, iteration=0: self.nodes[name](x, iteration))
 
 
 def fold(network: FusionNet) -> FoldedNet:
-    """Make a network for fusing alone: the same pictures in less time.
+    """Make a network for fusing alone out of a derived one in evaluation mode: the same pictures in less time.
 
-    It does not follow later changes of the network, and has no gradients.
-
-    Args:
-        network: a derived network in evaluation mode.
-
-    Returns:
-        A network of its own, on the same device and in the same type; sums are formed in float64 first.
-
-    Raises:
-        ValueError: the network has no node weights of its own, has negative ones, or is in training mode.
+    It is a copy without gradients, on the same device and in the same type; sums are formed in float64 first.
+    ValueError: the network has no node weights of its own, has negative ones, or is in training mode.
 
     Example:
         >>> from hsds_lib.fusing.fuse import load_model

@@ -1,9 +1,9 @@
-"""The fusion network: one wiring of 15 nodes, for the supernet and for the derived network alike."""
+"""The fusion network: one wiring of nodes, for the supernet and for the derived network alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +20,7 @@ _EPSILON = 1e-5  # keeps the two divisions of the Retinex part finite
 
 
 def node_channels(width: float) -> dict[str, tuple[int, int]]:
-    """List the channels of every node; each count is at least 1.
-
-    Args:
-        width: scale of the counts; 1.0 gives the paper's 16, 32 and 64.
-
-    Returns:
-        Node name to input and output channels.
-
-    Example:
-        >>> node_channels(1.0)["x_3"], node_channels(0.25)["x_3"]
-        ((96, 64), (24, 16))
-    """
+    """List input and output channels of every node, each at least 1; ``width`` 1.0 gives the paper's 16, 32 and 64."""
     thin, mid, thick = (max(1, round(count * width)) for count in (16, 32, 64))
     levels = {1: (1, thin), 2: (thin, mid), 3: (3 * mid, thick), 4: (thick, mid), 5: (mid, thin)}
     attention = {f"{branch}_{level}": shape for level, shape in levels.items() for branch in ("x", "y")}
@@ -39,45 +28,23 @@ def node_channels(width: float) -> dict[str, tuple[int, int]]:
     return {**attention, "div": (thin, thin), **retinex}
 
 
-class NodeCall(Protocol):
-    """Whatever computes the node of a name, one of ``NODES``.
-
-    Example:
-        >>> def copy(name: str, x: Tensor, iteration: int = 0) -> Tensor:
-        ...     return x[:, :1]
-        >>> node: NodeCall = copy
-        >>> node("x_1", torch.rand(1, 2, 3, 4)).shape
-        torch.Size([1, 1, 3, 4])
-    """
-
-    def __call__(self, name: str, x: Tensor, iteration: int = 0) -> Tensor:
-        """Apply the node to ``(B, C, H, W)``; ``iteration`` counts the passes through a repeated one."""
-
-
 class Wiring(nn.Module):
-    """How the 15 nodes, two guides and the reconstruction are connected, whatever computes a node.
+    """How nodes, two guides and the reconstruction are connected, whatever computes a node."""
 
-    Example:
-        >>> wiring = Wiring()
-        >>> wiring.guide_xy = wiring.guide_yx = nn.MaxPool2d(2, ceil_mode=True)
-        >>> wiring.reconstruction = nn.Identity()
-        >>> wiring.connect(torch.rand(1, 2, 6, 7), lambda name, x, iteration=0: x[:, :1]).shape  # nodes that copy
-        torch.Size([1, 1, 6, 7])
-    """
-
+    nodes: nn.ModuleDict  # by name; each has its ``operations`` by name
     guide_xy: nn.Module
     guide_yx: nn.Module
     reconstruction: nn.Module
 
     def primitives(self, name: str) -> tuple[str, ...]:
         """Names of the operations in the node of that name, one of ``NODES``."""
-        raise NotImplementedError
+        return tuple(cast(nn.ModuleDict, self.nodes[name].operations))
 
-    def connect(self, over_under: Tensor, node: NodeCall) -> Tensor:
-        """Fuse ``(B, 2, H, W)`` to ``(B, 1, H, W)`` with nodes that ``node`` computes."""
+    def connect(self, over_under: Tensor, node: Callable[..., Tensor]) -> Tensor:
+        """Fuse ``(B, 2, H, W)`` to ``(B, 1, H, W)`` with nodes that ``node(name, x, iteration=0)`` computes."""
         return self._retinex(self._attention(over_under[:, 1:2], over_under[:, 0:1], node), node)
 
-    def _attention(self, under: Tensor, over: Tensor, node: NodeCall) -> Tensor:
+    def _attention(self, under: Tensor, over: Tensor, node: Callable[..., Tensor]) -> Tensor:
         x_1, y_1 = node("x_1", under), node("y_1", over)
         x_2, y_2 = node("x_2", x_1), node("y_2", y_1)
         x_3 = node("x_3", torch.cat([*_pools(x_2), self.guide_yx(y_2)], dim=1))
@@ -86,7 +53,7 @@ class Wiring(nn.Module):
         y_4 = node("y_4", _enlarge(y_3, y_2)) + y_2
         return node("x_5", x_4) * x_1 + node("y_5", y_4) * y_1
 
-    def _retinex(self, feature: Tensor, node: NodeCall) -> Tensor:
+    def _retinex(self, feature: Tensor, node: Callable[..., Tensor]) -> Tensor:
         intensity = node("div", feature)
         light = feature / (torch.sigmoid(intensity) + _EPSILON)
         for t in range(RETINEX_ITERATIONS):
@@ -99,15 +66,8 @@ class Wiring(nn.Module):
 class FusionNet(Wiring):
     """Fuse the luma of two exposures (Figure 2 of the paper): feature attention, then a Retinex pair of paths.
 
-    The wiring is the released network's, which the paper's figure leaves open. Every node is a
-    :class:`MixedOp`; which operations it holds is the only difference between a supernet and a derived
-    network. Any size from 1 x 1 works.
-
-    Example:
-        >>> operations = {node: ("conv_3x3", "dil_5x5") for node in NODES}
-        >>> network = FusionNet(operations, width=0.125)
-        >>> network(torch.rand(1, 2, 20, 31), mix=torch.full((15, 11), 0.5)).shape
-        torch.Size([1, 1, 20, 31])
+    The wiring is the released network's, which the paper's figure leaves open. Every node is a :class:`MixedOp`; which
+    operations it holds is the only difference between a supernet and a derived network. Any size from 1 x 1 works.
     """
 
     mix: Tensor | None
@@ -123,14 +83,10 @@ class FusionNet(Wiring):
         mix: Tensor | None = None,
         separate_statistics: bool = False,
     ) -> None:
-        """Build the network.
+        """Build the network from the operations of every node, with fixed node weights ``mix`` or none.
 
-        Args:
-            operations: for each of the 15 nodes, the operations it holds.
-            width: scale of the channel counts, 1.0 as in the paper.
-            mix: fixed node weights, ``(15, 11)``; without them every forward needs its own.
-            separate_statistics: running statistics of their own for each Retinex iteration. The released
-                network averages three different distributions, which evaluation then meets nowhere.
+        ``separate_statistics`` keeps running statistics for each Retinex iteration; the released network averages
+        three different distributions, which evaluation then meets nowhere.
         """
         super().__init__()
         self.width, self.separate_statistics = width, separate_statistics
@@ -151,21 +107,16 @@ class FusionNet(Wiring):
         self.register_buffer("mix", mix, persistent=False)
 
     def forward(self, over_under: Tensor, mix: Tensor | None = None) -> Tensor:
-        """Fuse a batch of luma pairs.
+        """Fuse luma pairs ``(B, 2, H, W)`` in [0, 1], over-exposed first, to ``(B, 1, H, W)`` in (-1, 1).
 
-        Args:
-            over_under: ``(B, 2, H, W)`` in [0, 1]; channel 0 over-, channel 1 under-exposed.
-            mix: node weights, ``(15, 11)``; by default the network's own.
-
-        Returns:
-            Fused luma, ``(B, 1, H, W)`` in (-1, 1); clamp it to [0, 1] for a picture.
-
-        Raises:
-            ValueError: when neither the call nor the network has node weights.
+        Clamp the result to [0, 1] for a picture. ``mix`` are node weights ``(nodes, operations)``, by default the
+        network's own; ValueError when there are none.
         """
         mix = self.mix if mix is None else mix
         if mix is None:
-            raise ValueError("this network has no node weights of its own: pass mix of shape (15, 11)")
+            raise ValueError(
+                f"this network has no node weights of its own: pass mix of shape {(len(NODES), len(PRIMITIVES))}"
+            )
         weights = mix
 
         def node(name: str, x: Tensor, iteration: int = 0) -> Tensor:
@@ -175,29 +126,22 @@ class FusionNet(Wiring):
 
     def node(self, name: str) -> MixedOp:
         """The node of that name, one of ``NODES``."""
-        node = self.nodes[name]
-        assert isinstance(node, MixedOp)
-        return node
-
-    def primitives(self, name: str) -> tuple[str, ...]:
-        """Names of the operations in the node of that name, one of ``NODES``."""
-        return tuple(self.node(name).operations)
+        return cast(MixedOp, self.nodes[name])
 
 
 class Supernet(FusionNet):
-    """The search network: every node starts with all 11 operations and may lose some.
+    """The search network: every node starts with all operations and may lose some.
 
     Example:
         >>> supernet = Supernet()
-        >>> sum(weight.numel() for weight in supernet.parameters())
+        >>> sum(weight.numel() for weight in supernet.parameters())  # the paper's width
         3819825
         >>> supernet.remove("x_1", "conv_7x7")
-        >>> len(supernet.node("x_1").operations)
-        10
+        >>> len(PRIMITIVES) - len(supernet.primitives("x_1"))
+        1
     """
 
     def __init__(self, *, width: float = 1.0) -> None:
-        """Build the supernet at ``width`` (1.0: 3,819,825 parameters)."""
         super().__init__(dict.fromkeys(NODES, PRIMITIVES), width=width)
 
     def remove(self, node: str, primitive: str) -> None:
@@ -206,14 +150,7 @@ class Supernet(FusionNet):
 
 
 def derive(genotype: Genotype, *, separate_statistics: bool = False) -> FusionNet:
-    """Build the network that a genotype describes, with fresh weights.
-
-    Args:
-        genotype: the operations of every node, their weights, and the width.
-        separate_statistics: see :class:`FusionNet`.
-
-    Returns:
-        The network, in float32 and training mode; its node weights are the genotype's.
+    """Build the network that a genotype describes, with its node weights and fresh weights, in training mode.
 
     Example:
         >>> genotype = Genotype(nodes={node: {"conv_3x3": 1.0} for node in NODES}, width=0.125)
@@ -226,18 +163,9 @@ def derive(genotype: Genotype, *, separate_statistics: bool = False) -> FusionNe
 
 
 def receptive_radius(network: Wiring) -> int:
-    """Tell how many pixels away an input can still change an output pixel, by an upper bound (for tiling).
+    """Tell how many pixels away an input can still change an output pixel: an upper bound, for tiling.
 
-    Args:
-        network: any network, folded or not; the bound holds for inputs of even sizes, as odd ones are stretched.
-
-    Returns:
-        Pixels, in rows as in columns.
-
-    Example:
-        >>> pointwise = Genotype(nodes={node: {"conv_1x1": 1.0} for node in NODES}, width=0.125)
-        >>> receptive_radius(derive(pointwise))  # 2 by the guides, 4 by the half resolution, 1 at the end
-        7
+    It holds for inputs of even sizes, as odd ones are stretched, in rows as in columns.
     """
     reach = {}
     for name in NODES:

@@ -15,19 +15,17 @@ NODES: tuple[str, ...] = (
     *(f"{branch}_{level}" for level in range(1, 6) for branch in ("x", "y")),
     *("div", "i_1", "i_2", "l_1", "l_2"),
 )
-"""The 15 searchable nodes in the order of the rows of alpha: attention (x: under, y: over), then Retinex."""
+"""The searchable nodes in the order of the rows of alpha: attention (x: under, y: over), then Retinex."""
 
 
 class Genotype(BaseModel):
     """What a search found, and all that is needed to build the derived network.
 
-    ``nodes`` maps each of the 15 node names to its retained operations and their weights, which are
-    positive and sum to 1; ``width`` scales the channel counts (1.0 is the paper's network).
+    ``nodes`` maps each of ``NODES`` to its retained operations and their weights, which are positive and sum to 1;
+    ``width`` scales the channel counts (1.0 is the paper's network).
 
     Example:
         >>> genotype = Genotype(nodes={node: {"conv_3x3": 0.75, "dil_5x5": 0.25} for node in NODES})
-        >>> genotype.mix().shape, genotype.mix()[0].tolist()
-        (torch.Size([15, 11]), [0.0, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.0])
         >>> Genotype.from_mix(genotype.mix(), width=1.0) == genotype
         True
     """
@@ -52,7 +50,7 @@ class Genotype(BaseModel):
         return self
 
     def mix(self) -> Tensor:
-        """The node weights as a table, ``(15, 11)`` float64, 0 where an operation is not retained."""
+        """The node weights as a table, ``(nodes, operations)`` float64, 0 where an operation is not retained."""
         table = torch.zeros(len(NODES), len(PRIMITIVES), dtype=torch.float64)
         for row, node in enumerate(NODES):
             for name, weight in self.nodes[node].items():
@@ -61,7 +59,7 @@ class Genotype(BaseModel):
 
     @classmethod
     def from_mix(cls, mix: Tensor, *, width: float) -> Genotype:
-        """Build a genotype from a table of weights, ``(15, 11)``; zero entries are not retained."""
+        """Build a genotype from a table of weights, ``(nodes, operations)``; zero entries are not retained."""
         rows = zip(NODES, mix.tolist(), strict=True)
         nodes = {
             node: {name: weight for name, weight in zip(PRIMITIVES, row, strict=True) if weight > 0}
@@ -75,12 +73,7 @@ class Genotype(BaseModel):
 
     @classmethod
     def load(cls, path: str | Path) -> Genotype:
-        """Read a file written by :meth:`save`.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it is not JSON or not a genotype; the first problem is named.
-        """
+        """Read a file written by :meth:`save`; FileNotFoundError, or ValueError naming what is wrong with it."""
         data = read_json(path)
         try:
             return cls.model_validate(data)

@@ -1,4 +1,4 @@
-"""The architecture search space: 11 convolutions, and the mixture of them that fills a node."""
+"""The architecture search space: convolutions of several shapes, and the mixture of them that fills a node."""
 
 from __future__ import annotations
 
@@ -23,25 +23,11 @@ PRIMITIVES: tuple[str, ...] = (
     "dil_5x5",
     "dil_7x7",
 )
-"""The 11 operations in the order of every alpha row; sizes are height x width, ``dil`` means dilation 2."""
+"""The operations in the order of every alpha row; sizes are height x width, ``dil`` means dilation 2."""
 
 
 def kernel(primitive: str) -> tuple[int, int, int]:
-    """Read height, width and dilation from the name of an operation.
-
-    Args:
-        primitive: one of ``PRIMITIVES``.
-
-    Returns:
-        Height and width in pixels, and the dilation, 1 or 2.
-
-    Raises:
-        ValueError: for an unknown name; the known ones are listed.
-
-    Example:
-        >>> kernel("dil_5x5")
-        (5, 5, 2)
-    """
+    """Read height, width (pixels) and dilation from an operation's name; ValueError for one not in ``PRIMITIVES``."""
     match = re.fullmatch(r"(conv|dil)_(\d)x(\d)", primitive)
     if primitive not in PRIMITIVES or match is None:
         raise ValueError(f"operation '{primitive}' is unknown; choose one of {', '.join(PRIMITIVES)}")
@@ -49,18 +35,10 @@ def kernel(primitive: str) -> tuple[int, int, int]:
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that can use batch statistics without recording them.
+    """Batch normalisation that can use the statistics of its batch without recording them.
 
-    The validation and forward-mode passes of a search step need the statistics of their own batch, and
-    must leave the running ones (and the counter, which ``torch.func`` cannot change in place) alone.
-
-    With ``iterations`` > 1 it keeps running statistics for each iteration of a node that is applied
-    repeatedly, instead of one mean over different distributions; the affine weights are shared either way.
-
-    Example:
-        >>> norm = BatchNorm(4, iterations=3)
-        >>> norm(torch.rand(2, 4, 8, 8), iteration=1).shape, norm.num_batches_tracked
-        (torch.Size([2, 4, 8, 8]), tensor([0, 1, 0]))
+    With ``iterations`` > 1 it keeps running statistics for each iteration of a node that is applied repeatedly,
+    instead of one mean over different distributions; the affine weights are shared either way.
     """
 
     record: bool = True
@@ -69,7 +47,6 @@ class BatchNorm(nn.BatchNorm2d):
     num_batches_tracked: Tensor
 
     def __init__(self, channels: int, *, iterations: int = 1) -> None:
-        """Normalise ``channels`` channels."""
         super().__init__(channels)
         self.iterations = iterations
         if iterations > 1:
@@ -97,18 +74,8 @@ class BatchNorm(nn.BatchNorm2d):
 def batch_statistics(network: nn.Module) -> Iterator[None]:
     """Normalise by the statistics of the batch inside the block, and record nothing.
 
-    Args:
-        network: every :class:`BatchNorm` in it is switched, and switched back afterwards.
-
-    Yields:
-        Nothing.
-
-    Example:
-        >>> norm = BatchNorm(2).eval()
-        >>> with batch_statistics(norm):
-        ...     normalised = norm(torch.arange(16.0).reshape(1, 2, 2, 4))
-        >>> normalised.mean(dim=(0, 2, 3)).abs().max() < 1e-6, norm.num_batches_tracked
-        (tensor(True), tensor(0))
+    The validation and forward-mode passes of a search step must leave the running statistics alone (and the counter,
+    which ``torch.func`` cannot change in place).
     """
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     before = [(norm.record, norm.training) for norm in norms]
@@ -127,12 +94,6 @@ class Convolution(nn.Conv2d):
     torch has no fast gradient of a dilated kernel there. With dilation 2 the output at even and at odd pixels needs
     only inputs at even and at odd ones: four plain convolutions of a quarter of the pixels each, the same sums. That
     pays for channels last alone, the layout of training; elsewhere torch's own way is taken.
-
-    Example:
-        >>> conv, x = Convolution(4, 2, 3, padding=2, dilation=2), torch.rand(1, 4, 6, 8)
-        >>> last = x.to(memory_format=torch.channels_last)
-        >>> bool((conv(last) - conv(x)).abs().max() < 1e-6)
-        True
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -162,25 +123,13 @@ def _joined(parts: Tensor) -> Tensor:
 
 
 class Operation(nn.Module):
-    """One candidate: convolution without bias, batch normalisation, ReLU; the size is kept.
-
-    Example:
-        >>> Operation("dil_7x7", 1, 16)(torch.rand(2, 1, 9, 5)).shape
-        torch.Size([2, 16, 9, 5])
-    """
+    """One candidate: convolution without bias, batch normalisation, ReLU; the size is kept."""
 
     def __init__(self, primitive: str, inputs: int, outputs: int, *, iterations: int = 1) -> None:
-        """Build the named operation from ``inputs`` to ``outputs`` channels; see :class:`BatchNorm`."""
         super().__init__()
         height, width, dilation = kernel(primitive)
-        self.conv = Convolution(
-            inputs,
-            outputs,
-            (height, width),
-            padding=(height // 2 * dilation, width // 2 * dilation),
-            dilation=dilation,
-            bias=False,
-        )
+        padding = (height // 2 * dilation, width // 2 * dilation)
+        self.conv = Convolution(inputs, outputs, (height, width), padding=padding, dilation=dilation, bias=False)
         self.norm = BatchNorm(outputs, iterations=iterations)
 
     def forward(self, x: Tensor, iteration: int = 0) -> Tensor:
@@ -189,20 +138,19 @@ class Operation(nn.Module):
 
 
 class MixedOp(nn.Module):
-    """A node: the weighted sum of the operations it still has.
+    """A node: the weighted sum of the operations it still has, in the order of ``PRIMITIVES``.
 
-    With all 11 it is a searchable node, with the retained ones a node of the derived network; there is
-    no second class that could drift away. An operation that was removed is gone: it costs nothing.
+    With all of them it is a searchable node, with the retained ones a node of the derived network; there is no second
+    class that could drift away. ValueError without operations, or if one is named twice.
 
     Example:
         >>> node = MixedOp(PRIMITIVES, 1, 4)
-        >>> node.remove("conv_7x7")
-        >>> len(node.operations), node(torch.rand(2, 1, 8, 8), torch.full((11,), 1 / 11)).shape
-        (10, torch.Size([2, 4, 8, 8]))
+        >>> node.remove("conv_7x7")  # gone for good: it costs nothing any more
+        >>> node(torch.rand(2, 1, 8, 8), torch.full((len(PRIMITIVES),), 0.1)).shape
+        torch.Size([2, 4, 8, 8])
     """
 
     def __init__(self, primitives: Sequence[str], inputs: int, outputs: int, *, iterations: int = 1) -> None:
-        """Hold the named operations, each once, in the order of ``PRIMITIVES``."""
         super().__init__()
         ordered = sorted(primitives, key=PRIMITIVES.index)
         if not ordered or len(set(ordered)) != len(ordered):
@@ -213,43 +161,18 @@ class MixedOp(nn.Module):
         self.compute: Callable[[MixedOp, Tensor, Tensor], Tensor] | None = None  # see hsds_lib.network.tape
 
     def forward(self, x: Tensor, mix: Tensor, iteration: int = 0) -> Tensor:
-        """Sum the operations with their weights.
-
-        Args:
-            x: input, ``(B, inputs, H, W)``.
-            mix: one weight per entry of ``PRIMITIVES``, ``(11,)``; those of absent operations are not read.
-            iteration: which pass through a repeated node this is.
-
-        Returns:
-            ``(B, outputs, H, W)``.
-        """
+        """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)`` with ``mix``, one weight per entry of ``PRIMITIVES``."""
         if self.compute is not None:
             return self.compute(self, x, mix)
         return sum(mix[PRIMITIVES.index(name)] * operation(x, iteration) for name, operation in self.operations.items())
 
     def remove(self, primitive: str) -> None:
-        """Remove one operation for good.
-
-        Raises:
-            ValueError: when the node does not have it, or has no other.
-        """
+        """Remove one operation for good; ValueError when the node does not have it, or has no other."""
         if primitive not in self.operations or len(self.operations) == 1:
             raise ValueError(f"cannot remove '{primitive}' from a node that has {list(self.operations)}")
         del self.operations[primitive]
 
 
 def softmax_active(alpha: Tensor, active: Tensor) -> Tensor:
-    """Softmax of each row over its active entries; inactive entries get exactly 0.
-
-    Args:
-        alpha: architecture logits, ``(nodes, operations)``.
-        active: which operations are alive, bool, same shape, at least one per row.
-
-    Returns:
-        Mixture weights, same shape, each row sums to 1.
-
-    Example:
-        >>> softmax_active(torch.zeros(1, 4), torch.tensor([[True, True, False, True]]))
-        tensor([[0.3333, 0.3333, 0.0000, 0.3333]])
-    """
+    """Softmax of each row of logits ``(nodes, operations)`` over its active entries; inactive ones get exactly 0."""
     return torch.softmax(alpha.masked_fill(~active, -torch.inf), dim=-1)

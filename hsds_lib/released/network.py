@@ -14,23 +14,11 @@ from hsds_lib.network.operations import PRIMITIVES
 
 
 def released_names(network: FusionNet) -> dict[str, str]:
-    """Name every entry of the network's state as the released code does.
+    """Name every entry of a network's state as the released code does: released name to ours.
 
-    Nodes are ``att.Node_x_1`` ... ``ret.Node_l_2``, operation J of a node is ``._ops.J.op``, with ``.0`` for
-    its convolution and ``.1`` for its batch normalisation. J is the number of the operation in the search
-    space for a supernet; in a network with node weights of its own it counts them by descending weight.
-
-    Args:
-        network: a supernet or a derived network.
-
-    Returns:
-        Released name to name in ``network.state_dict()``, one for each entry.
-
-    Example:
-        >>> from hsds_lib.network.fusion_net import Supernet
-        >>> names = released_names(Supernet(width=0.0625))
-        >>> names["att.Node_y_3._ops.10.op.0.weight"], names["att.dil_ytox.1.bias"]
-        ('nodes.y_3.operations.dil_7x7.conv.weight', 'guide_yx.1.bias')
+    Nodes are ``att.Node_x_1`` ... ``ret.Node_l_2``, operation J of a node is ``._ops.J.op``, with ``.0`` for its
+    convolution and ``.1`` for its batch normalisation. J is the number of the operation in the search space for a
+    supernet; in a network with node weights of its own it counts them by descending weight.
     """
     theirs = {"reconstruction": "ret.reconstruction"}
     for guide, released in (("guide_xy", "att.dil_xtoy"), ("guide_yx", "att.dil_ytox")):
@@ -49,23 +37,9 @@ def released_names(network: FusionNet) -> dict[str, str]:
 
 
 def load_released_state(network: FusionNet, arrays: Mapping[str, np.ndarray | Tensor]) -> None:
-    """Load a state with the released names into a network of the same architecture.
+    """Load a state with the released names into a network of the same architecture, in its type and on its device.
 
-    Args:
-        network: a supernet, or the network derived from the released genotype; its type (float32 or
-            float64) and its device stay as they are.
-        arrays: released name to values; see :func:`released_names`.
-
-    Raises:
-        ValueError: if names are missing or unknown, or a shape does not fit; nothing is loaded then.
-
-    Example:
-        >>> from hsds_lib.network.fusion_net import Supernet
-        >>> network, other = Supernet(width=0.0625), Supernet(width=0.0625)
-        >>> state = other.state_dict()
-        >>> load_released_state(network, {theirs: state[ours] for theirs, ours in released_names(other).items()})
-        >>> all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
-        True
+    ValueError if names are missing or unknown, or a shape does not fit; nothing is loaded then.
     """
     names, state = released_names(network), network.state_dict()
     missing, unknown = sorted(names.keys() - arrays.keys()), sorted(arrays.keys() - names.keys())

@@ -54,36 +54,37 @@ class _Descent:
 class DualSearch:
     """The state of a search and its step; no copy of the network is ever made.
 
-    Attributes:
-        network: the supernet, with omega.
-        alpha: architecture logits, ``(15, 11)``, starting at 0 (all operations equal).
-        active: which operations are alive, bool, ``(15, 11)``.
-        beta: loss logits, ``(19,)`` in the paper's space, starting at 0 (all terms equal).
-        history: one record per step, ready for JSON.
+    ``network`` is the supernet with omega; ``alpha`` are architecture logits and ``active`` says which operations are
+    alive, both ``(nodes, operations)``; ``beta`` are loss logits, one per term of ``names``. Both start at 0, where
+    all operations and all terms are equal. ``history`` has one record per step, ready for JSON.
 
     Example:
-        >>> from hsds_lib.config import preset
-        >>> from hsds_lib.losses.features import load_vgg16
+        >>> import hsds_lib as hsds
         >>> rng = torch.Generator().manual_seed(0)
         >>> train, val = (Batch(*(torch.rand(1, 3, 24, 24, generator=rng) for _ in range(4))) for _ in range(2))
-        >>> search = DualSearch(preset("tiny").search.changed(width=0.0625), load_vgg16("random"))
+        >>> search = DualSearch(hsds.preset("tiny").search.changed(width=0.0625), hsds.load_vgg16("random"))
         >>> record = search.step(train, val)
-        >>> record["n_active"], bool((search.alpha != 0).all())
-        (165, True)
+        >>> record["n_active"] == search.active.numel(), bool((search.alpha != 0).all())
+        (True, True)
     """
 
     def __init__(
         self, config: SearchConfig, vgg: VGG16, *, device: torch.device | str = "cpu", group: Group | None = None
     ) -> None:
-        """Start a search; the seed of ``config`` fixes the initial weights.
+        """Start a search; the seed of ``config`` fixes the initial weights. ValueError: a setting that cannot be met.
 
         In a ``group`` of processes each has its own batches; all gradients, v and J of line 5 are means over them, so
         that omega, alpha, beta and what is pruned stay the same in all of them.
         """
         self.config, self.device = config, torch.device(device)
         self.group = group or Group()
+        if config.top_p > len(PRIMITIVES):
+            raise ValueError(
+                f"setting 'top_p' = {config.top_p}: Input should be less than or equal to {len(PRIMITIVES)}"
+            )
+        self._cost: dict[str, Any] = {"width": config.width, "top_p": config.top_p}
         if config.mac_budget is not None:
-            check_budget(config.mac_budget, width=config.width, top_p=config.top_p)
+            check_budget(config.mac_budget, **self._cost)
         self.vgg = vgg.to(self.device)
         with seeded(config.seed):
             self.network = Supernet(width=config.width).to(self.device)
@@ -100,14 +101,14 @@ class DualSearch:
         self.history: list[dict[str, Any]] = []
 
     def node_mix(self) -> Tensor:
-        """Mixture weights of the operations, ``(15, 11)``; removed ones are exactly 0."""
+        """Mixture weights of the operations, ``(nodes, operations)``; removed ones are exactly 0."""
         # In float64 and then rounded, as the genotype keeps them: a pruned supernet and the network derived from it
         # have the same weights to the last bit. Apple's MPS has no float64.
         exact = self.alpha if self.device.type == "mps" else self.alpha.double()
         return softmax_active(exact, self.active).to(self.alpha.dtype)
 
     def loss_mix(self) -> Tensor:
-        """Weights of the loss terms, ``(19,)``."""
+        """Weights of the loss terms, one per name."""
         return mixture(self.beta)
 
     def step(self, train: Batch, val: Batch, *, epoch: int = 0) -> dict[str, Any]:
@@ -130,8 +131,7 @@ class DualSearch:
             "seconds": round(time.perf_counter() - start, 3),
         }
         if self.config.mac_budget is not None:
-            macs = expected_macs(self.node_mix().detach(), width=self.config.width, top_p=self.config.top_p)
-            record["expected_macs"] = round(float(macs))
+            record["expected_macs"] = round(float(expected_macs(self.node_mix().detach(), **self._cost)))
         self.history.append(record)
         return record
 
@@ -172,7 +172,8 @@ class DualSearch:
             self.alpha.grad = self._alpha_gradient(loss, descent, tape)
             self.group.average([self.alpha.grad])
             if self.config.mac_budget is not None:  # beyond the paper; without omega, so the same in both orders
-                self.alpha.grad += torch.autograd.grad(self._budget_term(self.config.mac_budget), self.alpha)[0]
+                excess = over_budget(self.node_mix(), budget=self.config.mac_budget, **self._cost)
+                self.alpha.grad += torch.autograd.grad(self.config.budget_weight * excess, self.alpha)[0]
             self._check_finite(self.alpha.grad.sum(dim=1), "gradient of alpha", NODES)
         # Pruned entries must not move, and Adam's momentum and decay would move them even without a gradient.
         held = self.alpha.detach().clone()
@@ -200,10 +201,7 @@ class DualSearch:
 
     @torch.no_grad()
     def _jacobian(self, v: Weights, descent: _Descent) -> Tensor:
-        """How fast each loss term of the omega step changes when omega moves along ``v``, ``(19,)``.
-
-        The value of ``jacobian_vector``, by the recorded passes: only tangents are computed.
-        """
+        """The value of ``jacobian_vector`` for the omega step, by the recorded passes: only tangents are computed."""
         with forward_ad.dual_level(), replaying(self.network, descent.tape, descent.omega, v):
             rest = {
                 name: forward_ad.make_dual(weight, v[name])
@@ -227,13 +225,10 @@ class DualSearch:
             return first
         v, _ = self._direction(loss)
         omega = {name: weight.requires_grad_() for name, weight in descent.omega.items()}
-        train_loss = weighted_loss(self._terms_at(omega, self.node_mix(), descent), descent.loss_mix)
+        fused = torch.func.functional_call(self.network, omega, (descent.pair, self.node_mix()))
+        terms = term_vector(fused, descent.targets, self.vgg, names=self.names)
+        train_loss = weighted_loss(terms, descent.loss_mix)
         return first + alpha_correction(train_loss, omega, self.alpha, v)
-
-    def _budget_term(self, budget: float) -> Tensor:
-        """Beyond the paper: what alpha pays for expected multiply-accumulates above the budget."""
-        excess = over_budget(self.node_mix(), budget=budget, width=self.config.width, top_p=self.config.top_p)
-        return self.config.budget_weight * excess
 
     @property
     def _warming_up(self) -> bool:
@@ -248,11 +243,6 @@ class DualSearch:
         factors = [preconditioner(self.omega_optimiser, weight) for weight in weights.values()]
         return {name: factor * g for name, factor, g in zip(weights, factors, gradients, strict=True)}, factors
 
-    def _terms_at(self, omega: Weights, mix: Tensor, descent: _Descent) -> Tensor:
-        """The loss terms of the training batch, for other weights than the network's own."""
-        fused = torch.func.functional_call(self.network, dict(omega), (descent.pair, mix))
-        return term_vector(fused, descent.targets, self.vgg, names=self.names)
-
     def _prune(self) -> list[tuple[str, str]]:
         """Algorithm 1 lines 8-13; removed operations lose their weights and their optimiser state too."""
         pruned = prune_step(self.alpha, self.active, theta=self.config.theta, top_p=self.config.top_p)
@@ -263,9 +253,8 @@ class DualSearch:
         if removed:
             alive = list(self.network.parameters())
             self.omega_optimiser.param_groups[0]["params"] = alive
-            gone = set(self.omega_optimiser.state) - set(alive)
-            for parameter in gone:
-                del self.omega_optimiser.state[parameter]
+            for gone in set(self.omega_optimiser.state) - set(alive):
+                del self.omega_optimiser.state[gone]
         return removed
 
     def genotype(self) -> Genotype:

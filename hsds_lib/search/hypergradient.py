@@ -17,15 +17,8 @@ Weights = Mapping[str, Tensor]
 def jacobian_vector(terms: Callable[[Weights], Tensor], omega: Weights, v: Weights) -> Tensor:
     """How fast each loss term changes when omega moves along ``v``: ``J_k = <d l_k / d omega, v>``.
 
-    One forward-mode pass gives all terms exactly; finite differences would need two forwards and a radius.
-
-    Args:
-        terms: maps the network weights to the vector of loss terms, ``(terms,)``.
-        omega: the weights at which to differentiate, by name.
-        v: the direction, same names and shapes.
-
-    Returns:
-        ``J``, ``(terms,)``.
+    ``terms`` maps the network weights, by name, to the vector of loss terms. One forward-mode pass gives all of them
+    exactly; finite differences would need two forwards and a radius.
 
     Example:
         >>> omega, v = {"w": torch.tensor([3.0, 1.0])}, {"w": torch.tensor([1.0, 0.0])}
@@ -44,13 +37,6 @@ def beta_gradient(mix: Tensor, jacobian: Tensor) -> Tensor:
     ``dGamma_H/dbeta_k = -mix_k (J_k - sum_j mix_j J_j)``. Gamma_H does not contain beta itself: without
     the step the gradient would be exactly zero.
 
-    Args:
-        mix: loss weights, ``(terms,)``, sum 1.
-        jacobian: ``J``, ``(terms,)``, already multiplied by the step (``D`` inside ``v``).
-
-    Returns:
-        ``(terms,)``; its sum is 0.
-
     Example:
         >>> beta_gradient(torch.tensor([0.5, 0.5]), torch.tensor([2.0, 0.0]))  # more of the first lowers Gamma_H
         tensor([-0.5000,  0.5000])
@@ -61,20 +47,9 @@ def beta_gradient(mix: Tensor, jacobian: Tensor) -> Tensor:
 def preconditioner(optimiser: torch.optim.Optimizer, parameter: Tensor) -> Tensor | float:
     """The factor ``D`` between a gradient and the step it causes, for the step just taken.
 
-    For SGD it is the learning rate. For Adam it is ``lr (1-b1)/(1-b1^t) / (sqrt(v_hat) + eps)``: the
-    second moment ``v_hat`` is held fixed (it depends on the gradient too, which is neglected here).
-
-    Args:
-        optimiser: ``torch.optim.SGD`` without momentum, or ``torch.optim.Adam``, after its step.
-        parameter: one of its parameters.
-
-    Returns:
-        A tensor of the parameter's shape (Adam) or a number (SGD).
-
-    Example:
-        >>> weight = torch.nn.Parameter(torch.zeros(2))
-        >>> preconditioner(torch.optim.SGD([weight], lr=0.25), weight)
-        0.25
+    For SGD (without momentum) it is the learning rate. For Adam it is ``lr (1-b1)/(1-b1^t) / (sqrt(v_hat) + eps)``, of
+    the parameter's shape: the second moment ``v_hat`` is held fixed (it depends on the gradient too, which is
+    neglected here).
     """
     group = next(g for g in optimiser.param_groups if any(p is parameter for p in g["params"]))
     if isinstance(optimiser, torch.optim.SGD):
@@ -90,16 +65,8 @@ def alpha_correction(train_loss: Tensor, omega: Weights, alpha: Tensor, v: Weigh
     """Give what a first-order alpha gradient leaves out (Eq. 2, Algorithm 1 line 7): ``-<d^2 L / dalpha domega, v>``.
 
     With ``v = D dL_val/domega'`` the whole derivative of ``L_val(alpha, omega'(alpha))`` is the first-order one,
-    at fixed ``omega'``, plus this. One product with the mixed second derivative gives it exactly.
-
-    Args:
-        train_loss: the loss of the inner step at ``omega`` and ``alpha``, a scalar with a graph.
-        omega: the weights before the step, by name, leaves of that graph.
-        alpha: logits ``(nodes, operations)`` of the same graph.
-        v: ``D dL_val/domega'``, same names and shapes as ``omega``.
-
-    Returns:
-        Same shape as ``alpha``.
+    at fixed ``omega'``, plus this. One product with the mixed second derivative of ``train_loss``, the loss of the
+    inner step with its graph, gives it exactly.
 
     Example:
         >>> alpha, omega = (torch.tensor([x], requires_grad=True) for x in (2.0, 3.0))
@@ -115,25 +82,14 @@ def alpha_correction(train_loss: Tensor, omega: Weights, alpha: Tensor, v: Weigh
 def central_difference(
     function: Callable[[Weights], Tensor], omega: Weights, v: Weights, *, radius: float = 0.01
 ) -> Tensor:
-    """Approximate ``<d function / domega, v>`` from two points, as the released code does.
+    """Approximate ``<d function / domega, v>`` as the released code does: from ``omega +- (radius / |v|) v``.
 
-    The two points are ``omega +- (radius / |v|) v``. With ``function`` the gradient of the training loss with respect
-    to alpha, or beta, the result is what DARTS calls the second-order term. Kinks of ReLUs and absolute values
-    between the points make it wrong by any amount, and a smaller radius need not help.
-
-    Args:
-        function: maps weights to a tensor of any shape.
-        omega: the weights at which to differentiate, by name.
-        v: the direction, same names and shapes; not all zero.
-        radius: distance of the two points from ``omega``, in the norm over all weights.
-
-    Returns:
-        The shape of ``function``'s value.
+    With ``function`` the gradient of the training loss with respect to alpha, or beta, the result is what DARTS calls
+    the second-order term. Kinks of ReLUs and absolute values between the points make it wrong by any amount, and a
+    smaller radius need not help.
 
     Example:
-        >>> omega, v = {"w": torch.tensor([1.0])}, {"w": torch.tensor([2.0])}
-        >>> round(central_difference(lambda at: at["w"].abs(), omega, v).item(), 4)  # far from the kink
-        2.0
+        >>> v = {"w": torch.tensor([2.0])}
         >>> central_difference(lambda at: at["w"].relu(), {"w": torch.tensor([-0.005])}, v).item()  # exact: 0
         0.5
     """

@@ -26,26 +26,9 @@ from hsds_lib.runs.scenes import Endless, halves, referenced_scenes
 from hsds_lib.runtime import fingerprint, pick_device, provenance, write_json
 from hsds_lib.search.dual import CONTRAST_NAMES, DualSearch
 
-_LOGITS = ("alpha", "beta")
-
 
 def search_tensors(search: DualSearch) -> dict[str, Tensor]:
-    """Collect weights, logits, active sets and the states of the three optimisers.
-
-    Args:
-        search: between two steps; the tensors are its own, not copies.
-
-    Returns:
-        Tensors by name, without the operations that were removed.
-
-    Example:
-        >>> from hsds_lib.config import SearchConfig
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> search = DualSearch(SearchConfig(width=0.0625), load_vgg16("random"))
-        >>> tensors = search_tensors(search)
-        >>> tensors["active"].shape, "network/nodes.x_1.operations.conv_1x1.conv.weight" in tensors
-        (torch.Size([15, 11]), True)
-    """
+    """Collect weights, logits, active sets and optimiser states of a search between two steps: its own, not copies."""
     tensors = {f"network/{name}": value for name, value in search.network.state_dict().items()}
     tensors |= {"alpha": search.alpha, "beta": search.beta, "active": search.active}
     tensors |= optimiser_tensors("omega", search.omega_optimiser, dict(search.network.named_parameters()))
@@ -54,31 +37,15 @@ def search_tensors(search: DualSearch) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def restore_search(search: DualSearch, tensors: Mapping[str, Tensor], history: list[dict[str, Any]]) -> None:
-    """Make a fresh search the one that :func:`search_tensors` was taken of.
-
-    Args:
-        search: of the same settings, before its first step.
-        tensors: what was collected.
-        history: one record per step that was done, as read from JSON.
-
-    Example:
-        >>> from hsds_lib.config import SearchConfig
-        >>> from hsds_lib.losses.features import load_vgg16
-        >>> vgg = load_vgg16("random")
-        >>> one, other = (DualSearch(SearchConfig(width=0.0625, seed=seed), vgg) for seed in (1, 2))
-        >>> restore_search(other, search_tensors(one), [])
-        >>> weights = zip(one.network.parameters(), other.network.parameters(), strict=True)
-        >>> all(torch.equal(a, b) for a, b in weights)
-        True
-    """
+def _restore(search: DualSearch, tensors: Mapping[str, Tensor], history: list[dict[str, Any]]) -> None:
+    """Make a fresh search of the same settings the one that :func:`search_tensors` was taken of."""
     search.active = tensors["active"].to(search.device)
     for row, column in (~search.active).nonzero().tolist():
         search.network.remove(NODES[row], PRIMITIVES[column])
     weights = {key.removeprefix("network/"): value for key, value in tensors.items() if key.startswith("network/")}
     search.network.load_state_dict(weights)
-    for name in _LOGITS:
-        getattr(search, name).copy_(tensors[name])
+    search.alpha.copy_(tensors["alpha"])
+    search.beta.copy_(tensors["beta"])
     search.omega_optimiser.param_groups[0]["params"] = list(search.network.parameters())
     restore_optimiser("omega", search.omega_optimiser, dict(search.network.named_parameters()), tensors)
     restore_optimiser("alpha_optimiser", search.alpha_optimiser, {"alpha": search.alpha}, tensors)
@@ -89,24 +56,7 @@ def restore_search(search: DualSearch, tensors: Mapping[str, Tensor], history: l
 
 @dataclass(frozen=True)
 class SearchRun:
-    """What a finished search hands on.
-
-    Attributes:
-        search: its last state, with supernet, logits and history.
-        genotype: the operations found.
-        loss_weights: the loss found.
-        train_scenes: those omega was trained on.
-        val_scenes: those alpha and beta were searched on.
-
-    Example:
-        >>> from hsds_lib.config import preset
-        >>> tiny = preset("tiny").search.changed(width=0.0625, epochs=1, steps_per_epoch=1, crop=24, features="random")
-        >>> run = run_search(tiny, device="cpu", show=False)
-        >>> len(run.genotype.nodes), len(run.loss_weights.mix), len(run.search.history)
-        (15, 19, 1)
-        >>> {scene.name for scene in run.train_scenes} & {scene.name for scene in run.val_scenes}
-        set()
-    """
+    """What a finished search hands on, with the scenes that omega was trained on and those the rest was searched on."""
 
     search: DualSearch
     genotype: Genotype
@@ -150,7 +100,7 @@ class _Job:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         facts = checkpoint.facts
-        restore_search(self.search, checkpoint.tensors, facts["history"])
+        _restore(self.search, checkpoint.tensors, facts["history"])
         self.generator.set_state(checkpoint.tensors["generator"])
         self.train.left, self.val.left = facts["train_left"], facts["val_left"]
         self.gradients, self.seconds = facts["gradients"], facts["seconds"]
@@ -170,38 +120,30 @@ def run_search(
 
     Started by ``torchrun`` in several processes, each takes batches of its own and the gradients are averaged.
 
-    Args:
-        config: the settings; their seed fixes everything that is random.
-        out: run folder for ``genotype.json``, ``loss_weights.json``, ``history.jsonl`` and
-            ``provenance.json``, and for checkpoints until it is finished; nothing is written without it.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        show: report progress on standard error.
-        on_epoch: called with the search and the epoch number before the first epoch (-1) and after each that is run;
-            not for an epoch whose last step was stopped at, or done before a resume.
-        resume: go on from the last checkpoint in ``out``, if there is one, to the same bits; else begin anew.
-        checkpoint_every: seconds from one checkpoint to the next; 0 writes one after every step.
+    ``out`` is the folder for ``genotype.json``, ``loss_weights.json``, ``history.jsonl`` and ``provenance.json``, and
+    for checkpoints until the search is finished, one every ``checkpoint_every`` seconds (0: after every step); without
+    it nothing is written. With ``resume`` the search goes on from the last checkpoint there, to the same bits.
+    ``on_epoch`` is called with the search and the epoch before the first epoch (-1) and after each that is run, but not
+    for one whose last step was stopped at, or done before a resume.
 
-    Returns:
-        What was found, and the scenes of the two halves of the training set.
-
-    Raises:
-        FileExistsError: when ``out`` already holds a finished search.
-        DataError: when the data cannot be read.
-        RunError: when a loss or a gradient is not finite (the message says at which step), memory or disk are full, or
-            the checkpoint belongs to other settings.
-        Stopped: Ctrl-C or SIGTERM; the step was ended and a checkpoint written.
-        ValueError: when the device is not present, or there are fewer than two training scenes.
+    FileExistsError: ``out`` holds a finished search. DataError: the data cannot be read. ValueError: the device is not
+    present, a setting cannot be met, or there are fewer than two training scenes. RunError: a loss or a gradient is not
+    finite, memory or disk are full, or the checkpoint belongs to other settings. Stopped: Ctrl-C or SIGTERM; the step
+    was ended and a checkpoint written.
 
     Example:
-        >>> import tempfile
-        >>> from hsds_lib.config import preset
-        >>> tiny = preset("tiny").search.changed(width=0.0625, epochs=1, steps_per_epoch=1, crop=24, features="random")
+        >>> import hsds_lib as hsds, tempfile
+        >>> tiny = hsds.preset("tiny").search
+        >>> tiny = tiny.changed(width=0.0625, epochs=1, steps_per_epoch=1, crop=24, features="random")
         >>> with tempfile.TemporaryDirectory() as out:
         ...     run = run_search(tiny, Path(out), device="cpu", show=False)
         ...     sorted(file.name for file in Path(out).iterdir())
         ['genotype.json', 'history.jsonl', 'loss_weights.json', 'provenance.json']
+        >>> {scene.name for scene in run.train_scenes} & {scene.name for scene in run.val_scenes}
+        set()
     """
-    _refuse_finished(out)
+    if out is not None and (Path(out) / "genotype.json").exists():
+        raise FileExistsError(f"{out} already holds a finished search; name another folder, or remove this one")
     where = pick_device(device)
     lower = f"batch_size ({config.batch_size}), crop ({config.crop}) or width ({config.width:g}), or set recompute=true"
     with process_group(where.type) as group, memory_advice(lower):
@@ -261,27 +203,15 @@ def _run_epochs(job: _Job, log: RunLog, tell: Callable[[DualSearch, int], None])
             epoch = step // job.steps
             log.step(search.step(next(job.train), next(job.val), epoch=epoch), job.checkpoint)
             if (step + 1) % job.steps == 0:
-                log.progress.line(_epoch_line(epoch, config, search.history[-job.steps :]))
+                log.progress.line(_epoch_line(search, epoch, search.history[-job.steps :]))
                 search.group.require_equal([search.alpha, search.beta, search.active], "alpha, beta or what is pruned")
                 tell(search, epoch)
 
 
 def term_gradients(search: DualSearch, batch: Batch) -> dict[str, float]:
-    """Give the gradient norm of every loss term at the present fused image: a dead term would show as 0.
+    """Give the gradient norm of every loss term by name, at the fused luma of ``batch``: a dead term would show as 0.
 
-    Args:
-        search: a search, at any step; nothing of it is changed.
-        batch: crops to fuse.
-
-    Returns:
-        Name of the term to the norm of its gradient with respect to the fused luma.
-
-    Example:
-        >>> search = DualSearch(SearchConfig(width=0.0625), load_vgg16("random", seed=0))
-        >>> crops = torch.rand(4, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-        >>> norms = term_gradients(search, Batch(*crops))
-        >>> len(norms), min(norms.values()) > 0
-        (19, True)
+    Nothing of the search is changed.
     """
     batch = batch.to(search.device)
     with torch.no_grad(), batch_statistics(search.network):
@@ -290,16 +220,12 @@ def term_gradients(search: DualSearch, batch: Batch) -> dict[str, float]:
     return term_gradient_norms(fused, targets, search.vgg, search.names)
 
 
-def _refuse_finished(out: Path | None) -> None:
-    if out is not None and (Path(out) / "genotype.json").exists():
-        raise FileExistsError(f"{out} already holds a finished search; name another folder, or remove this one")
-
-
-def _epoch_line(epoch: int, config: SearchConfig, records: list[dict[str, Any]]) -> str:
+def _epoch_line(search: DualSearch, epoch: int, records: list[dict[str, Any]]) -> str:
+    config, operations = search.config, search.active.numel()
     mean = {key: sum(record[key] for record in records) / len(records) for key in ("train_loss", "val_loss", "gamma")}
     return (
         f"epoch {epoch + 1}/{config.epochs}, train {mean['train_loss']:.3f}, val {mean['val_loss']:.3f}, "
-        f"{CONTRAST_NAMES[config.contrast]} {mean['gamma']:.3f}, {records[-1]['n_active']} of 165 operations"
+        f"{CONTRAST_NAMES[config.contrast]} {mean['gamma']:.3f}, {records[-1]['n_active']} of {operations} operations"
     )
 
 

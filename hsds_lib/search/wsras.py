@@ -12,23 +12,15 @@ from hsds_lib.network.operations import softmax_active
 def prune_step(alpha: Tensor, active: Tensor, *, theta: float, top_p: int) -> Tensor:
     """Deactivate at most one operation per node: pruning refinement, Algorithm 1 lines 8-13.
 
-    In every node the active operation with the smallest mixture weight is removed if that weight is below
-    ``theta`` and more than ``top_p`` operations are active. Among equal weights the last one goes.
+    In every row of ``alpha`` and ``active``, ``(nodes, operations)``, the active operation with the smallest mixture
+    weight is removed if that weight is below ``theta`` and more than ``top_p`` operations are active. Among equal
+    weights the last one goes. Gives the new mask; the input is left untouched.
 
     # Paper: the loop of line 8 never ends once the smallest weight is at least theta; here: one removal per
     # node and step, because the search itself is the loop.
 
     # Released: after every epoch two removals per node, whatever their weights, until three operations are
     # left: ``theta=1.0, top_p=3``, called twice.
-
-    Args:
-        alpha: architecture logits, ``(nodes, operations)``.
-        active: operations still in play, bool, same shape.
-        theta: pruning threshold on the mixture weight, in [0, 1]; 0 never prunes.
-        top_p: operations that survive in each node, at least 1.
-
-    Returns:
-        The new mask, bool, same shape; the input is left untouched.
 
     Example:
         >>> alpha = torch.tensor([[2.0, 0.0, -4.0]])
@@ -50,24 +42,17 @@ def prune_step(alpha: Tensor, active: Tensor, *, theta: float, top_p: int) -> Te
 def retain(alpha: Tensor, active: Tensor, *, top_p: int, width: float, least_weight: float = 0.0) -> Genotype:
     """Keep the ``top_p`` strongest active operations of each node: weight retention, Algorithm 1 line 15.
 
-    # Released: every operation of more than 0.1, however many they are: ``top_p=11, least_weight=0.1``.
+    Retained weights are the softmax over the retained operations. Of equal weights the first is kept, so that the
+    operation pruning would remove first is the one not retained. An operation of at most ``least_weight`` in the
+    mixture is not retained; the strongest of a node always is.
 
-    Args:
-        alpha: architecture logits, ``(15, 11)``.
-        active: operations still in play, bool, same shape.
-        top_p: operations to retain per node; fewer where fewer are active.
-        width: width of the network that was searched.
-        least_weight: an operation of at most this mixture weight is not retained, in [0, 1]; the strongest
-            of a node always is.
-
-    Returns:
-        The genotype; retained weights are the softmax over the retained operations. Of equal weights the
-        first is kept, so that the operation pruning would remove first is the one not retained.
+    # Released: every operation of more than 0.1, however many: ``top_p=len(PRIMITIVES), least_weight=0.1``.
 
     Example:
-        >>> alpha = torch.zeros(15, 11)
+        >>> import hsds_lib as hsds
+        >>> alpha = torch.zeros(len(hsds.NODES), len(hsds.PRIMITIVES))
         >>> alpha[:, 1], alpha[:, 7] = 2.0, 4.0
-        >>> genotype = retain(alpha, torch.ones(15, 11, dtype=torch.bool), top_p=2, width=1.0)
+        >>> genotype = retain(alpha, torch.ones_like(alpha, dtype=torch.bool), top_p=2, width=1.0)
         >>> {name: round(weight, 3) for name, weight in genotype.nodes["div"].items()}
         {'conv_3x3': 0.119, 'conv_5x1': 0.881}
     """
