@@ -208,7 +208,7 @@ def test_gradients_of_the_terms_are_finite_differences() -> None:
     slopes = pixel_gradients(picture, targets, vgg)
     step = 1e-8 * direction
     difference = term_vector(picture + step, targets, vgg) - term_vector(picture - step, targets, vgg)
-    assert slopes.shape == (19, 1, 1, 20, 20)
+    assert slopes.shape == (len(TERM_NAMES), 1, 1, 20, 20)
     assert torch.allclose((slopes * direction).sum(dim=(1, 2, 3, 4)), difference / 2e-8, rtol=1e-3, atol=1e-5)
 
 

@@ -17,16 +17,18 @@ from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES, softmax_active
 from hsds_lib.search.wsras import prune_step
 
+SHAPE = (len(NODES), len(PRIMITIVES))
+
 RANDOM = "random VGG-16 features: not comparable with the paper"
 
 
 def make_history(theta: float, *, steps: int = 12, top_p: int = 2, from_epoch: int = 1) -> list[dict[str, Any]]:
     """Records of logits that drift apart, pruned as a search prunes; four steps an epoch."""
     rng = torch.Generator().manual_seed(0)
-    alpha, active = torch.zeros(15, 11, dtype=torch.float64), torch.ones(15, 11, dtype=torch.bool)
+    alpha, active = torch.zeros(SHAPE, dtype=torch.float64), torch.ones(SHAPE, dtype=torch.bool)
     history = []
     for step in range(steps):
-        alpha = alpha + 0.3 * torch.randn(15, 11, generator=rng, dtype=torch.float64) * active
+        alpha = alpha + 0.3 * torch.randn(SHAPE, generator=rng, dtype=torch.float64) * active
         before = active
         if step // 4 >= from_epoch:
             active = prune_step(alpha, active, theta=theta, top_p=top_p)
@@ -51,7 +53,7 @@ def test_replay_with_the_recorded_theta_gives_back_the_record() -> None:
 @pytest.mark.paper("Algorithm 1 lines 8-13")
 def test_replay_of_a_free_record_follows_prune_step() -> None:
     history = make_history(0.0)
-    active = torch.ones(15, 11, dtype=torch.bool)
+    active = torch.ones(SHAPE, dtype=torch.bool)
     for record, mask in zip(history, pruning.replay(history, theta=0.07, top_p=3), strict=True):
         logits = torch.tensor(record["node_mix"], dtype=torch.float64).log()
         active = prune_step(logits, active, theta=0.07, top_p=3)
@@ -72,7 +74,7 @@ def test_replay_keeps_top_p_and_revives_nothing() -> None:
 
 def test_replay_waits_for_its_epoch() -> None:
     counts = pruning.replay(make_history(0.0), theta=1.0, top_p=2, from_epoch=2).sum(axis=(1, 2))
-    assert counts[:8].tolist() == [165] * 8 and counts[8] == 150
+    assert counts[:8].tolist() == [SHAPE[0] * SHAPE[1]] * 8 and counts[8] == SHAPE[0] * (SHAPE[1] - 1)
 
 
 def taps() -> dict[str, np.ndarray]:
@@ -175,7 +177,7 @@ def test_gap_curves_give_the_first_gaps() -> None:
 def test_price_map_writes_every_price_and_names_the_ends() -> None:
     figure, alt = FIGURES["price_map"]()
     written = [text.get_text() for text in figure.axes[0].texts]
-    assert len(written) == 165 and {"0.016", "2.3", "100"} <= set(written)
+    assert len(written) == SHAPE[0] * SHAPE[1] and {"0.016", "2.3", "100"} <= set(written)
     assert "from 0.016 thousand (1×1 in x_1) to 100 thousand (7×7 in x_4)" in alt
 
 

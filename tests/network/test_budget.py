@@ -22,13 +22,15 @@ from hsds_lib.network.fusion_net import FusionNet, Supernet, derive
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, softmax_active
 
+SHAPE = (len(NODES), len(PRIMITIVES))
+
 COST = {"width": 0.25, "top_p": 2}
 
 
 def counted(build: Callable[[], FusionNet]) -> dict[str, float]:
     """MACs per pixel by the name of a part ("" is all), half of the operations that torch counts in convolutions."""
     with torch.device("meta"), torch.no_grad():  # shapes without content: nothing is computed, all is counted
-        network, mix = build().eval(), torch.zeros(15, 11)
+        network, mix = build().eval(), torch.zeros(SHAPE)
         with FlopCounterMode(display=False) as counter:
             network(torch.zeros(1, 2, 12, 18), mix)
     counts = {name.partition(".")[2]: sum(parts.values()) for name, parts in counter.get_flop_counts().items()}
@@ -36,16 +38,16 @@ def counted(build: Callable[[], FusionNet]) -> dict[str, float]:
 
 
 def drawn(seed: int, *, width: float) -> Genotype:
-    """A genotype that keeps 1 to 11 operations of each node."""
+    """A genotype that keeps any number of operations of each node."""
     generator = torch.Generator().manual_seed(seed)
-    kept = torch.rand(15, 11, generator=generator) < torch.rand(15, 1, generator=generator)
-    kept[torch.arange(15), torch.randint(11, (15,), generator=generator)] = True
-    return Genotype.from_mix(softmax_active(torch.randn(15, 11, generator=generator).double(), kept), width=width)
+    kept = torch.rand(SHAPE, generator=generator) < torch.rand(len(NODES), 1, generator=generator)
+    kept[torch.arange(len(NODES)), torch.randint(len(PRIMITIVES), (len(NODES),), generator=generator)] = True
+    return Genotype.from_mix(softmax_active(torch.randn(SHAPE, generator=generator).double(), kept), width=width)
 
 
 def logits(seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(15, 11, generator=generator, dtype=torch.float64).requires_grad_()
+    return torch.randn(SHAPE, generator=generator, dtype=torch.float64).requires_grad_()
 
 
 @pytest.mark.parametrize("width", [0.0625, 0.3, 1.0])
@@ -63,9 +65,11 @@ def test_every_price_is_what_torch_counts_in_that_operation(width: float) -> Non
     assert fixed_macs(width) == sum(parts[name] for name in ("guide_xy", "guide_yx", "reconstruction"))
 
 
-def test_all_eleven_operations_cost_the_supernet() -> None:
-    even = torch.full((15, 11), 1 / 11, dtype=torch.float64)
-    assert expected_macs(even, width=1.0, top_p=11).item() == pytest.approx(counted(Supernet)[""], rel=1e-12)
+def test_all_operations_cost_the_supernet() -> None:
+    even = torch.full(SHAPE, 1 / len(PRIMITIVES), dtype=torch.float64)
+    assert expected_macs(even, width=1.0, top_p=len(PRIMITIVES)).item() == pytest.approx(
+        counted(Supernet)[""], rel=1e-12
+    )
 
 
 def test_released_genotype_costs_871544() -> None:
@@ -76,14 +80,16 @@ def test_released_genotype_costs_871544() -> None:
 def test_expected_cost_is_the_mean_over_networks_that_draw_their_operations() -> None:
     mix, prices = logits().detach().softmax(dim=1), operation_macs(0.25)
     choices = torch.multinomial(mix, 2 * 20_000, replacement=True, generator=torch.Generator().manual_seed(0))
-    costs = prices.gather(1, choices).view(15, 20_000, 2).sum(dim=(0, 2)) + fixed_macs(0.25)
+    costs = prices.gather(1, choices).view(len(NODES), 20_000, 2).sum(dim=(0, 2)) + fixed_macs(0.25)
     wanted = expected_macs(mix, **COST).item()
     assert abs(costs.mean().item() - wanted) < 4 * costs.std().item() / 20_000**0.5
     assert costs.std() < wanted / 4  # so that the line above says something
 
 
 def test_a_decided_mixture_is_expected_to_cost_its_network() -> None:
-    genotype = Genotype(nodes={node: {PRIMITIVES[row % 11]: 1.0} for row, node in enumerate(NODES)}, width=0.25)
+    genotype = Genotype(
+        nodes={node: {PRIMITIVES[row % len(PRIMITIVES)]: 1.0} for row, node in enumerate(NODES)}, width=0.25
+    )
     assert expected_macs(genotype.mix(), width=0.25, top_p=1).item() == genotype_macs(genotype)
 
 
@@ -112,14 +118,14 @@ def test_within_the_budget_nothing_is_paid_and_the_gradient_is_exactly_zero() ->
 def test_least_is_met_by_a_network_and_beaten_by_none() -> None:
     least = least_macs(0.25, top_p=3)
     order = operation_macs(0.25).argsort(dim=1)[:, :3]
-    cheapest = torch.zeros(15, 11, dtype=torch.float64).scatter(1, order, 1 / 3)
+    cheapest = torch.zeros(SHAPE, dtype=torch.float64).scatter(1, order, 1 / 3)
     assert genotype_macs(Genotype.from_mix(cheapest, width=0.25)) == least
     check_budget(least, width=0.25, top_p=3)
     with pytest.raises(ValueError, match=r"^mac_budget is 5, but with 3 operations in each node .*; raise"):
         check_budget(5.0, width=0.25, top_p=3)
 
 
-@pytest.mark.parametrize("shape", [(11, 15), (15,), (1, 15, 11)])
+@pytest.mark.parametrize("shape", [SHAPE[::-1], SHAPE[:1], (1, *SHAPE)])
 def test_a_mixture_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="has no price; give 15 x 11 weights"):
+    with pytest.raises(ValueError, match=f"has no price; give {len(NODES)} x {len(PRIMITIVES)} weights"):
         expected_macs(torch.ones(shape), **COST)

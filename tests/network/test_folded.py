@@ -13,6 +13,8 @@ from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, BatchNorm, MixedOp
 from hsds_lib.runtime import fingerprint
 
+SHAPE = (len(NODES), len(PRIMITIVES))
+
 SIZES = [(1, 1), (2, 3), (7, 5), (16, 16), (37, 51)]
 TOLERANCES = [(torch.float32, 1e-5), (torch.float64, 1e-10)]
 
@@ -39,8 +41,8 @@ def randomise(network: nn.Module, seed: int = 0) -> None:
 
 
 def every_operation(*, separate_statistics: bool = False) -> FusionNet:
-    """A small network in which each of the 11 operations occurs, in node after node three of them."""
-    held = [[PRIMITIVES[(3 * number + step) % 11] for step in (0, 1, 5)] for number in range(len(NODES))]
+    """A small network in which every operation occurs, in node after node three of them."""
+    held = [[PRIMITIVES[(3 * number + step) % len(PRIMITIVES)] for step in (0, 1, 5)] for number in range(len(NODES))]
     nodes = {node: dict(zip(names, (0.5, 0.3, 0.2), strict=True)) for node, names in zip(NODES, held, strict=True)}
     network = derive(Genotype(nodes=nodes, width=0.125), separate_statistics=separate_statistics).eval()
     randomise(network)
@@ -120,7 +122,7 @@ def test_a_folded_network_sees_as_far() -> None:
 
 def test_a_node_weight_of_zero_and_one_operation_alone_fold() -> None:
     node = MixedOp(["conv_3x3", "conv_1x1"], 2, 3).eval()
-    mix, x = torch.zeros(11), torch.rand(1, 2, 5, 5)
+    mix, x = torch.zeros(len(PRIMITIVES)), torch.rand(1, 2, 5, 5)
     mix[PRIMITIVES.index("conv_1x1")] = 1.0
     torch.testing.assert_close(FoldedNode(node, mix)(x), node(x, mix))
 
@@ -138,4 +140,4 @@ def test_training_mode_is_refused() -> None:
 def test_negative_node_weights_are_refused() -> None:
     operations = dict.fromkeys(NODES, ("conv_1x1",))
     with pytest.raises(ValueError, match=r"negative node weights.*give weights from 0 up"):
-        fold(FusionNet(operations, width=0.125, mix=torch.full((15, 11), -0.5)).eval())
+        fold(FusionNet(operations, width=0.125, mix=torch.full(SHAPE, -0.5)).eval())

@@ -1,11 +1,14 @@
-"""The 11 operations, the mixture of them, and the softmax over those that are alive."""
+"""The operations, the mixture of them, and the softmax over those that are alive."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from hsds_lib.network.genotype import NODES
 from hsds_lib.network.operations import PRIMITIVES, MixedOp, Operation, batch_statistics, kernel, softmax_active
+
+SHAPE = (len(NODES), len(PRIMITIVES))
 
 
 @pytest.mark.parametrize("primitive", PRIMITIVES)
@@ -34,7 +37,7 @@ def test_unknown_operation_is_refused_with_the_choices() -> None:
 def test_mixed_op_is_the_weighted_sum_of_its_operations() -> None:
     torch.manual_seed(0)
     node, x = MixedOp(PRIMITIVES, 1, 2).eval(), torch.rand(1, 1, 8, 8)
-    mix = torch.rand(11)
+    mix = torch.rand(len(PRIMITIVES))
     expected = sum(mix[k] * node.operations[name](x) for k, name in enumerate(PRIMITIVES))
     torch.testing.assert_close(node(x, mix), expected)
 
@@ -67,8 +70,8 @@ def test_batch_statistics_normalise_by_the_batch_and_record_nothing() -> None:
 
 
 def test_softmax_over_active_operations_is_uniform_at_the_start() -> None:
-    mix = softmax_active(torch.zeros(15, 11), torch.ones(15, 11, dtype=torch.bool))
-    torch.testing.assert_close(mix, torch.full((15, 11), 1 / 11))
+    mix = softmax_active(torch.zeros(SHAPE), torch.ones(SHAPE, dtype=torch.bool))
+    torch.testing.assert_close(mix, torch.full(SHAPE, 1 / len(PRIMITIVES)))
 
 
 def test_softmax_gives_removed_operations_exactly_zero_weight_and_gradient() -> None:

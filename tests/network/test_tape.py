@@ -8,9 +8,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from hsds_lib.network.fusion_net import Supernet
-from hsds_lib.network.operations import BatchNorm, batch_statistics
+from hsds_lib.network.genotype import NODES
+from hsds_lib.network.operations import PRIMITIVES, BatchNorm, batch_statistics
 from hsds_lib.network.tape import Tape, recording, replaying
 from hsds_lib.runtime import seeded
+
+SHAPE = (len(NODES), len(PRIMITIVES))
 
 every_tape = pytest.mark.parametrize("keep", [True, False], ids=["kept", "computed again"])
 
@@ -32,7 +35,7 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     """A pair of odd size, logits, and a slope of the output."""
     rng = torch.Generator().manual_seed(1)
     pair = torch.rand(2, 2, 18, 21, generator=rng, dtype=torch.float64)
-    alpha = torch.randn(15, 11, generator=rng, dtype=torch.float64, requires_grad=True)
+    alpha = torch.randn(SHAPE, generator=rng, dtype=torch.float64, requires_grad=True)
     return pair, alpha, torch.randn(2, 1, 18, 21, generator=rng, dtype=torch.float64)
 
 
@@ -106,5 +109,9 @@ def test_tape_holds_no_graph(network: Supernet, inputs) -> None:
     pair, alpha, _ = inputs
     with batch_statistics(network), recording(network, Tape()) as tape:
         network(pair, alpha.softmax(1))
-    held = [tensor for call in tape.calls for tensor in (call.x, call.mix, call.out, *sum(call.parameters, ()))]
+    held = [
+        tensor
+        for call in tape.calls
+        for tensor in (call.x, call.mix, call.out, *sum((part.weights for part in call.parts), ()))
+    ]
     assert len(tape.calls) == 23 and all(tensor.grad_fn is None and not tensor.requires_grad for tensor in held)

@@ -19,6 +19,8 @@ from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, kernel
 from hsds_lib.search.wsras import retain
 
+SHAPE = (len(NODES), len(PRIMITIVES))
+
 FILE = "released_genotype.json"
 # What only describes the file, and what retention starts from.
 INPUTS = {"source", "keep_threshold", "cost.notes"}
@@ -26,7 +28,7 @@ EXCUSED: dict[str, str] = {}
 SIDE = 16  # pixels; costs are per pixel of an even size
 ROWS = [*(("attention", row) for row in range(10)), *(("retinex", row) for row in range(5))]
 RETENTIONS: dict[str, dict[str, Any]] = {  # of the survivors' weights
-    "fixed_retained_over_0.1": {"top_p": 11, "least_weight": 0.1},
+    "fixed_retained_over_0.1": {"top_p": len(PRIMITIVES), "least_weight": 0.1},
     "fixed_all_three_survivors": {"top_p": 3},
     "top2_of_each_node": {"top_p": 2},
     "top1_of_each_node": {"top_p": 1},
@@ -154,7 +156,7 @@ def test_parity_released_networks_cost_as_much(name: str, recorded: Leaves) -> N
 
 
 def test_parity_supernet_costs_as_much(recorded: Leaves) -> None:
-    check_cost(recorded, "supernet_all_ops", Supernet(), torch.full((15, 11), 1 / 11))
+    check_cost(recorded, "supernet_all_ops", Supernet(), torch.full(SHAPE, 1 / len(PRIMITIVES)))
 
 
 def test_parity_released_genotype_forgets_no_key(forgotten: set[str]) -> None:

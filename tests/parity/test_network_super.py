@@ -1,4 +1,4 @@
-"""The supernet with all 11 operations in every node: features, outputs and the gradient of alpha."""
+"""The supernet with all operations in every node: features, outputs and the gradient of alpha."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsds_lib.network.operations import softmax_active
+from hsds_lib.network.operations import PRIMITIVES, softmax_active
 from hsds_lib.search.wsras import prune_step
 
 FILE = "pruning_trace.npz"
@@ -54,7 +54,7 @@ def test_parity_released_pruning_trace(trace: str, part: str, recorded: Any) -> 
         recorded.check(f"{trace}_cuts_{part}_{call}", np.array(cuts).reshape(-1, 2), **EXACT)
         recorded.check(f"{trace}_mask_{part}_{call}", ~active, **EXACT)
         recorded.check(f"{trace}_after_{part}_{call}", marked(alpha, active), **EXACT)
-    assert active.sum(dim=1).tolist() == [11 - 2 * min(CALLS[trace], 4)] * PARTS[part]
+    assert active.sum(dim=1).tolist() == [len(PRIMITIVES) - 2 * min(CALLS[trace], 4)] * PARTS[part]
     recorded.check(f"{trace}_final_softmax_{part}", softmax_active(alpha, active), **SOFTMAX)
 
 

@@ -19,14 +19,16 @@ from hsds_lib.network.operations import PRIMITIVES, softmax_active
 from hsds_lib.released.network import load_released_state, released_names
 from hsds_lib.training.train import save_model
 
-some = settings(deadline=None, max_examples=40, derandomize=True)
-few = settings(deadline=None, max_examples=20, derandomize=True)
+SHAPE = (len(NODES), len(PRIMITIVES))
+
+some = settings(deadline=None, max_examples=20, derandomize=True)
+few = settings(deadline=None, max_examples=10, derandomize=True)
 
 WIDTH = 0.0625  # 1, 2 and 4 channels
 NEAR = ("conv_1x1", "conv_3x3", "conv_1x3", "conv_3x1", "conv_1x5", "conv_5x1", "dil_3x3")
 CONSTANTS = {"black": 0.0, "white": 1.0, "gray": 0.5, "tiny": 1e-40, "of 8 bits": 255.0}
 
-sides = st.integers(1, 200)
+sides = st.integers(1, 100)
 seeds = st.integers(0, 10_000)
 dtypes = st.sampled_from([torch.float32, torch.float64])
 kinds = st.sampled_from([*CONSTANTS, "noise", "black and white", "opposite"])
@@ -138,13 +140,13 @@ def test_tiles_of_any_size_give_the_whole_picture(
     torch.testing.assert_close(fuse_luma(network, under, over, tile=tile), whole, rtol=0, atol=1e-9)
 
 
-@some
+@few
 @given(seeds, st.integers(1, 4), st.floats(0.1, 10), st.booleans())
 def test_a_supernet_that_lost_the_rest_is_the_derived_network(
     seed: int, top_p: int, spread: float, train: bool
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    alpha = spread * torch.randn(15, 11, generator=generator)
+    alpha = spread * torch.randn(SHAPE, generator=generator)
     kept = alpha >= alpha.topk(top_p, dim=1).values[:, -1:]
     mix = softmax_active(alpha.double(), kept)
     assume(bool((mix[kept] > 0).all()))

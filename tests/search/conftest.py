@@ -18,5 +18,5 @@ def vgg() -> VGG16:
 def batches() -> list[Batch]:
     scenes, naturals = load_scenes("embedded", "train", limit=3), load_naturals("embedded", "train")
     generator = torch.Generator().manual_seed(0)
-    pairs = PairBatches(scenes, naturals, crop=32, batch_size=1, generator=generator)
+    pairs = PairBatches(scenes, naturals, crop=24, batch_size=1, generator=generator)
     return [batch for _ in range(3) for batch in pairs]

@@ -12,13 +12,16 @@ from hsds_lib.config import SearchConfig, preset
 from hsds_lib.images.batches import Batch
 from hsds_lib.losses.features import VGG16
 from hsds_lib.network.budget import expected_macs, genotype_macs, over_budget
+from hsds_lib.network.genotype import NODES
+from hsds_lib.network.operations import PRIMITIVES
 from hsds_lib.search.dual import DualSearch
 from hsds_lib.search.run import run_search
 
+SHAPE = (len(NODES), len(PRIMITIVES))
+
 SMALL = preset("tiny").search.changed(width=0.125, crop=24, batch_size=1, beta_warmup=1, theta=0.0, budget_weight=1.0)
 COST = {"width": 0.125, "top_p": 2}
-EVEN = 8314.6  # expected at the start, when all weights are equal
-BUDGET = 4000.0
+BUDGET = 4000.0  # less than half of what is expected at the start, when all weights are equal
 
 
 def run(config: SearchConfig, vgg: VGG16, batches: list[Batch], steps: int = 6) -> DualSearch:
@@ -39,7 +42,7 @@ def free(vgg: VGG16, batches: list[Batch]) -> DualSearch:
 
 
 def test_start_costs_what_these_tests_think(free: DualSearch) -> None:
-    assert expected_macs(torch.full((15, 11), 1 / 11), **COST).item() == pytest.approx(EVEN, abs=0.1)
+    assert expected_macs(torch.full(SHAPE, 1 / len(PRIMITIVES)), **COST).item() > 2 * BUDGET
     assert "expected_macs" not in free.history[0]
 
 
@@ -56,8 +59,8 @@ def test_a_search_with_a_small_budget_ends_with_a_cheaper_network(
 @pytest.mark.parametrize("order", ["first", "second"])
 def test_a_budget_that_is_never_reached_changes_no_bit(order: str, vgg: VGG16, batches: list[Batch]) -> None:
     config = SMALL.changed(alpha_order=order, theta=0.08, prune_from_epoch=0)
-    plain, ample = (run(config.changed(mac_budget=budget), vgg, batches, steps=3) for budget in (None, 1e6))
-    assert plain.history[-1]["n_active"] < 165
+    plain, ample = (run(config.changed(mac_budget=budget), vgg, batches, steps=2) for budget in (None, 1e6))
+    assert plain.history[-1]["n_active"] < plain.active.numel()
     assert without_time(ample, "expected_macs") == without_time(plain)
     assert torch.equal(ample.alpha, plain.alpha) and torch.equal(ample.beta, plain.beta)
     weights = zip(ample.network.parameters(), plain.network.parameters(), strict=True)
@@ -74,8 +77,8 @@ def test_without_a_budget_its_code_is_not_reached(
 
     for name in ("check_budget", "expected_macs", "over_budget"):
         monkeypatch.setattr(f"hsds_lib.search.dual.{name}", broken)
-    again = run(SMALL.changed(budget_weight=7.0), vgg, batches)
-    assert without_time(again) == without_time(free) and torch.equal(again.alpha, free.alpha)
+    again = run(SMALL.changed(budget_weight=7.0), vgg, batches, steps=2)
+    assert without_time(again) == without_time(free)[:2]
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
@@ -88,7 +91,7 @@ def test_gradient_of_alpha_is_that_of_the_loss_plus_the_weighted_one_of_the_exce
     )
     for search in (plain, charged):
         search.step(batches[0], batches[1])
-    alpha = torch.zeros(15, 11, dtype=torch.float64, requires_grad=True)  # where the first step begins
+    alpha = torch.zeros(SHAPE, dtype=torch.float64, requires_grad=True)  # where the first step begins
     (extra,) = torch.autograd.grad(3 * over_budget(alpha.softmax(dim=1), budget=BUDGET, **COST), alpha)
     assert plain.alpha.grad is not None and charged.alpha.grad is not None
     assert extra.abs().max() > 0.01
@@ -99,7 +102,7 @@ def test_gradient_of_alpha_is_that_of_the_loss_plus_the_weighted_one_of_the_exce
 def test_removed_operations_cost_nothing(vgg: VGG16, batches: list[Batch]) -> None:
     config = SMALL.changed(mac_budget=BUDGET, theta=1.0, prune_from_epoch=0)
     search = run(config, vgg, batches, steps=2)
-    assert int(search.active.sum()) == 15 * 9
+    assert int(search.active.sum()) == len(NODES) * (len(PRIMITIVES) - 2)
     assert not search.node_mix()[~search.active].any()
     assert not search.alpha.grad[~search.active & (search.alpha == 0)].any()
     assert search.history[-1]["expected_macs"] == round(expected_macs(search.node_mix().detach(), **COST).item())
