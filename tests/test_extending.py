@@ -1,0 +1,76 @@
+"""The search space and the loss grow by the lines that CONTRIBUTING names, and a search takes both in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).resolve().parents[1] / "hsds_lib"
+NEW = ("conv_9x9", "gray_pair")  # an operation, and a term of the extended space
+
+# File, a line in it, and the line that joins it.
+EDITS = [
+    ("network/operations.py", '    "dil_7x7",\n', '    "conv_9x9",\n'),
+    (
+        "losses/pair_terms.py",
+        '    "qabf_pair": PairTerm(lambda sources_y: sources_y, qabf_pair),\n',
+        '    "gray_pair": PairTerm(lambda sources_y: sources_y, lambda fused_y, sources_y: fused_y.mean((1, 2, 3))),\n',
+    ),
+]
+
+SEARCH = """
+import json, sys
+from pathlib import Path
+import torch
+import hsds_lib as hsds
+from hsds_lib.network.folded import fold
+
+config = hsds.preset("tiny").search.changed(
+    width=0.0625, epochs=1, steps_per_epoch=1, batch_size=1, crop=44, beta_warmup=0, space="extended",
+    features="random", theta=0.0, top_p=len(hsds.PRIMITIVES),
+)
+out = Path("run")
+hsds.run_search(config, out, device="cpu", show=False)
+genotype = hsds.Genotype.load(out / "genotype.json")
+weights = hsds.LossWeights.load(out / "loss_weights.json")
+network, pair = hsds.derive(genotype).eval(), torch.rand(1, 2, 12, 16)
+print(json.dumps({
+    "library": str(Path(hsds.__file__).parent),
+    "operations": [list(retained) for retained in genotype.nodes.values()],
+    "terms": list(weights.mix),
+    "moved": all(beta != 0 for beta in weights.beta),
+    "folds": bool((fold(network)(pair) - network(pair)).abs().max() < 1e-4),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the library with one more operation and one more term."""
+    copy = tmp_path_factory.mktemp("extended") / "hsds_lib"
+    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__", "models", "recordings", "vendor"))
+    for name, line, joining in EDITS:
+        text = (copy / name).read_text(encoding="utf-8")
+        assert text.count(line) == 1, f"{name} has no line {line!r}; CONTRIBUTING names it"
+        (copy / name).write_text(text.replace(line, line + joining), encoding="utf-8")
+    return copy
+
+
+def test_an_operation_and_a_loss_term_are_a_line_each_and_a_search_takes_both_in(extended: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(extended.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", SEARCH]
+    done = subprocess.run(
+        command, cwd=extended.parent, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    operation, term = NEW
+    assert found["library"] == str(extended)
+    assert all(operation in names for names in found["operations"])
+    assert found["terms"][-1] == term and found["moved"] and found["folds"]
