@@ -133,9 +133,7 @@ class Supernet(FusionNet):
     """The search network: every node starts with all operations and may lose some.
 
     Example:
-        >>> supernet = Supernet()
-        >>> sum(weight.numel() for weight in supernet.parameters())  # the paper's width
-        3819825
+        >>> supernet = Supernet(width=0.25)
         >>> supernet.remove("x_1", "conv_7x7")
         >>> len(PRIMITIVES) - len(supernet.primitives("x_1"))
         1

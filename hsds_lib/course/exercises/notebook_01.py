@@ -11,6 +11,7 @@ from torch import Tensor
 from hsds_lib.course.bilevel import Function, bowls, hypergradient_exact, hypergradient_unrolled
 from hsds_lib.course.checks import Exercise, Mistake
 from hsds_lib.losses.space import mixture
+from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.search.hypergradient import beta_gradient
 
 
@@ -112,7 +113,7 @@ EXERCISES: tuple[Exercise, ...] = (
         "1.1",
         through_softmax,
         "dmix_j / dbeta_k = mix_j ((1 if j = k else 0) - mix_k); multiply by slope_j and sum over j.",
-        cases=lambda rng: [(mixture(_normal(rng, size)), _normal(rng, size)) for size in (2, 3, 19)],
+        cases=lambda rng: [(mixture(_normal(rng, size)), _normal(rng, size)) for size in (2, 3, len(TERM_NAMES))],
         mistakes=(
             Mistake(lambda mix, slope: mix * slope, "All weights share one sum: raising one lowers the others."),
             Mistake(

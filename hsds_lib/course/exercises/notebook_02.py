@@ -11,7 +11,7 @@ from hsds_lib.course.checks import Exercise, Mistake
 from hsds_lib.course.image_descent import cosines
 from hsds_lib.losses.mef_ssim import CONTRAST_CONSTANT, SIGMA, WINDOW, mef_ssim_single
 from hsds_lib.losses.space import mixture, weighted_loss
-from hsds_lib.losses.terms import abs_sobel
+from hsds_lib.losses.terms import TERM_NAMES, abs_sobel
 
 Case = tuple[Tensor, ...]
 
@@ -150,7 +150,8 @@ EXERCISES: tuple[Exercise, ...] = (
         lambda beta, terms: weighted_loss(terms, mixture(beta)),
         "torch.softmax(beta, dim=0) turns logits into weights.",
         cases=lambda rng: [
-            (2 * torch.randn(size, generator=rng) + 1, torch.rand(size, generator=rng)) for size in (3, 19, 19)
+            (2 * torch.randn(size, generator=rng) + 1, torch.rand(size, generator=rng))
+            for size in (3, len(TERM_NAMES), len(TERM_NAMES))
         ],
         mistakes=[
             Mistake(

@@ -69,15 +69,15 @@ _REMOVED = (
 
 
 def _prune_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor, float, int]]:
-    everything = torch.ones(11, dtype=torch.bool)
+    everything = torch.ones(len(PRIMITIVES), dtype=torch.bool)
     for theta, top_p in ((0.05, 2), (0.09, 3), (1.0, 2), (0.0, 1)):
-        yield 2 * torch.randn(11, generator=rng), everything, theta, top_p
-    yield torch.zeros(11), everything, 0.5, 2  # all equal: the last goes
-    few = torch.zeros(11, dtype=torch.bool)
+        yield 2 * torch.randn(len(PRIMITIVES), generator=rng), everything, theta, top_p
+    yield torch.zeros(len(PRIMITIVES)), everything, 0.5, 2  # all equal: the last goes
+    few = torch.zeros(len(PRIMITIVES), dtype=torch.bool)
     few[[1, 4, 7]] = True
     yield torch.tensor([0.0, 1.0] * 5 + [0.0]), few, 0.1, 2  # among three, no weight is below 0.1
-    yield torch.randn(11, generator=rng), few, 1.0, 3  # already at P
-    yield torch.linspace(2, -2, 11), few, 0.4, 2  # of three active ones the weakest must go
+    yield torch.randn(len(PRIMITIVES), generator=rng), few, 1.0, 3  # already at P
+    yield torch.linspace(2, -2, len(PRIMITIVES)), few, 0.4, 2  # of three active ones the weakest must go
 
 
 def _retain_node(weights: Tensor, top_p: int) -> Tensor:
@@ -111,8 +111,8 @@ def _count(cut: Cut) -> Callable[[Tensor, float, int], int]:
 
 def _left_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, float, int]]:
     for theta, top_p in ((0.05, 2), (0.08, 2), (0.2, 2), (0.0, 2), (1.0, 3), (0.07, 5)):
-        yield torch.randn(11, generator=rng), theta, top_p
-    yield torch.zeros(11), 0.095, 2  # 1/11 is below it, 1/10 is not
+        yield torch.randn(len(PRIMITIVES), generator=rng), theta, top_p
+    yield torch.zeros(len(PRIMITIVES)), 0.095, 2  # 1/11 is below it, 1/10 is not
 
 
 def _parameters(operations: Sequence[str], inputs: int, outputs: int) -> int:
@@ -129,7 +129,7 @@ def _parameter_cases(rng: torch.Generator) -> Iterable[tuple[list[str], int, int
     yield ["conv_1x1"], 1, 16
     yield list(PRIMITIVES), 16, 32
     for inputs, outputs in ((32, 16), (96, 64)):
-        chosen = torch.randperm(11, generator=rng)[:4].tolist()
+        chosen = torch.randperm(len(PRIMITIVES), generator=rng)[:4].tolist()
         yield [PRIMITIVES[place] for place in [*chosen, 9] if place != 10], inputs, outputs
 
 
@@ -163,7 +163,10 @@ EXERCISES: tuple[Exercise, ...] = (
         "3.2",
         _retain_node,
         "Start from a tensor of zeros, copy the top_p largest weights to their places, then make the sum 1 again.",
-        cases=lambda rng: [(torch.randn(11, generator=rng).mul(1.5).softmax(0), top_p) for top_p in (1, 2, 3, 11)],
+        cases=lambda rng: [
+            (torch.randn(len(PRIMITIVES), generator=rng).mul(1.5).softmax(0), top_p)
+            for top_p in (1, 2, 3, len(PRIMITIVES))
+        ],
         mistakes=(
             Mistake(
                 lambda weights, top_p: _retain_node(weights, top_p) * weights.topk(top_p).values.sum(),

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from hsds_lib.course.checks import Exercise, Mistake
+from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.search.hypergradient import beta_gradient
 
 
 def _gradient_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
-    for count in (2, 3, 19):
+    for count in (2, 3, len(TERM_NAMES)):
         yield torch.randn(count, generator=rng).softmax(0), torch.randn(count, generator=rng)
 
 
@@ -38,9 +39,9 @@ def _with_zeros(beta: Tensor, keep: Tensor) -> Tensor:
 
 def _kept_cases(rng: torch.Generator) -> Iterable[tuple[Tensor, Tensor]]:
     for dropped in (1, 3, 10):
-        keep = torch.ones(19, dtype=torch.bool)
-        keep[torch.randperm(19, generator=rng)[:dropped]] = False
-        yield torch.randn(19, generator=rng), keep
+        keep = torch.ones(len(TERM_NAMES), dtype=torch.bool)
+        keep[torch.randperm(len(TERM_NAMES), generator=rng)[:dropped]] = False
+        yield torch.randn(len(TERM_NAMES), generator=rng), keep
 
 
 EXERCISES: tuple[Exercise, ...] = (
