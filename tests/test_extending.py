@@ -39,20 +39,22 @@ EDITS = {
 }
 
 SEARCH = """
-import json, sys
+import json
 from pathlib import Path
 import torch
 import hsds_lib as hsds
 from hsds_lib.network.folded import fold
 
 config = hsds.preset("tiny").search.changed(
-    width=0.0625, epochs=1, steps_per_epoch=1, batch_size=1, crop=44, beta_warmup=0, space="extended",
-    features="random", theta=0.0, top_p=len(hsds.PRIMITIVES),
+    width=0.0625, beta_warmup=0, crop=44, space="extended", theta=0.0, top_p=len(hsds.PRIMITIVES)
 )
-out = Path("run")
-hsds.run_search(config, out, device="cpu", show=False)
-genotype = hsds.Genotype.load(out / "genotype.json")
-weights = hsds.LossWeights.load(out / "loss_weights.json")
+generator = torch.Generator().manual_seed(0)
+train, val = (hsds.Batch(*torch.rand(4, 1, 3, 44, 44, generator=generator)) for _ in range(2))
+search = hsds.DualSearch(config, hsds.load_vgg16("random"))
+search.step(train, val)
+search.genotype().save("genotype.json")
+search.loss_weights().save("loss_weights.json")
+genotype, weights = hsds.Genotype.load("genotype.json"), hsds.LossWeights.load("loss_weights.json")
 network, pair = hsds.derive(genotype).eval(), torch.rand(1, 2, 12, 16)
 print(json.dumps({
     "library": str(Path(hsds.__file__).parent),
