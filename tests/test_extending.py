@@ -14,29 +14,15 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[1] / "hsds_lib"
 NEW = ("conv_9x9", "gray_pair")  # an operation, and a term of the extended space
 
-_MEASURE = "lambda fused_y, sources_y: fused_y.mean((1, 2, 3))"
-_TABLE = [
+# File, a line in it, and the line that joins it.
+EDITS = [
+    ("network/operations.py", '    "dil_7x7",\n', '    "conv_9x9",\n'),
     (
+        "losses/pair_terms.py",
         '    "qabf_pair": PairTerm(lambda sources_y: sources_y, qabf_pair),\n',
-        f'    "gray_pair": PairTerm(lambda sources_y: sources_y, {_MEASURE}),\n',
-    )
-]
-_LISTS = [
-    (
-        'PAIR_TERMS = ("mefssim_pair", "mefssim_fine", "vif_pair", "qabf_pair")\n',
-        'PAIR_TERMS = (*PAIR_TERMS, "gray_pair")\n',
-    ),
-    (
-        '        "qabf_pair": lambda: qabf_pair(fused_y, pair.sources),\n',
-        f'        "gray_pair": lambda: ({_MEASURE})(fused_y, pair.sources),\n',
+        '    "gray_pair": PairTerm(lambda sources_y: sources_y, lambda fused_y, sources_y: fused_y.mean((1, 2, 3))),\n',
     ),
 ]
-_TERMS = LIBRARY / "losses" / "pair_terms.py"
-# File, and lines in it with the line that joins each.
-EDITS = {
-    "network/operations.py": [('    "dil_7x7",\n', '    "conv_9x9",\n')],
-    "losses/pair_terms.py": _TABLE if "class PairTerm" in _TERMS.read_text(encoding="utf-8") else _LISTS,
-}
 
 SEARCH = """
 import json
@@ -71,12 +57,10 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the library with one more operation and one more term."""
     copy = tmp_path_factory.mktemp("extended") / "hsds_lib"
     shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__", "models", "recordings", "vendor"))
-    for name, lines in EDITS.items():
+    for name, line, joining in EDITS:
         text = (copy / name).read_text(encoding="utf-8")
-        for line, joining in lines:
-            assert text.count(line) == 1, f"{name} has no line {line!r}; CONTRIBUTING names it"
-            text = text.replace(line, line + joining)
-        (copy / name).write_text(text, encoding="utf-8")
+        assert text.count(line) == 1, f"{name} has no line {line!r}; CONTRIBUTING names it"
+        (copy / name).write_text(text.replace(line, line + joining), encoding="utf-8")
     return copy
 
 
