@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import inspect
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -183,7 +184,8 @@ def test_every_file_and_package_that_a_score_is_computed_by_is_in_its_version() 
     """All imports are followed, also of names within packages; of other packages those that compute are named."""
     found = scoring.sources_of(["hsds_lib.evaluation.metrics", "hsds_lib.images.io"])
     names = {path.relative_to(Path(scoring.__file__).parents[1]).as_posix() for path in found}
-    assert {"evaluation/metrics.py", "evaluation/tone.py", "losses/mef_ssim.py", "images/io.py"} <= names
+    assert {"evaluation/metrics.py", "losses/mef_ssim.py", "images/io.py"} <= names
+    assert {Path(inspect.getfile(metric.compute)) for metric in METRICS.values()} <= set(found)
     assert not {"evaluation/tables.py", "evaluation/benchmark.py", "cli.py"} & names
     trees = [ast.parse(path.read_text()) for path in scoring.sources_of(["hsds_lib.evaluation.methods"])]
     modules = {name.partition(".")[0] for tree in trees for name in imported(tree)}

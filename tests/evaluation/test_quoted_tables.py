@@ -31,7 +31,7 @@ def table(text: str, after: str = "") -> tuple[list[str], dict[str, list[str]]]:
     """Columns and rows of the first table with MEF-SSIM in its head behind some words, without emphasis and links."""
     plain = re.sub(r"\[(`\w+`)\]\(\S+\)", r"\1", text.partition(after)[2] if after else text).replace("*", "")
     lines = iter(plain.splitlines())
-    head = next(line for line in lines if line.startswith("|") and "MEF-SSIM" in line)
+    head = next(line for line in lines if line.startswith("|") and "| MEF-SSIM |" in line)
     rows = {}
     for line in lines:
         if not line.startswith("|"):
