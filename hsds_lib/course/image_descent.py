@@ -34,7 +34,7 @@ def descend(
     steps: int = 60,
     lr: float = 0.02,
 ) -> Descent:
-    """Optimise the pixels of a picture, ``(B, 1, H, W)``, for a weighted sum of terms, by Adam.
+    """Optimise the pixels of a picture, ``(B, 1, H, W)``, for a weighted sum of the terms of Table 1, by Adam.
 
     The pixels are clipped to [0, 1] after every step, and move by about ``lr`` in it. Terms with the weight 0 are not
     evaluated. Adam divides every gradient by its own size: a loss and a thousand times that loss lead to the same
@@ -64,7 +64,7 @@ def descend(
 def pixel_gradients(
     fused_y: Tensor, targets: Targets, vgg: VGG16 | None = None, *, names: Sequence[str] = TERM_NAMES
 ) -> Tensor:
-    """Differentiate terms with respect to the pixels of a picture, ``(B, 1, H, W)``.
+    """Differentiate terms of Table 1 with respect to the pixels of a picture, ``(B, 1, H, W)``.
 
     Gives ``(len(names), B, 1, H, W)``; each points to where its term grows fastest.
     """
