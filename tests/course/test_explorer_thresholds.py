@@ -123,7 +123,7 @@ def test_news_tells_what_went_and_the_page_is_small():
 
 def test_recording_repeats_itself(tmp_path):
     quick = SETTINGS.changed(epochs=1, steps_per_epoch=1, crop=24, width=0.0625, prune_from_epoch=0)
-    brief = TRAINING.changed(steps_per_epoch=1, recalibration_batches=1, crop=24)
+    brief = TRAINING.changed(steps_per_epoch=1, recalibration_batches=1, crop=48)
     for name in ("a.zip", "b.zip"):
         record(tmp_path / name, config=quick, thetas=(0.0, 0.5), top_ps=(1, 2), every=1, training=brief)
     (first, seen), (second, again) = (read_recording(tmp_path / name) for name in ("a.zip", "b.zip"))
