@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hsds_lib.images.batches import DataError, PairBatches, Scene, load_naturals, load_scenes
+from hsds_lib.images.batches import DataError, PairBatches, Scene, expose_anew, load_naturals, load_scenes, resized
 from hsds_lib.images.color import fuse_chroma, split_luma
 from hsds_lib.images.datasets import split_names
 from hsds_lib.images.exposure import embedded_photographs
@@ -280,3 +280,10 @@ def test_real_scenes_and_naturals_make_batches(data_root: Path) -> None:
     batch = next(iter(loader))
     assert batch.natural.shape == batch.ref.shape == (2, 3, 96, 96)
     assert batch.natural.std() > 0.02
+
+
+def test_squares_are_reduced_by_means_of_areas_and_pairs_exposed_anew_in_60_percent() -> None:
+    assert resized([torch.arange(16.0).reshape(1, 4, 4)], 2)[0].flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    generator, gray = torch.Generator().manual_seed(1), torch.full((3, 1, 1), 0.5)
+    kept = sum(bool((expose_anew(gray, gray, generator)[0] == gray).all()) for _ in range(200))
+    assert kept / 200 == pytest.approx(0.4, abs=0.05)

@@ -89,7 +89,7 @@ def shipped() -> FusionNet:
 # Chroma and classical fusions
 
 
-@cases(100)
+@cases(33)
 @given(pair=pairs())
 def test_fused_chroma_lies_between_and_the_coloured_picture_in_range(pair: tuple[Tensor, Tensor]) -> None:
     under, over = (image[None].double() for image in pair)
@@ -100,7 +100,7 @@ def test_fused_chroma_lies_between_and_the_coloured_picture_in_range(pair: tuple
         assert is_picture(colourise(y, under, over), under.shape)
 
 
-@cases(300)
+@cases(100)
 @given(pair=pairs(st.integers(1, 80)), weights=st.tuples(*[st.floats(0, 4)] * 3))
 def test_classical_fusions_are_pictures_whatever_the_exposures(
     pair: tuple[Tensor, Tensor], weights: tuple[float, float, float]
@@ -111,14 +111,14 @@ def test_classical_fusions_are_pictures_whatever_the_exposures(
     assert is_picture(average(*pair), pair[0].shape)
 
 
-@cases(100)
+@cases(33)
 @given(pair=pairs())
 def test_the_order_of_the_exposures_does_not_matter_to_classical_fusions(pair: tuple[Tensor, Tensor]) -> None:
     for fusion in (mertens, average):
         torch.testing.assert_close(fusion(*pair), fusion(*reversed(pair)), rtol=0, atol=1e-4)
 
 
-@cases(40)
+@cases(13)
 @given(exponents=st.permutations([1.0, 1.0, -0.5]) | st.permutations([1.0, 1.0, math.nan]))
 def test_an_impossible_exponent_is_refused(exponents: list[float]) -> None:
     names = ("contrast", "saturation", "exposedness")
@@ -126,7 +126,7 @@ def test_an_impossible_exponent_is_refused(exponents: list[float]) -> None:
         mertens(torch.zeros(3, 4, 4), torch.ones(3, 4, 4), **dict(zip(names, exponents, strict=True)))
 
 
-@cases(100)
+@cases(33)
 @given(pair=pairs(), scores=st.lists(st.floats(-1e9, 1e9), min_size=6, max_size=6))
 def test_the_reference_is_the_candidate_with_the_best_score(pair: tuple[Tensor, Tensor], scores: list[float]) -> None:
     scene, left = Scene("any", *pair), list(scores)
@@ -138,7 +138,7 @@ def test_the_reference_is_the_candidate_with_the_best_score(pair: tuple[Tensor, 
     assert attach_references([done], lambda *luma: math.nan)[0] is done  # not scored again
 
 
-@cases(20)
+@cases(10)
 @given(pair=pairs(), value=odd_numbers)
 def test_a_score_that_is_not_finite_is_refused_by_scene(pair: tuple[Tensor, Tensor], value: float) -> None:
     with pytest.raises(ValueError, match="scene 'any' has scores that are not finite"):
@@ -155,7 +155,7 @@ def tiled(draw: st.DrawFn) -> tuple[int, int, int]:
     return height, width, draw(st.integers(max(2, max(height, width) // 5), max(height, width) + 2))
 
 
-@cases(60)
+@cases(20)
 @given(size=tiled(), operation=st.sampled_from(OPERATIONS), separate=st.booleans(), seed=seeds)
 def test_tiles_give_the_same_luma_as_the_whole(
     size: tuple[int, int, int], operation: str, separate: bool, seed: int
@@ -169,7 +169,7 @@ def test_tiles_give_the_same_luma_as_the_whole(
     torch.testing.assert_close(fuse_luma(network, under, over, tile=tile), whole, rtol=0, atol=1e-12)
 
 
-@cases(40)
+@cases(13)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), tile=st.integers(2, 9), count=st.integers(1, 3))
 def test_even_the_smallest_tiles_and_several_pictures_at_once_give_the_same(
     height: int, width: int, tile: int, count: int
@@ -181,7 +181,7 @@ def test_even_the_smallest_tiles_and_several_pictures_at_once_give_the_same(
     torch.testing.assert_close(fuse_luma(network, under, over, tile=tile), torch.cat(singly), rtol=0, atol=1e-12)
 
 
-@cases(30)
+@cases(10)
 @given(under=shapes, over=shapes)
 def test_what_is_no_luma_is_refused(under: list[int], over: list[int]) -> None:
     assume(under != over or len(under) != 4 or under[1] != 1 or 0 in under)
@@ -192,7 +192,7 @@ def test_what_is_no_luma_is_refused(under: list[int], over: list[int]) -> None:
 # The model that ships
 
 
-@cases(120)
+@cases(40)
 @given(pair=pairs(st.integers(1, 70)), tile=st.sampled_from([32, 512]))
 def test_the_model_gives_a_picture_whatever_the_exposures(pair: tuple[Tensor, Tensor], tile: int) -> None:
     before = fingerprint(shipped().state_dict().values())
@@ -202,7 +202,7 @@ def test_the_model_gives_a_picture_whatever_the_exposures(pair: tuple[Tensor, Te
     assert fingerprint(shipped().state_dict().values()) == before
 
 
-@cases(30)
+@cases(10)
 @given(under=kinds, over=kinds, height=small_sides, width=small_sides, seed=seeds)
 def test_float64_exposures_give_the_picture_of_float32_ones(
     under: str, over: str, height: int, width: int, seed: int
@@ -212,7 +212,7 @@ def test_float64_exposures_give_the_picture_of_float32_ones(
     torch.testing.assert_close(fuse(shipped(), *exact).float(), fuse(shipped(), *rounded), rtol=0, atol=1e-3)
 
 
-@cases(60)
+@cases(20)
 @given(under=shapes, over=shapes, fusion=st.sampled_from(["model", "mertens", "average"]))
 def test_two_images_that_are_no_exposures_are_refused(under: list[int], over: list[int], fusion: str) -> None:
     assume(under != over or len(under) != 3 or under[0] != 3 or 0 in under)
@@ -220,7 +220,7 @@ def test_two_images_that_are_no_exposures_are_refused(under: list[int], over: li
         fuse_with(fusion, torch.zeros(under), torch.zeros(over))
 
 
-@cases(60)
+@cases(20)
 @given(
     pair=pairs(),
     value=odd_numbers,
@@ -254,7 +254,7 @@ def fuse_with(fusion: str, under: Tensor, over: Tensor) -> Tensor:
 # Files and scores
 
 
-@cases(30)
+@cases(10)
 @given(pair=pairs())
 def test_swapped_files_give_the_same_picture(pair: tuple[Tensor, Tensor]) -> None:
     assume(abs(float(pair[0].mean() - pair[1].mean())) > 0.05)
@@ -266,7 +266,7 @@ def test_swapped_files_give_the_same_picture(pair: tuple[Tensor, Tensor]) -> Non
         assert torch.equal(read_rgb(f"{folder}/first.png"), read_rgb(f"{folder}/second.png"))
 
 
-@cases(30)
+@cases(10)
 @given(
     states=st.lists(st.sampled_from(["good", "broken", "missing", "two sizes", "ambiguous"]), min_size=1, max_size=5)
 )
@@ -289,7 +289,7 @@ def test_a_folder_gives_a_report_for_every_scene_and_a_file_for_every_good_one(s
     assert [report.name for report in reports if report.problem is None] == good and written == set(good)
 
 
-@cases(80)
+@cases(26)
 @given(pair=pairs(st.integers(30, 90)), fusion=st.sampled_from(["model", "mertens", "average"]))
 def test_a_score_is_a_number_of_at_most_one_or_the_picture_too_small(pair: tuple[Tensor, Tensor], fusion: str) -> None:
     fused = fuse_with(fusion, *pair)
