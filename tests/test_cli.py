@@ -205,6 +205,6 @@ def test_help_answers_without_importing_torch(words: list[str]) -> None:
 
 def test_the_help_of_evaluate_names_all_that_is_built_in() -> None:
     from hsds_lib.evaluation.methods import BUILT_IN as NAMES
-    from hsds_lib.reports.evaluate import BUILT_IN
+    from hsds_lib.reports.evaluate import _BUILT_IN as BUILT_IN
 
     assert BUILT_IN.split(",") == list(NAMES)

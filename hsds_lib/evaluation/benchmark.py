@@ -83,7 +83,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Evaluation:
     """What an evaluation found: scores by method, scene and metric, recorded ones last, and what follows from them.
 
     ``origins`` says where the pictures of a method are and how they came about, ``fused`` gives them by method and
@@ -135,7 +135,7 @@ class Comparison:
         return f"Best mean rank: {best}, {self.ranks[MEAN_RANK].min():.2f}, over {', '.join(self.ranked)}."
 
 
-def run_benchmark(plan: Plan, out: Path, *, show: bool = False) -> Comparison:
+def run_benchmark(plan: Plan, out: Path, *, show: bool = False) -> Evaluation:
     """Check, fuse what is to be fused, score, and compare; pictures go to ``out/fused``, scores to ``out/cache``.
 
     ``BenchmarkError``: what was given cannot be compared, and nothing was scored. ``RunError``: a scoring process ended
@@ -157,7 +157,7 @@ def run_benchmark(plan: Plan, out: Path, *, show: bool = False) -> Comparison:
         role: {scene.name: file_hash(path) for scene in scenes if (path := getattr(scene, role)) is not None}
         for role in ("under", "over", "ref")
     }
-    return Comparison(
+    return Evaluation(
         plan,
         scores=_scores(plan, fused, sources, hashes, out / "cache", show),
         origins={
@@ -186,7 +186,7 @@ def check_plan(plan: Plan, out: Path) -> None:
         raise BenchmarkError(f"--out {out} holds other files; name a new folder, or one of an earlier evaluation")
 
 
-def result_tables(found: Comparison) -> dict[str, ScoreTable]:
+def result_tables(found: Evaluation) -> dict[str, ScoreTable]:
     """Make the tables of an evaluation, by the name of their file; those without a row are left out."""
     plan, means, count = found.plan, found.means, len(found.plan.selection.scenes)
     where = f"{plan.scene_count} of {plan.selection.data} ({plan.selection.split})"
@@ -221,7 +221,7 @@ def result_tables(found: Comparison) -> dict[str, ScoreTable]:
     return tables
 
 
-def write_results(found: Comparison, out: Path) -> list[Path]:
+def write_results(found: Evaluation, out: Path) -> list[Path]:
     """Write three CSV files with all digits, and each table as LaTeX, Markdown and HTML; each whole or not at all."""
     paths = [out / "scores.csv", out / "means.csv", out / "differences.csv"]
     write_csv(paths[0], score_frame(found.scores))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Imports of torch, pandas and matplotlib wait until the command runs, so that --help answers at once.
 _WITH_FILES = [name for name in SCENE_SETS if not any(is_in_memory(part) for part in parts_of(name))]
-BUILT_IN = "average,mertens,default,paper,released"  # evaluation.methods.BUILT_IN
+_BUILT_IN = "average,mertens,default,paper,released"  # evaluation.methods.BUILT_IN
 
 
 def evaluate(
@@ -28,7 +28,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="a folder of fused pictures, <scene>.png or .jpg; repeatable"),
     ] = None,
-    builtin: Annotated[str, typer.Option(metavar="NAMES", help=f"fused by the library: {BUILT_IN}")] = "",
+    builtin: Annotated[str, typer.Option(metavar="NAMES", help=f"fused by the library: {_BUILT_IN}")] = "",
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=RUN", help="a run folder or .safetensors file to fuse with; repeatable"),

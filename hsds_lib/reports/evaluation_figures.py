@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 
 from hsds_lib.course import style
-from hsds_lib.evaluation.benchmark import Comparison
+from hsds_lib.evaluation.benchmark import Evaluation
 from hsds_lib.evaluation.picture import rgb2gray, to_pixels
 from hsds_lib.evaluation.statistics import Difference, MethodScores
 from hsds_lib.images.datasets import SceneFiles
@@ -253,7 +253,7 @@ def most_different(
     return sorted(spread, key=lambda scene: (-spread[scene], scene))[:count]
 
 
-def gallery(found: Comparison, scene: str, crops: Sequence[Crop] | None = None) -> tuple[Figure, str]:
+def gallery(found: Evaluation, scene: str, crops: Sequence[Crop] | None = None) -> tuple[Figure, str]:
     """Show a scene: both exposures and every method's picture, with scores and one or two parts enlarged.
 
     Without crops, they are where the methods disagree most; one that reaches beyond the picture is a ``ValueError``.
@@ -319,7 +319,7 @@ def _wall_text(pictures: Mapping[str, object], captions: Mapping[str, str], crop
     return f"{title}: {said}. Each with {parts} enlarged: {places}." if crops else f"{title}: {said}."
 
 
-def _pictures(found: Comparison, files: SceneFiles) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _pictures(found: Evaluation, files: SceneFiles) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     paths: dict[str, Path] = {"under": files.under, "over": files.over}
     captions = {}
     for method, fused in found.fused.items():

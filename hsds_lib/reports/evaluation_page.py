@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hsds_lib.course.show import save_figure
-from hsds_lib.evaluation.benchmark import Comparison, result_tables, write_results
+from hsds_lib.evaluation.benchmark import Evaluation, result_tables, write_results
 from hsds_lib.evaluation.peers import peers
 from hsds_lib.evaluation.scoring import metric_version
 from hsds_lib.evaluation.statistics import RANKED
@@ -44,7 +44,7 @@ class Drawing(NamedTuple):
 
 
 def write_folder(
-    found: Comparison,
+    found: Evaluation,
     out: Path,
     *,
     command: str,
@@ -66,13 +66,13 @@ def write_folder(
     origin = _origin(found, command, [path.relative_to(out).as_posix() for path in written])
     page = out / "index.html"
     with atomic_path(page) as temporary:
-        temporary.write_text(page_text(found, embedded, origin), encoding="utf-8")
+        temporary.write_text(evaluation_text(found, embedded, origin), encoding="utf-8")
     _remove_old(out, origin["files"])
     write_json(out / "provenance.json", origin)
     return page
 
 
-def page_text(found: Comparison, figures: Iterable[Mapping[str, Any]], origin: Mapping[str, Any]) -> str:
+def evaluation_text(found: Evaluation, figures: Iterable[Mapping[str, Any]], origin: Mapping[str, Any]) -> str:
     """Fill the page, HTML that loads nothing; ``origin`` is what ``provenance.json`` holds.
 
     A figure has ``part``, ``title``, ``alt``, ``data`` (an address that holds the picture) and ``width``.
@@ -91,7 +91,7 @@ def page_text(found: Comparison, figures: Iterable[Mapping[str, Any]], origin: M
     )
 
 
-def _drawings(found: Comparison, shown: Sequence[str], crops: Mapping[str, Sequence[Crop]]) -> Iterator[Drawing]:
+def _drawings(found: Evaluation, shown: Sequence[str], crops: Mapping[str, Sequence[Crop]]) -> Iterator[Drawing]:
     scores, baseline = found.scores, found.plan.chosen_baseline
     metrics = [name for name in RANKED if found.means.scenes[name]]
     yield Drawing("methods", "plots/methods", "All metrics", *scores_by_method(scores, metrics))
@@ -118,7 +118,7 @@ def _embedded(drawing: Drawing) -> dict[str, Any]:
     return {"part": drawing.part, "title": drawing.title, "alt": drawing.alt, "data": address, "width": width}
 
 
-def _remarks(found: Comparison) -> Iterator[str]:
+def _remarks(found: Evaluation) -> Iterator[str]:
     plan = found.plan
     sets = {set_of(scene.under.parent.parent).name for scene in plan.selection.scenes}
     for one in DATA_SETS.values():
@@ -140,7 +140,7 @@ def _remarks(found: Comparison) -> Iterator[str]:
         yield f"Models that come with this library: {'; '.join(f'{name}, {SHIPPED[name]}' for name in ships)}."
 
 
-def _gallery_note(found: Comparison) -> str:
+def _gallery_note(found: Evaluation) -> str:
     hidden = " Recorded methods have no pictures here." if found.plan.recorded else ""
     return (
         "Chosen scenes, or those in which MS-SSIM differs most between methods; the framed parts are enlarged below, "
@@ -148,7 +148,7 @@ def _gallery_note(found: Comparison) -> str:
     )
 
 
-def _origin(found: Comparison, command: str, files: list[str]) -> dict[str, Any]:
+def _origin(found: Evaluation, command: str, files: list[str]) -> dict[str, Any]:
     plan = found.plan
     return provenance(
         kind="evaluation",
@@ -167,7 +167,7 @@ def _origin(found: Comparison, command: str, files: list[str]) -> dict[str, Any]
     )
 
 
-def _facts(found: Comparison, origin: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(found: Evaluation, origin: Mapping[str, Any]) -> list[tuple[str, str]]:
     plan = found.plan
     return [
         ("Command", origin["command"]),

@@ -29,7 +29,7 @@ from hsds_lib.reports.evaluation_figures import (
     scores_by_method,
     scores_by_scene,
 )
-from hsds_lib.reports.evaluation_page import page_text
+from hsds_lib.reports.evaluation_page import evaluation_text
 from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.runtime import provenance
 
@@ -156,7 +156,7 @@ def test_one_method_alone_is_evaluated_without_differences(contest: Path) -> Non
     plan = Plan(select_scenes(str(contest / "pairs")), (Method("one", contest / "near"),))
     outcome = run_benchmark(plan, contest / "results")
     assert outcome.differences == [] and outcome.ranks.loc["one", "mean rank"] == 1
-    page = page_text(outcome, [], {**provenance(), "command": "hsds evaluate"})
+    page = evaluation_text(outcome, [], {**provenance(), "command": "hsds evaluate"})
     assert "How sure" not in page and "Means and ranks" in page
 
 
@@ -227,7 +227,7 @@ def test_the_page_escapes_what_it_is_given(contest: Path) -> None:
     plan = Plan(select_scenes(str(contest / "pairs")), (Method(ODD, contest / "near"), Method("far", contest / "far")))
     outcome = run_benchmark(plan, contest / "results")
     figure = {"part": "methods", "title": ODD, "alt": f'"{ODD}', "data": "data:,", "width": 5}
-    page = page_text(outcome, [figure], {**provenance(), "command": f"hsds {ODD}"})
+    page = evaluation_text(outcome, [figure], {**provenance(), "command": f"hsds {ODD}"})
     soup = BeautifulSoup(page, "html.parser")
     assert not soup.find_all(["script", "b"]) and soup.find("img")["alt"] == f'"{ODD}'
     assert soup.find("th", string=ODD) is not None and soup.find("td", string=f"hsds {ODD}") is not None
