@@ -11,7 +11,7 @@ OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
 PYTHONHASHSEED ?= 0
 export OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS PYTHONHASHSEED
 
-# The tests run in as many processes as there are cores, each taking a file at a time.
+# The tests run in as many processes as there are cores, each taking a file or a notebook at a time (tests/conftest.py).
 TEST_PROCESSES ?= auto
 
 # Someone else's kernels, plotting backend or packages must not be picked up instead of those in .venv.
@@ -42,12 +42,12 @@ apps: setup ## the explorers as a page of apps, by Voila, in the browser
 site: setup ## the executed notebooks as a website in site/, searchable offline (after `make report`)
 	$(PY) -m hsds_lib site $(ARGS)
 
-test: setup ## linter, notebooks against their sources, then pytest, docstring examples and nbval in one run
+test: setup ## linter, notebooks against their sources, then tests, docstring examples and all notebooks in one run
 	$(PY) -m ruff check
 	$(PY) -m notebooks.tools.build --check
 	$(PY) -m notebooks.tools.index --check
 	$(PY) -m notebooks.tools.guides --check
-	HSDS_WIDGETS=static $(PY) -m pytest tests hsds_lib --doctest-modules $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb) --nbval --nbval-current-env --nbval-cell-timeout=240 -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	HSDS_WIDGETS=static $(PY) -m pytest tests hsds_lib data_scripts --doctest-modules -n $(TEST_PROCESSES) --durations=10 $(ARGS)
 
 lint: setup ## linter and type checker
 	$(PY) -m ruff check $(ARGS)

@@ -1,4 +1,4 @@
-"""What several test folders share: real data and recorded fixtures, a browser, and lines for the end of a run."""
+"""What several test folders share: real data and fixtures, a browser, who runs what, and lines for the end of a run."""
 
 from __future__ import annotations
 
@@ -22,11 +22,32 @@ FLAGS = [
     "--disable-dev-shm-usage",
 ]
 Sections = dict[str, list[str]]
+ONE_BY_ONE = "notebooks/test_execution.py::"
+"""The tests of this file are spread over the processes."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have a place for what the folders' own conftest files want to say at the end: title to lines."""
     config.sections = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In several processes, each takes a file at a time, whose tests share what is made once; a notebook is a file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class AFileOrANotebook(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if ONE_BY_ONE in nodeid else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False  # by the number of tests, which says little
+    return AFileOrANotebook(config, log)
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,15 +1,13 @@
 """The exercises as nbgrader assignments: ``python -m notebooks.tools.assignments --out FOLDER [NAME ...]``.
 
-From the same sources as the notebooks. ``FOLDER/source/NAME/NAME.ipynb`` is nbgrader's instructor version: the stub and
-its solution become one answer cell with the solution between nbgrader's marks, and ``check(...)`` becomes a locked test
-cell that fails with the hint of :mod:`hsds_lib.course.checks`. nbgrader makes the rest; it is not needed here.
+``FOLDER/source/NAME/NAME.ipynb`` is nbgrader's instructor version: stub and solution become one answer cell with the
+solution between nbgrader's marks, ``check(...)`` a locked test cell that fails with the hint of the course's checks.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import copy
 import re
 import sys
 import textwrap
@@ -23,7 +21,7 @@ from nbformat import NotebookNode
 from hsds_lib.course.checks import find, verdict
 from hsds_lib.reports.notebook import find_notebooks, tags
 from hsds_lib.runtime import atomic_path
-from notebooks.tools.source import IGNORE_OUTPUT, SourceError, versions
+from notebooks.tools.source import IGNORE_OUTPUT, sources, versions
 
 SCHEMA = 3
 """Version of nbgrader's cell metadata, which its releases since 0.6 read."""
@@ -51,42 +49,19 @@ class AssignmentError(ValueError):
 
 
 def require(number: str, answer: Any) -> None:
-    """Fail with the hint for an answer that is not right; what the test cells call.
-
-    Args:
-        number: the exercise, such as ``"3.2"``.
-        answer: a function or a value.
-
-    Raises:
-        AssertionError: when the answer is wrong, or nothing has been tried; the message is that of ``check``.
-        ValueError: for an exercise that does not exist.
-
-    Example:
-        >>> require("4.4", {"a", "b", "d", "f"})
-        >>> require("4.4", {"a", "d"})
-        Traceback (most recent call last):
-        AssertionError: 4.4 not yet. There are more: what of changes that move or turn all features together?
-    """
+    """Raise AssertionError with the words of ``check`` for an answer that is not right; what the test cells call."""
     said = verdict(find(number), answer)
     if said != "correct":
         raise AssertionError(f"{number} {said}")
 
 
 def assignment(source: Path, *, release: bool = False) -> NotebookNode:
-    """Make one assignment, not executed.
+    """Make an assignment of ``notebooks/src/NAME.py``, not executed; for ``release``, without the solutions.
 
-    Args:
-        source: ``notebooks/src/NAME.py``.
-        release: the students' version, with the stubs in place of the solutions.
-
-    Returns:
-        A notebook with nbgrader's metadata.
-
-    Raises:
-        AssignmentError: the source has no exercise, or one whose stub, solution and check do not stand in this order.
+    Raises AssignmentError when the source has no exercise, or one whose stub, solution and check do not stand in this
+    order.
     """
-    made = versions(source, source.parent.parent)
-    notebook = copy.deepcopy(list(made.values())[-1])  # with the solutions, when there are any
+    notebook = list(versions(source, source.parent.parent).values())[-1]  # with the solutions, when there are any
     cells = [cell for cell in notebook.cells if cell.cell_type == "code" or "solution" not in tags(cell)]
     places = [place for place, cell in enumerate(cells) if cell.cell_type == "code" and _CHECK.search(cell.source)]
     if not places:
@@ -114,23 +89,9 @@ def _prepare(cells: Sequence[NotebookNode], *, release: bool, where: str) -> Non
 
 
 def answer_cell(stub: str, solution: str) -> str:
-    r"""Merge stub and solution: what nbgrader takes out for students stands between its marks.
+    """Merge stub and solution: the solution's function with its body between nbgrader's marks.
 
-    Args:
-        stub: such as ``def double(x):`` and ``return ...``.
-        solution: the same function, answered.
-
-    Returns:
-        The solution's function with its body marked; anything else than one function with the stub's arguments is
-        marked as a whole, below the stub.
-
-    Example:
-        >>> print(answer_cell("def double(x):\n    return ...  # a number", "def double(x):\n    return 2 * x"))
-        def double(x):
-            # a number
-            ### BEGIN SOLUTION
-            return 2 * x
-            ### END SOLUTION
+    Anything else than one function with the stub's arguments is marked as a whole, below the stub.
     """
     asked, given = ast.parse(stub).body, ast.parse(solution).body
     same = (
@@ -165,37 +126,20 @@ def _plain(cell: NotebookNode) -> NotebookNode:
     return cell
 
 
-def write_assignments(
-    out: Path, names: Iterable[str] | None = None, *, notebooks: Path | None = None, release: bool = False
-) -> list[Path]:
-    """Write assignments in nbgrader's layout, and its settings unless there are some.
+def write_assignments(out: Path, names: Iterable[str] | None = None, *, release: bool = False) -> list[Path]:
+    """Write assignments into nbgrader's course folder, and its settings unless there are some; returns the notebooks.
 
-    Args:
-        out: nbgrader's course folder.
-        names: which notebooks, such as ``03_wsras``; all that have exercises when None.
-        notebooks: the folder with ``src``; the checkout's when None.
-        release: also the students' versions, into ``release``, for a course without nbgrader.
-
-    Returns:
-        The notebooks written.
-
-    Raises:
-        AssignmentError: for an unknown name or a notebook without exercises.
+    All notebooks with exercises when there are no names; with ``release`` also the students' versions, into
+    ``release``, for a course without nbgrader.
     """
-    notebooks = notebooks or find_notebooks()
-    known = {path.stem: path for path in sorted((notebooks / "src").glob("*.py"))}
-    wanted = [Path(name).stem for name in names or known]
-    if unknown := [name for name in wanted if name not in known]:
-        raise AssignmentError(f"no notebook source is called {', '.join(unknown)}; there are {', '.join(known)}")
-    if names is None:
-        wanted = [name for name in wanted if _CHECK.search(known[name].read_text(encoding="utf-8"))]
-    made = {}
-    for name in wanted:
-        for folder in ("source", "release") if release else ("source",):
-            made[out / folder / name / f"{name}.ipynb"] = assignment(known[name], release=folder == "release")
-    for path, notebook in made.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
+    notebooks, made = find_notebooks(), {}
+    for path in sources(notebooks, names):
+        if names is not None or _CHECK.search(path.read_text(encoding="utf-8")):
+            for folder in ("source", "release") if release else ("source",):
+                made[out / folder / path.stem / f"{path.stem}.ipynb"] = assignment(path, release=folder == "release")
+    for target, notebook in made.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(target) as temporary:
             temporary.write_bytes((nbformat.writes(notebook) + "\n").encode())
     config = out / "nbgrader_config.py"
     if not config.exists():
@@ -213,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         written = write_assignments(options.out, options.names or None, release=options.release)
-    except (AssignmentError, SourceError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for path in written:

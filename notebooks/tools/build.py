@@ -1,8 +1,8 @@
 """Build the notebooks: ``python -m notebooks.tools.build [--check] [NAME ...]``.
 
-Every ``notebooks/src/NAME.py`` is executed once with its default parameters and becomes ``notebooks/NAME.ipynb``,
-with only those outputs stored that are the same on every machine. ``--check`` executes nothing: it compares the
-stored notebooks with their sources, so that the two cannot drift apart unnoticed.
+Every ``notebooks/src/NAME.py`` is executed with its default parameters and becomes ``notebooks/NAME.ipynb``, with only
+those outputs stored that are the same on every machine. ``--check`` executes nothing: it compares stored notebooks with
+their sources.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nbformat import NotebookNode
 from hsds_lib.reports.notebook import KERNEL_NAME, find_notebooks, first_error, kernel_environment, kernel_manager, tags
 from hsds_lib.runtime import atomic_path
 from notebooks.tools.outputs import OutputError, normalise_outputs
-from notebooks.tools.source import SOLUTIONS, SourceError, versions
+from notebooks.tools.source import SOLUTIONS, SourceError, sources, versions
 
 CELL_TIMEOUT = 120
 """Seconds a cell may take with the default parameters, as in the tests."""
@@ -36,23 +36,13 @@ class BuildError(RuntimeError):
 
 
 def build(names: Iterable[str] | None = None, *, notebooks: Path | None = None) -> list[Path]:
-    """Execute notebook sources and write the notebooks; one line of progress for each.
+    """Execute all sources, or those named, and write the notebooks; returns the files written.
 
-    Args:
-        names: which sources, such as ``05_dual_search``; all when None.
-        notebooks: the folder with ``src``; the checkout's when None.
-
-    Returns:
-        The files written.
-
-    Raises:
-        BuildError: when cells failed, after all notebooks were tried; a failed one keeps the content it had.
-        SourceError: when a source breaks the rules.
-        ValueError: when a name is unknown.
+    Raises BuildError when cells failed, after all notebooks were tried; a failed one keeps the content it had.
     """
     notebooks = notebooks or find_notebooks()
     written, failures = [], []
-    wanted = [item for source in _sources(notebooks, names) for item in versions(source, notebooks).items()]
+    wanted = [item for source in sources(notebooks, names) for item in versions(source, notebooks).items()]
     for target, notebook in wanted:
         label, start = _label(target, notebooks), time.perf_counter()
         try:
@@ -128,18 +118,13 @@ def _failure(notebook: NotebookNode, error: Exception, *, last: int, label: str)
 
 
 def check(names: Iterable[str] | None = None, *, notebooks: Path | None = None) -> list[str]:
-    """Compare stored notebooks with their sources, executing nothing.
+    """Compare stored notebooks with their sources, executing nothing; one sentence for each finding.
 
-    Args:
-        names: which notebooks; all when None, and then files without a source are findings, too.
-        notebooks: the folder with ``src``; the checkout's when None.
-
-    Returns:
-        One sentence for each finding, naming the file; empty when all is well.
+    Without names, files without a source are findings, too.
     """
     notebooks = notebooks or find_notebooks()
     findings, expected = [], set()
-    for source in _sources(notebooks, names):
+    for source in sources(notebooks, names):
         try:
             found = versions(source, notebooks)
         except SourceError as error:
@@ -192,17 +177,6 @@ def _output_problems(cell: NotebookNode, count: int) -> list[str]:
     return problems
 
 
-def _sources(notebooks: Path, names: Iterable[str] | None) -> list[Path]:
-    known = {path.stem: path for path in sorted((notebooks / "src").glob("*.py"))}
-    if names is None:
-        return list(known.values())
-    wanted = [Path(name).stem for name in names]
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ValueError(f"no notebook source is called {', '.join(unknown)}; there are {', '.join(known)}")
-    return [known[name] for name in wanted]
-
-
 def _label(path: Path, notebooks: Path) -> str:
     return path.relative_to(notebooks.parent).as_posix()
 
@@ -219,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             build(names)
             return 0
         findings = check(names)
-    except (BuildError, SourceError, ValueError, OSError) as error:
+    except (BuildError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for finding in findings:

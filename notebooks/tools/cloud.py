@@ -1,24 +1,21 @@
-"""Running in Google Colab, whose Python has most of what is needed and none of this course.
+"""Google Colab, whose Python has most of what is needed: ``python -m notebooks.tools.cloud`` prints, for pip, the rest.
 
-``python -m notebooks.tools.cloud`` prints the packages that Colab lacks, for one line of pip. The list is what
-``pyproject.toml`` asks for, less what Colab brings along and what the notebooks do not import.
+That is what ``pyproject.toml`` asks for, less what Colab brings along and what the notebooks do not import.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from hsds_lib.reports.notebook import find_notebooks
 
 # fmt: off
 PREINSTALLED = frozenset({
-    "beautifulsoup4", "ipykernel", "ipywidgets", "jinja2", "matplotlib", "nbclient", "nbconvert", "nbformat",
-    "numpy", "opencv-python-headless", "pillow", "pooch", "pydantic", "pygments", "safetensors",
+    "beautifulsoup4", "ipykernel", "ipywidgets", "jinja2", "lazy-loader", "matplotlib", "nbclient", "nbconvert",
+    "nbformat", "numpy", "opencv-python-headless", "pillow", "pooch", "pydantic", "pygments", "safetensors",
     "scikit-image", "scipy", "torch", "tqdm", "typer",
 })
 # fmt: on
@@ -35,37 +32,19 @@ NOT_IN_CLOUD = frozenset({"jupyterlab", "voila", "dask", "distributed"})
 """Programs in place of which Colab has its own page, and what only ``hsds sweep`` needs."""
 
 
-def missing_in_colab(pyproject: Path | None = None) -> list[str]:
-    """List the requirements to install in Colab, in the order of ``pyproject.toml``.
-
-    Args:
-        pyproject: the file; the checkout's when None.
-
-    Returns:
-        Requirements such as ``kornia>=0.8``.
-
-    Example:
-        >>> [line.partition(">")[0] for line in missing_in_colab()][:1]
-        ['kornia']
-    """
-    pyproject = pyproject or find_notebooks().parent / "pyproject.toml"
+def missing_in_colab() -> list[str]:
+    """List the requirements to install in Colab, such as ``kornia>=0.8``, in the order of ``pyproject.toml``."""
+    pyproject = find_notebooks().parent / "pyproject.toml"
     lines = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
     return [line for line in lines if _name(line) not in PREINSTALLED | NOT_IN_CLOUD]
 
 
 def _name(requirement: str) -> str:
-    found = re.match(r"[A-Za-z0-9._-]+", requirement)
-    assert found is not None
-    return found[0].lower()
+    return re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower()
 
 
 def missing_here(requirements: Iterable[str], *, installed: Callable[[str], str] = version) -> list[str]:
-    """Leave of requirements those whose package is not installed, in whatever version.
-
-    Example:
-        >>> missing_here(["torch==2.13.0", "no-such-package>=1"])
-        ['no-such-package>=1']
-    """
+    """Leave of requirements those whose package is not installed, in whatever version."""
 
     def is_missing(requirement: str) -> bool:
         try:
@@ -84,4 +63,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

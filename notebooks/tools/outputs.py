@@ -25,30 +25,24 @@ class OutputError(ValueError):
 def normalise_outputs(notebook: NotebookNode) -> None:
     """Keep the text of ``verdict`` cells and the picture of the ``hero`` cell, in place; drop all else.
 
-    Raises:
-        OutputError: when a picture has no alternative text, a verdict is empty or holds something nbval would
-            compare but no machine repeats, or the hero cell does not show exactly one PNG.
+    Raises OutputError when a picture has no alternative text, a verdict is empty or holds something nbval would compare
+    but no machine repeats, or the hero cell does not show exactly one PNG.
     """
     for number, cell in enumerate(notebook.cells, start=1):
         if cell.cell_type != "code":
             continue
         where = f"cell {number} ({cell.source.splitlines()[0]!r})"
-        _require_alt_texts(cell, where)
+        if not all(alt_text(output) for output in pictures(cell)):
+            raise OutputError(
+                f"{where} shows a picture without alternative text; "
+                "show figures with hsds_lib.course.show.show(figure, alt=...)"
+            )
         kept = []
         if "verdict" in tags(cell):
             kept += _verdict(cell, where)
         if "hero" in tags(cell):
             kept.append(_hero(cell, where))
         cell.outputs = kept
-
-
-def _require_alt_texts(cell: NotebookNode, where: str) -> None:
-    for output in pictures(cell):
-        if not alt_text(output):
-            raise OutputError(
-                f"{where} shows a picture without alternative text; "
-                "show figures with hsds_lib.course.show.show(figure, alt=...)"
-            )
 
 
 def _verdict(cell: NotebookNode, where: str) -> list[NotebookNode]:

@@ -1,7 +1,6 @@
-"""Turn a run into a model that ships: its files, its scores on the validation scenes, and an example.
+"""Turn a run into a model that ships: ``python -m notebooks.tools.publish RUN [NAME]`` writes ``hsds_lib/models/NAME``.
 
-``python -m notebooks.tools.publish RUN [NAME]`` writes ``hsds_lib/models/NAME``; the card and
-``validation.csv`` are not touched.
+That is its files, its scores on the validation scenes, and an example; the card and ``validation.csv`` stay.
 """
 
 from __future__ import annotations
@@ -28,25 +27,9 @@ METHODS = ("model", "mertens", "average")
 
 
 def picture_score(fused: Tensor, under: Tensor, over: Tensor) -> float:
-    """Three-scale MEF-SSIM (Ma, Zeng, Wang 2015) of a fused picture, as it would be after saving.
+    """Three-scale MEF-SSIM (Ma, Zeng, Wang 2015) of the luma of an RGB picture ``(3, H, W)`` in [0, 1], as saved.
 
-    Args:
-        fused: RGB ``(3, H, W)`` in [0, 1]; rounded to 8 bits here.
-        under: the darker exposure, same shape.
-        over: the brighter exposure, same shape.
-
-    Returns:
-        The score of the luma, at most 1.
-
-    Raises:
-        ValueError: the shapes differ, or a side is shorter than 44 pixels.
-
-    Example:
-        >>> from hsds_lib.images.batches import load_scenes
-        >>> scene = load_scenes("embedded", "val", limit=1)[0]
-        >>> fused = mertens(scene.under, scene.over)
-        >>> [round(picture_score(picture, scene.under, scene.over), 1) for picture in (fused, scene.under)]
-        [1.0, 0.6]
+    At most 1; a side has at least 44 pixels.
     """
     images = [(image * 255).round() / 255 for image in (fused, under, over)]
     # On 8-bit luma, as the metric's authors and the tables compute it.
@@ -55,26 +38,7 @@ def picture_score(fused: Tensor, under: Tensor, over: Tensor) -> float:
 
 
 def compare(network: FusionNet, scenes: Sequence[Scene]) -> dict[str, dict[str, float]]:
-    """Score the network, OpenCV's Mertens fusion and the plain average on some scenes.
-
-    Args:
-        network: a trained network in evaluation mode.
-        scenes: pairs it was not trained on, if the numbers are to mean anything.
-
-    Returns:
-        For each scene name, the MEF-SSIM of each of ``METHODS``.
-
-    Raises:
-        ValueError: a scene is smaller than 44 pixels, or its exposures do not fit together.
-
-    Example:
-        >>> from hsds_lib.fusing.fuse import load_model
-        >>> from hsds_lib.images.batches import load_scenes
-        >>> scores = compare(load_model("default", device="cpu"), load_scenes("embedded", "test", limit=1))
-        >>> row = scores["astronaut-1"]
-        >>> list(row), all(0 < score <= 1 for score in row.values())
-        (['model', 'mertens', 'average'], True)
-    """
+    """Score the network, OpenCV's Mertens fusion and the plain average: scene to MEF-SSIM of each of ``METHODS``."""
     table = {}
     for scene in scenes:
         pictures = {
@@ -96,14 +60,9 @@ EXAMPLE_SIDE = 400  # pixels
 
 
 def publish(run: Path, target: Path) -> dict[str, float]:
-    """Copy a finished run and measure it on the validation scenes of the data it was trained on.
+    """Copy a finished run and measure it on the validation scenes of its data; returns the mean of each method.
 
-    Args:
-        run: folder with the files of a training, and of the search before it if there was one.
-        target: folder of the model.
-
-    Returns:
-        Mean MEF-SSIM of each method over the validation scenes.
+    Raises FileNotFoundError for a run that lacks a file of the training.
     """
     missing = [name for name in FILES if not (run / name).is_file()]
     if missing:
@@ -116,19 +75,14 @@ def publish(run: Path, target: Path) -> dict[str, float]:
     means = {name: sum(row[name] for row in table.values()) / len(table) for name in METHODS}
     rounded = {scene: {name: round(value, 4) for name, value in row.items()} for scene, row in table.items()}
     mean = {name: round(value, 4) for name, value in means.items()}
-    if run.resolve() != target.resolve():
-        _replace(run, target)
-    write_json(target / "validation.json", {"metric": "MEF-SSIM, three scales", "mean": mean, "scenes": rounded})
-    _write_example(network, target / "example.png")
-    return means
-
-
-def _replace(run: Path, target: Path) -> None:
-    for name in (*FILES, *SEARCH_FILES):
+    for name in (*FILES, *SEARCH_FILES) if run.resolve() != target.resolve() else ():
         if (run / name).is_file():
             shutil.copyfile(run / name, target / name)
         else:  # of the search behind the model that was here
             (target / name).unlink(missing_ok=True)
+    write_json(target / "validation.json", {"metric": "MEF-SSIM, three scales", "mean": mean, "scenes": rounded})
+    _write_example(network, target / "example.png")
+    return means
 
 
 def _write_example(network: torch.nn.Module, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import jupytext
@@ -45,32 +46,27 @@ class SourceError(ValueError):
 
 
 def read_source(path: Path) -> NotebookNode:
-    """Read ``notebooks/src/NAME.py`` and check its tags.
-
-    Raises:
-        SourceError: on an unknown tag, two tags about slides on one cell, an empty code cell, or a wrong number of
-            ``parameters`` or ``hero`` cells.
-    """
+    """Read ``notebooks/src/NAME.py``; SourceError on tags that are unknown or too many, and on an empty code cell."""
     notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
     counts: Counter[str] = Counter()
     for number, cell in enumerate(notebook.cells, start=1):
+        where = f"{path.name}, cell {number}"
         known = set(CODE_TAGS) if cell.cell_type == "code" else MARKDOWN_TAGS
-        unknown = set(tags(cell)) - known
-        if unknown:
+        if unknown := sorted(set(tags(cell)) - known):
             raise SourceError(
-                f"{path.name}, cell {number}: unknown tag {', '.join(sorted(unknown))} on a {cell.cell_type} cell; "
+                f"{where}: unknown tag {', '.join(unknown)} on a {cell.cell_type} cell; "
                 f"known: {', '.join(sorted(known))}"
             )
         if "title" in cell.metadata:
             raise SourceError(
-                f"{path.name}, cell {number}: '{cell.metadata.title}' stands on the line of the marker, where it is no "
-                "part of the cell; begin it on the next line"
+                f"{where}: '{cell.metadata.title}' stands on the line of the marker, where it is no part of the cell; "
+                "begin it on the next line"
             )
         slides = sorted(set(tags(cell)) & set(SLIDE_TAGS))
         if len(slides) > 1:
-            raise SourceError(f"{path.name}, cell {number}: {' and '.join(slides)} on one cell; give one of them")
+            raise SourceError(f"{where}: {' and '.join(slides)} on one cell; give one of them")
         if cell.cell_type == "code" and not cell.source.strip():
-            raise SourceError(f"{path.name}, cell {number}: the code cell is empty; remove it")
+            raise SourceError(f"{where}: the code cell is empty; remove it")
         counts.update(tags(cell))
     if counts["parameters"] != 1:
         raise SourceError(f"{path.name}: {counts['parameters']} cells are tagged 'parameters'; exactly one must be")
@@ -79,11 +75,19 @@ def read_source(path: Path) -> NotebookNode:
     return notebook
 
 
-def versions(path: Path, notebooks: Path) -> dict[Path, NotebookNode]:
-    """The notebooks one source stands for, by the file each is built into; none of them executed.
+def sources(notebooks: Path, names: Iterable[str] | None) -> list[Path]:
+    """The sources of these names, such as ``05_dual_search``, or all; ValueError for an unknown one."""
+    known = {path.stem: path for path in sorted((notebooks / "src").glob("*.py"))}
+    wanted = known if names is None else [Path(name).stem for name in names]
+    if unknown := [name for name in wanted if name not in known]:
+        raise ValueError(f"no notebook source is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[name] for name in wanted]
 
-    The student's notebook lacks the cells tagged ``solution``; where there are such cells, a full version goes
-    into the folder ``solutions``. Each begins with the folded cell that speaks in Colab only.
+
+def versions(path: Path, notebooks: Path) -> dict[Path, NotebookNode]:
+    """The notebooks one source stands for, not executed, by the file each is built into.
+
+    The student's lacks the cells tagged ``solution``; where there are some, a full version goes into ``solutions``.
     """
     source = read_source(path)
     first_code = next(number for number, cell in enumerate(source.cells) if cell.cell_type == "code")

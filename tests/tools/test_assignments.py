@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,11 @@ REGION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION\n?", re.MU
 every_assignment = pytest.mark.parametrize("number", WITH_EXERCISES)
 
 
-def _source(number: str) -> Path:
+@cache
+def _made(number: str, release: bool = False) -> Any:
+    """The assignment of a notebook; for tests that leave it as it is."""
     (path,) = SOURCES.glob(f"{number}_*.py")
-    return path
+    return assignments.assignment(path, release=release)
 
 
 def _graded(notebook: Any) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def _numbers(number: str) -> set[str]:
 @every_assignment
 @pytest.mark.parametrize("release", [False, True], ids=["source", "release"])
 def test_metadata_follow_the_schema(number: str, release: bool) -> None:
-    notebook = assignments.assignment(_source(number), release=release)
+    notebook = _made(number, release)
     nbformat.validate(notebook)
     seen: list[str] = []
     for cell in notebook.cells:
@@ -69,7 +73,7 @@ def test_metadata_follow_the_schema(number: str, release: bool) -> None:
 
 @every_assignment
 def test_solutions_stand_between_marks_and_nowhere_in_the_release(number: str) -> None:
-    source, release = (assignments.assignment(_source(number), release=flag) for flag in (False, True))
+    source, release = (_made(number, flag) for flag in (False, True))
     for identity, cell in _graded(source).items():
         ast.parse(cell.source)
         marks = re.findall(r"### (BEGIN|END) SOLUTION", cell.source)
@@ -89,7 +93,7 @@ def test_solutions_stand_between_marks_and_nowhere_in_the_release(number: str) -
 
 @every_assignment
 def test_nothing_of_the_builder_is_left_and_no_link_leads_out(number: str) -> None:
-    notebook = assignments.assignment(_source(number))
+    notebook = _made(number)
     for cell in notebook.cells:
         assert set(cell.metadata) <= {"tags", "nbgrader", "jupyter", "slideshow"}
         assert not {"solution", "verdict", "hero", "nbval-ignore-output"} & set(cell.metadata.get("tags", []))
@@ -112,13 +116,12 @@ NUMBERS = ["4.1", "4.2", "4.3", "4.4"]
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_solution_passes_its_test_cell(number: str) -> None:
-    _run(_graded(assignments.assignment(_source("04"))), number)
+    _run(_graded(_made("04")), number)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_an_untouched_answer_fails_with_the_first_hint(number: str) -> None:
-    release = _graded(assignments.assignment(_source("04"), release=True))
-    by_nbgrader = _graded(assignments.assignment(_source("04")))
+    release, by_nbgrader = _graded(_made("04", True)), _graded(copy.deepcopy(_made("04")))
     cleared = by_nbgrader[f"exercise-{number.replace('.', '-')}"]
     cleared.source = REGION.sub(r"\1# YOUR CODE HERE\n\1raise NotImplementedError()\n", cleared.source)
     for cells in (release, by_nbgrader):
@@ -127,7 +130,7 @@ def test_an_untouched_answer_fails_with_the_first_hint(number: str) -> None:
 
 
 def test_a_typical_mistake_fails_with_its_own_hint() -> None:
-    cells = _graded(assignments.assignment(_source("04")))
+    cells = _graded(_made("04"))
     upside_down = (
         "def one_layer(F, P, u, o):\n"
         "    d = lambda a, b: (a - b).square().mean(dim=(1, 2, 3))\n"
@@ -139,9 +142,16 @@ def test_a_typical_mistake_fails_with_its_own_hint() -> None:
         _run(cells, "4.4", answer='unchanged = {"a", "d"}')
 
 
-def test_an_answer_that_is_no_single_function_is_marked_as_a_whole() -> None:
+def test_the_body_of_a_function_is_marked_and_other_answers_as_a_whole() -> None:
     made = assignments.answer_cell("x = ...", "helper = 1\nx = helper + 1")
     assert made == "x = ...\n### BEGIN SOLUTION\nhelper = 1\nx = helper + 1\n### END SOLUTION"
+    one = assignments.answer_cell("def double(x):\n    return ...  # a number", "def double(x):\n    return 2 * x")
+    assert one.splitlines()[1:] == [
+        "    # a number",
+        "    ### BEGIN SOLUTION",
+        "    return 2 * x",
+        "    ### END SOLUTION",
+    ]
     other = assignments.answer_cell("def f(x):\n    return ...", "def f(x, y):\n    return x")
     assert other.startswith("def f(x):\n    return ...\n### BEGIN SOLUTION\ndef f(x, y):")
 

@@ -15,6 +15,7 @@ import nbformat
 import pytest
 from PIL import Image
 
+from hsds_lib.reports import notebook as kernel
 from notebooks.tools import build as builder
 from notebooks.tools.cloud import FIRST_CELL
 
@@ -109,40 +110,25 @@ def _text(cell: Any) -> str:
     return "".join(output.get("text", "") or output.get("data", {}).get("text/plain", "") for output in cell.outputs)
 
 
-def test_build_stores_text_of_verdicts_only(built):
+def test_build_stores_the_text_of_verdicts_and_one_picture(built):
     notebook = _read(built / "01_toy.ipynb")
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert _text(_cell(notebook, "half")) == "half: 0.5\n6"
     assert _cell(notebook, "setup of this machine").outputs == []
-    stored = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
-    assert all({"verdict", "hero"} & set(cell.metadata.tags) for cell in stored)
-
-
-def test_build_marks_all_other_cells_for_nbval(built):
-    codes = [cell for cell in _read(built / "01_toy.ipynb").cells if cell.cell_type == "code"]
-    for cell in codes:
-        assert ("nbval-ignore-output" in cell.metadata.tags) != ("verdict" in cell.metadata.tags)
+    assert all({"verdict", "hero"} & set(cell.metadata.tags) for cell in codes if cell.outputs)
+    assert all(("nbval-ignore-output" in cell.metadata.tags) != ("verdict" in cell.metadata.tags) for cell in codes)
     assert [cell.execution_count for cell in codes] == list(range(1, len(codes) + 1))
-
-
-def test_build_keeps_one_picture_with_its_alt_text(built):
-    [output] = _cell(_read(built / "01_toy.ipynb"), "show(figure").outputs
+    [output] = _cell(notebook, "show(figure").outputs
     assert list(output.data) == ["image/png"]
     assert output.metadata["image/png"]["alt"] == "A line that rises and falls."
     assert Image.open(BytesIO(base64.b64decode(output.data["image/png"]))).width <= 4 * 96 + 20
 
 
-def test_build_runs_this_interpreter_whatever_jupyter_is_told(built):
-    assert f"kernel: {sys.executable}" in _text(_cell(_read(built / "01_toy.ipynb"), "kernel:"))
-
-
-def test_build_runs_in_an_empty_folder(built):
-    assert "working folder is empty: True" in _text(_cell(_read(built / "01_toy.ipynb"), "working folder"))
-
-
-def test_build_keeps_settings_of_this_machine_out(built):
-    text = _text(_cell(_read(built / "01_toy.ipynb"), "OMP_NUM_THREADS"))
-    assert text.splitlines()[0] == "1 False False"
-    assert "inline" in text.splitlines()[1]
+def test_build_runs_this_interpreter_in_an_empty_folder_whatever_the_machine_is_told(built):
+    notebook = _read(built / "01_toy.ipynb")
+    assert _text(_cell(notebook, "kernel:")) == f"working folder is empty: True\nkernel: {sys.executable}\n"
+    variables, backend = _text(_cell(notebook, "OMP_NUM_THREADS")).splitlines()
+    assert variables == "1 False False" and "inline" in backend
 
 
 def test_build_stores_no_provenance(built):
@@ -153,18 +139,17 @@ def test_build_stores_no_provenance(built):
     assert all(set(cell["metadata"]) <= {"tags", "jupyter", "slideshow"} for cell in raw["cells"])
 
 
-def test_links_of_the_solutions_lead_out_of_their_folder(built):
+def test_solutions_have_a_folder_of_their_own_out_of_which_links_lead(built):
     student, full = _read(built / "01_toy.ipynb"), _read(built / "solutions" / "01_toy.ipynb")
     assert "[map](00_map.ipynb#top), [web](https://example.org/a.ipynb)" in student.cells[0].source
     assert "[map](../00_map.ipynb#top), [web](https://example.org/a.ipynb)" in full.cells[0].source
-
-
-def test_build_leaves_solutions_to_their_own_folder(built):
-    student, full = _read(built / "01_toy.ipynb"), _read(built / "solutions" / "01_toy.ipynb")
     assert not any("answer = 42" in cell.source or "One way" in cell.source for cell in student.cells)
     assert len(full.cells) == len(student.cells) + 2
-    assert _text(_cell(student, "in globals")) == "False"
-    assert _text(_cell(full, "in globals")) == "True"
+    assert [_text(_cell(notebook, "in globals")) for notebook in (student, full)] == ["False", "True"]
+    for notebook in (student, full):
+        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        assert first.source == FIRST_CELL.rstrip() and not first.outputs
+        assert first.metadata.jupyter == {"source_hidden": True}
 
 
 def test_build_twice_gives_equal_bytes(toy):
@@ -184,26 +169,21 @@ def test_ids_come_from_the_content_and_are_unique(built, tmp_path):
     assert [cell.id for cell in notebook.cells][1:] == ids
 
 
-def test_notebook_begins_with_the_folded_cell_for_colab(built):
-    for path in (built / "01_toy.ipynb", built / "solutions" / "01_toy.ipynb"):
-        first = next(cell for cell in _read(path).cells if cell.cell_type == "code")
-        assert first.source == FIRST_CELL.rstrip()
-        assert first.metadata.jupyter == {"source_hidden": True}
-        assert not first.outputs
-
-
-def test_failing_cell_is_named_and_leaves_the_old_notebook(toy, capsys, monkeypatch):
+def test_failing_cells_are_named_and_leave_the_old_notebook(toy, capsys, monkeypatch):
     before = (toy / "01_toy.ipynb").read_bytes()
-    source = '# %% tags=["parameters"]\na = 1\n\n# %%\nb = 2\n\n# %%\nprint(a / (b - 2))\n'
-    (toy / "src" / "01_toy.py").write_text(source, encoding="utf-8")
+    parameters = '# %% tags=["parameters"]\na = 1\n\n# %%\n'
+    (toy / "src" / "01_toy.py").write_text(parameters + "b = 2\n\n# %%\nprint(a / (b - 2))\n", encoding="utf-8")
+    (toy / "src" / "02_slow.py").write_text(parameters + "import time\n\ntime.sleep(60)\n", encoding="utf-8")
     monkeypatch.setattr(builder, "find_notebooks", lambda: toy)
-    assert builder.main(["01_toy"]) == 1
+    monkeypatch.setattr(builder, "CELL_TIMEOUT", 2)
+    assert builder.main([]) == 1
     said = capsys.readouterr().err
-    assert "notebooks/01_toy.ipynb, cell 4" in said
+    assert "notebooks/01_toy.ipynb, cell 4 failed" in said
     assert "ZeroDivisionError: division by zero" in said
+    assert "notebooks/02_slow.ipynb, cell 3 took longer than 2 s" in said
     assert "\x1b" not in said
     assert (toy / "01_toy.ipynb").read_bytes() == before
-    assert not [path for path in toy.iterdir() if path.name.startswith(".")]
+    assert not [path for path in toy.iterdir() if path.name.startswith(".") or path.name == "02_slow.ipynb"]
 
 
 def test_check_agrees_after_a_build_and_executes_nothing(built, monkeypatch):
@@ -212,22 +192,12 @@ def test_check_agrees_after_a_build_and_executes_nothing(built, monkeypatch):
     assert builder.check(["01_toy"], notebooks=built) == []
 
 
-def _edit_source(toy: Path) -> None:
-    source = toy / "src" / "01_toy.py"
-    source.write_text(source.read_text(encoding="utf-8").replace("half", "quarter"), encoding="utf-8")
+def _edit_source(old: str, new: str) -> Callable[[Path], None]:
+    def edit(toy: Path) -> None:
+        source = toy / "src" / "01_toy.py"
+        source.write_text(source.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
-
-def _edit_prose(toy: Path) -> None:
-    source = toy / "src" / "01_toy.py"
-    source.write_text(source.read_text(encoding="utf-8").replace("A toy", "The toy"), encoding="utf-8")
-
-
-def _add_source(toy: Path) -> None:
-    shutil.copy(toy / "src" / "01_toy.py", toy / "src" / "02_new.py")
-
-
-def _remove_source(toy: Path) -> None:
-    (toy / "src" / "01_toy.py").unlink()
+    return edit
 
 
 def _edit_notebook(change: Callable[[Any], None], name: str = "01_toy.ipynb") -> Callable[[Path], None]:
@@ -242,10 +212,13 @@ def _edit_notebook(change: Callable[[Any], None], name: str = "01_toy.ipynb") ->
 
 ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "bad", "traceback": []}
 DRIFTS = {
-    "code changed": (_edit_source, "cell 5 differs from its source"),
-    "prose changed": (_edit_prose, "cell 1 differs from its source"),
-    "not built yet": (_add_source, "02_new.ipynb: is missing"),
-    "orphan": (_remove_source, "01_toy.ipynb: no source"),
+    "code changed": (_edit_source("half", "quarter"), "cell 5 differs from its source"),
+    "prose changed": (_edit_source("A toy", "The toy"), "cell 1 differs from its source"),
+    "not built yet": (
+        lambda toy: shutil.copy(toy / "src" / "01_toy.py", toy / "src" / "02_new.py"),
+        "02_new.ipynb: is missing",
+    ),
+    "orphan": (lambda toy: (toy / "src" / "01_toy.py").unlink(), "01_toy.ipynb: no source"),
     "cell gone": (_edit_notebook(lambda notebook: notebook["cells"].pop()), "has 8 cells, its source has 9"),
     "id": (_edit_notebook(lambda notebook: notebook["cells"][0].update(id="abc")), "(id)"),
     "tag": (_edit_notebook(lambda notebook: notebook["cells"][4]["metadata"]["tags"].append("x")), "(metadata)"),
@@ -280,3 +253,9 @@ def test_check_finds_drift(toy, drift, monkeypatch, capsys):
 def test_unknown_name_is_refused_with_the_known_ones(built):
     with pytest.raises(ValueError, match=r"02_nothing.*01_toy"):
         builder.check(["02_nothing"], notebooks=built)
+
+
+def test_outside_a_checkout_the_error_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(kernel, "_LIBRARY_FOLDER", tmp_path)
+    assert builder.main(["--check"]) == 1
+    assert "part of a checkout" in capsys.readouterr().err

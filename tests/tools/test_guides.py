@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
 
 import pytest
 import typer.main
@@ -81,11 +81,11 @@ def test_minutes_are_read_from_the_notebooks() -> None:
         source = (NOTEBOOKS / "src" / f"{notebook.name}.py").read_text(encoding="utf-8")
         head = " ".join(re.sub(r"^# ?", "", source.split("\n# %%")[1], flags=re.MULTILINE).split())
         assert f"**Time** {notebook.computing} of computing, {notebook.reading} of reading" in head
-        assert f"({'../' + notebook.name}.ipynb) | {notebook.computing} | {notebook.reading} |" in _read("instructor")
+        assert f"(../{notebook.name}.ipynb) | {notebook.computing} | {notebook.reading} |" in _read("instructor")
 
 
 def test_sessions_are_long_enough_and_hold_every_notebook() -> None:
-    minutes = {notebook.name[:2]: notebook.minutes for notebook in FACTS}
+    minutes = {notebook.name[:2]: guides.MINUTES[notebook.reading] for notebook in FACTS}
     rows = {row[0]: row for row in _rows(_read("instructor")) if row[0] in ("one", "three", "six")}
     assert set(rows) == {"one", "three", "six"}
     for _, each, *sessions in rows.values():
@@ -141,29 +141,13 @@ def _identifiers() -> set[str]:
     return found
 
 
-def _resolve(dotted: str) -> Any:
-    parts = dotted.split(".")
-    for count in range(len(parts), 0, -1):
-        if find_spec(".".join(parts[:count])) if count == 1 or _is_module(parts[:count]) else None:
-            value = import_module(".".join(parts[:count]))
-            for name in parts[count:]:
-                value = getattr(value, name)
-            return value
-    raise AssertionError(f"{dotted} does not exist")
-
-
-def _is_module(parts: list[str]) -> bool:
-    path = ROOT.joinpath(*parts)
-    return path.with_suffix(".py").is_file() or path.is_dir()
-
-
 def test_every_symbol_has_its_name_in_the_library() -> None:
     rows = [row for row in _rows(_read("notation")) if len(row) == 5]
     assert len(rows) > 30
     for _, code, _, _, where in rows:
         [name] = CODE.findall(code)
         assert name in _identifiers(), name
-        assert _resolve(CODE.findall(where)[0]) is not None
+        assert resolve_name(CODE.findall(where)[0]) is not None
 
 
 def _commands(text: str) -> Iterator[str]:
@@ -189,7 +173,7 @@ def _check_hsds(words: list[str]) -> None:
 
 def _check_module(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert find_spec(words[0]), words[0]
-    if words[0].startswith("hsds_lib."):
+    if words[0].startswith(("hsds_lib.", "data_scripts.", "notebooks.")):
         with pytest.raises(SystemExit):
             import_module(words[0]).main(["--help"])
         known = capsys.readouterr().out

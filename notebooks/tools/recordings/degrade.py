@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +10,12 @@ from torch.nn import functional
 
 from hsds_lib.course.explorers.degrade import DEGRADATIONS, degrade
 from hsds_lib.course.explorers.media import encode
-from hsds_lib.course.recording import FOLDER, write_recording
+from hsds_lib.course.recording import write_recording
 from hsds_lib.evaluation.metrics import CORRECT_FORM, PAPER_METRICS, Picture, all_metrics, to_pixels
 from hsds_lib.fusing.fuse import fuse, load_model
 from hsds_lib.images.batches import load_scenes
 from hsds_lib.runtime import provenance
+from notebooks.tools.recordings import main
 
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SIZE = (200, 300)
@@ -25,14 +25,7 @@ SIZE = (200, 300)
 def record(
     path: Path, *, kinds: Sequence[str] = tuple(DEGRADATIONS), strengths: Sequence[float] = STRENGTHS, seed: int = 0
 ) -> None:
-    """Fuse an embedded scene by the model that ships, degrade the picture in every way, and score each result.
-
-    Args:
-        path: the zip file to write.
-        kinds: which degradations.
-        strengths: of each of them, rising from 0, which leaves the picture as it is.
-        seed: of the scene, and of degradations that draw numbers.
-    """
+    """Fuse an embedded scene by the model that ships, degrade the picture in every way, and score each result."""
     scene = load_scenes("embedded", "val", seed=seed, limit=1)[0]
     if scene.ref is None:
         raise ValueError(f"scene {scene.name} has no reference, and CC and TMQI need one")
@@ -63,12 +56,5 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def main() -> None:
-    """Record and write the file that ships."""
-    parser = argparse.ArgumentParser(description="Record what the explorer of metrics shows.")
-    parser.add_argument("--out", type=Path, default=FOLDER / "degrade.zip")
-    record(parser.parse_args().out)
-
-
 if __name__ == "__main__":
-    main()
+    main(record, "degrade")

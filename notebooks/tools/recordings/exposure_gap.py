@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,13 @@ from torch.nn import functional
 from hsds_lib.course.explorers.exposure_gap import BINS, BRIGHTEST, DEEPEST
 from hsds_lib.course.explorers.media import encode
 from hsds_lib.course.pictures import lost, luma
-from hsds_lib.course.recording import FOLDER, write_recording
+from hsds_lib.course.recording import write_recording
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.color import split_luma
 from hsds_lib.images.exposure import Camera, embedded_photographs, illumination, simulate_triple, srgb_to_linear
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.runtime import provenance
+from notebooks.tools.recordings import main
 
 GAPS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 """Stops between the two exposures."""
@@ -37,15 +37,7 @@ def record(
     gaps: Sequence[float] = GAPS,
     middles: Sequence[float] = MIDDLES,
 ) -> None:
-    """Photograph a scene with every gap and every middle, and write what the explorer shows.
-
-    Args:
-        path: the zip file to write.
-        photo: one of the bundled photographs, see ``embedded_photographs``.
-        seed: of the scene's light, and of the noise.
-        gaps: stops between the two exposures.
-        middles: exposure in the middle of the two, in stops.
-    """
+    """Photograph a scene with every gap and every middle, and write what the explorer shows."""
     known = embedded_photographs()
     if photo not in known:
         raise ValueError(f"there is no photograph '{photo}'; choose one of {', '.join(known)}")
@@ -107,12 +99,5 @@ def _mosaic(under: Tensor, over: Tensor, fused: Tensor, both: Tensor) -> Tensor:
     return torch.cat([rows[0], torch.ones(3, 6, rows[0].shape[2]), rows[1]], dim=1)
 
 
-def main() -> None:
-    """Record and write the file that ships."""
-    parser = argparse.ArgumentParser(description="Record the states of the exposure gap's explorer.")
-    parser.add_argument("--out", type=Path, default=FOLDER / "exposure_gap.zip")
-    record(parser.parse_args().out)
-
-
 if __name__ == "__main__":
-    main()
+    main(record, "exposure_gap")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from hsds_lib.course.explorers.media import encode
-from hsds_lib.course.recording import FOLDER, write_recording
+from hsds_lib.course.recording import write_recording
 from hsds_lib.images.batches import load_naturals, load_scenes
 from hsds_lib.images.color import split_luma
 from hsds_lib.losses.contrast import CONTRAST_LAYERS
 from hsds_lib.losses.features import Features, load_vgg16
 from hsds_lib.runtime import provenance
+from notebooks.tools.recordings import main
 
 ACROSS = (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 """From the under-exposed (0) to the over-exposed picture (1)."""
@@ -27,14 +27,7 @@ _WIDTH = 160  # pixels
 
 
 def record(path: Path, *, across: Sequence[float] = ACROSS, towards: Sequence[float] = TOWARDS, seed: int = 0) -> None:
-    """Measure pulls and pushes of Eq. 3 at every place of the plane, and write what the explorer shows.
-
-    Args:
-        path: the zip file to write.
-        across: places between the two exposures.
-        towards: places between their middle and the reference.
-        seed: of the scene, and of random VGG-16 features.
-    """
+    """Measure pulls and pushes of Eq. 3 at every place of the plane, and write what the explorer shows."""
     scene = load_scenes("embedded", "val", seed=seed)[1]
     assert scene.ref is not None
     under, over, ref = (_reduced(image) for image in (scene.under, scene.over, scene.ref))
@@ -91,12 +84,5 @@ def _reduced(image: Tensor, like: Tensor | None = None) -> Tensor:
     return functional.interpolate(image[None], size=size, mode="area")[0]
 
 
-def main() -> None:
-    """Record and write the file that ships."""
-    parser = argparse.ArgumentParser(description="Measure the contrast on a plane of pictures.")
-    parser.add_argument("--out", type=Path, default=FOLDER / "gamma_map.zip")
-    record(parser.parse_args().out)
-
-
 if __name__ == "__main__":
-    main()
+    main(record, "gamma_map")

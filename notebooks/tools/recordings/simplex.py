@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,12 +11,13 @@ from torch.nn import functional
 
 from hsds_lib.course.explorers.media import encode
 from hsds_lib.course.image_descent import Descent, descend
-from hsds_lib.course.recording import FOLDER, write_recording
+from hsds_lib.course.recording import write_recording
 from hsds_lib.images.batches import Batch, Scene, load_scenes
 from hsds_lib.images.color import colourise, split_luma
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.losses.terms import Targets, prepare_targets, term_vector
 from hsds_lib.runtime import provenance
+from notebooks.tools.recordings import main
 
 CORNERS = ("ssim_under", "mse_over", "tv")
 """The three losses of Table 1 at the corners."""
@@ -32,14 +32,7 @@ def weights_at(third: int, split: int, parts: int = PARTS) -> tuple[float, float
 
 
 def record(path: Path, *, steps: int = 300, parts: int = PARTS, seed: int = 0) -> None:
-    """Optimise all pictures, each from the same average, and write what the explorer shows.
-
-    Args:
-        path: the zip file to write.
-        steps: Adam steps for each picture.
-        parts: into how many parts each side of the simplex is divided.
-        seed: of the embedded scene.
-    """
+    """Optimise all pictures, each from the same average, and write what the explorer shows."""
     scene = reduced(load_scenes("embedded", "val", seed=seed)[0])
     targets, start = prepared(scene)
     made = {place: optimise(start, targets, weights_at(*place, parts), steps) for place in _places(parts)}
@@ -109,12 +102,5 @@ def _images(scene: Scene) -> list[Tensor]:
     return [scene.under, scene.over, scene.ref]
 
 
-def main() -> None:
-    """Record and write the file that ships."""
-    parser = argparse.ArgumentParser(description="Optimise a picture for every place of a simplex of loss weights.")
-    parser.add_argument("--out", type=Path, default=FOLDER / "simplex.zip")
-    record(parser.parse_args().out)
-
-
 if __name__ == "__main__":
-    main()
+    main(record, "simplex")

@@ -7,7 +7,6 @@ node has fewer than P at the end is the search with that P as well.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch.nn import functional
 
 from hsds_lib.config import PRESETS, SearchConfig, TrainConfig
 from hsds_lib.course.explorers.media import encode
-from hsds_lib.course.recording import FOLDER, write_recording
+from hsds_lib.course.recording import write_recording
 from hsds_lib.evaluation.metrics import all_metrics, to_pixels
 from hsds_lib.fusing.fuse import fuse
 from hsds_lib.images.batches import Scene, load_scenes
@@ -31,6 +30,7 @@ from hsds_lib.search.dual import DualSearch
 from hsds_lib.search.run import run_search
 from hsds_lib.search.wsras import retain
 from hsds_lib.training.train import train_network
+from notebooks.tools.recordings import main
 
 THETAS = (0.0, 0.04, 0.05, 0.06, 0.07, 0.08)
 TOP_PS = (1, 2, 3)
@@ -51,16 +51,7 @@ def record(
     every: int = 2,
     training: TrainConfig = TRAINING,
 ) -> None:
-    """Search with each threshold and each P, and write what the explorer shows.
-
-    Args:
-        path: the zip file to write.
-        config: settings of the searches; theta and P are replaced.
-        thetas: the thresholds.
-        top_ps: values of P, in rising order.
-        every: epochs between two recorded states; the start and the end are always recorded.
-        training: of each network that a state would retain; the perceptual terms are left out.
-    """
+    """Search with each threshold and each P, and write what the explorer shows."""
     scene = _reduced(load_scenes("embedded", "val", seed=config.seed)[0])
     label = load_vgg16(config.features, seed=config.seed).label
     states: list[dict[str, Any]] = []
@@ -154,12 +145,5 @@ def _reduced(scene: Scene) -> Scene:
     return Scene(scene.name, small(scene.under), small(scene.over), None if scene.ref is None else small(scene.ref))
 
 
-def main() -> None:
-    """Record and write the file that ships."""
-    parser = argparse.ArgumentParser(description="Record the searches behind the explorer of thresholds.")
-    parser.add_argument("--out", type=Path, default=FOLDER / "thresholds.zip")
-    record(parser.parse_args().out)
-
-
 if __name__ == "__main__":
-    main()
+    main(record, "thresholds")

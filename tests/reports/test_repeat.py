@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -15,7 +16,6 @@ from hsds_lib.images.io import write_rgb
 from hsds_lib.reports.execute import run_reports
 from hsds_lib.reports.record import data_facts, data_line
 from hsds_lib.runtime import read_json
-from notebooks.tools.repeat import comparable_notebook, comparable_page, comparable_record
 from notebooks.tools.source import versions
 
 SOURCE = """
@@ -55,6 +55,32 @@ Table(("mean", "largest"), [(numbers.mean().item(), numbers.max().item())])
 # %%
 nb.colophon()
 """
+
+
+def comparable_record(record: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a report without durations and the moment of writing."""
+    kept = {key: value for key, value in record.items() if key not in ("seconds", "cell_seconds", "slowest_cells")}
+    return {**kept, "provenance": {key: value for key, value in record["provenance"].items() if key != "written"}}
+
+
+def comparable_page(page: str) -> str:
+    """A page, or a piece of one, with the elements emptied that are marked with ``data-varies``."""
+    soup = BeautifulSoup(page, features="html.parser")
+    for element in soup.select("[data-varies]"):
+        element.clear()
+    return str(soup)
+
+
+def comparable_notebook(notebook: Any) -> Any:
+    """An executed notebook without papermill's times; marked elements are emptied in outputs as well."""
+    kept = nbformat.from_dict(notebook)
+    for part in (kept, *kept.cells):
+        part.metadata.pop("papermill", None)
+        part.metadata.pop("execution", None)
+    for output in (output for cell in kept.cells for output in cell.get("outputs", [])):
+        if "data-varies" in output.get("data", {}).get("text/html", ""):
+            output.data = nbformat.from_dict({"text/html": comparable_page(output.data["text/html"])})
+    return kept
 
 
 @pytest.fixture(scope="module")
