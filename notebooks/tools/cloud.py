@@ -15,7 +15,7 @@ from hsds_lib.reports.notebook import find_notebooks
 # fmt: off
 PREINSTALLED = frozenset({
     "beautifulsoup4", "ipykernel", "ipywidgets", "jinja2", "lazy-loader", "matplotlib", "nbclient", "nbconvert",
-    "nbformat", "numpy", "opencv-python-headless", "pillow", "pooch", "pydantic", "pygments", "safetensors",
+    "nbformat", "numpy", "opencv-python-headless", "pandas", "pillow", "pooch", "pydantic", "pygments", "safetensors",
     "scikit-image", "scipy", "torch", "tqdm", "typer",
 })
 # fmt: on
