@@ -57,7 +57,7 @@ def _differences(path: Path, shown: Mapping[str, Any], session: pytest.Session) 
         name = item.cell.id if path.parent.name == SOLUTIONS else UNANSWERED + item.cell.id
         outputs = coalesce_streams(shown.get(name, shown[item.cell.id]))
         if item.options["check"] and not item.compare_outputs(outputs, coalesce_streams(item.cell.outputs)):
-            said.append("\n".join([f"{path.name}, {item.name}:", item.cell.source, *item.comparison_traceback]))
+            said.append("\n".join([f"{path}, {item.name}:", item.cell.source, *item.comparison_traceback]))
     return said
 
 
