@@ -97,7 +97,7 @@ def test_the_layout_of_the_input_does_not_matter(layout: torch.memory_format) ->
 def test_every_node_gives_channels_last_even_from_one_channel() -> None:
     for node in fold(every_operation()).nodes.values():
         assert isinstance(node, FoldedNode)
-        (first, *_) = node.sets[0].children()
+        first = next(iter(node.operations.values()))[0]
         assert isinstance(first, FoldedConv)
         out = node(torch.rand(1, first.weight.shape[1], 6, 8))
         assert out.stride() == out.contiguous(memory_format=torch.channels_last).stride() and out.stride(1) == 1
