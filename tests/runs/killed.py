@@ -2,8 +2,8 @@
 
 python killed.py {search,train} FOLDER --kills N --seed SEED [--points]
 
-The children are forks, so that torch is loaded once. With --points they die at chosen places inside the writing of a
-checkpoint instead of at random times.
+The children are forks, so that torch and the data are loaded once. With --points another run dies at chosen places
+inside the writing of a checkpoint.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -27,7 +28,9 @@ from hsds_lib.losses.space import LossWeights
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.runs import checkpoints
 from hsds_lib.runtime import fingerprint
+from hsds_lib.search import run as search_run
 from hsds_lib.search.run import run_search, search_tensors
+from hsds_lib.training import job
 from hsds_lib.training.train import train_network
 
 SEARCH = SearchConfig(
@@ -39,6 +42,8 @@ TRAIN = TrainConfig(
     features="random", skip_terms=("perceptual_ref", "perceptual_under", "perceptual_over"),
 )  # fmt: skip
 GENOTYPE = Genotype(nodes={node: {"conv_3x3": 0.75, "dil_3x3": 0.25} for node in NODES}, width=0.0625)
+
+HISTORY = {"search": "history.jsonl", "train": "training.jsonl"}
 
 
 def work(kind: str, folder: Path, *, resume: bool = True) -> None:
@@ -82,8 +87,17 @@ def dying_at(point: str, count: int) -> mock._patch:
     return mock.patch.object(runtime.os, "replace", replace)
 
 
-def attempt(kind: str, folder: Path, prepare: Callable[[], None], seconds: float | None) -> bool:
-    """Fork one attempt and kill it after some seconds; say whether it got through before."""
+def load_once() -> None:
+    """Read scenes and features once: what is remembered before a fork, its child need not load."""
+    for module in (search_run, job):
+        for name in ("referenced_scenes", "load_naturals", "load_vgg16"):
+            setattr(module, name, cache(getattr(module, name)))
+
+
+def attempt(
+    kind: str, folder: Path, prepare: Callable[[], None] = lambda: None, *, records: int = 0, delay: float | None = None
+) -> bool:
+    """Fork one attempt, and kill it so many seconds after it has written so many records; say if it got through."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -94,63 +108,69 @@ def attempt(kind: str, folder: Path, prepare: Callable[[], None], seconds: float
         finally:
             sys.stderr.flush()
             os._exit(code)
-    if seconds is not None:
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    status = None
+    if delay is not None:
+        history = folder / HISTORY[kind]
+        while not (history.exists() and history.read_text().count("\n") >= records):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            status = None
+            time.sleep(0.005)
+        else:
+            time.sleep(delay)
+            os.kill(child, signal.SIGKILL)
+    if status is None:
+        _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status):
         assert os.WEXITSTATUS(status) == 0, "the attempt failed by itself"
         return True
     return False
 
 
-def at_random(kind: str, folder: Path, kills: int, seed: int, whole: float) -> dict[str, int]:
-    """Kill at random times in what a whole run takes, again and again until it gets through; then the next run."""
-    rng, counts = random.Random(seed), {"kills": 0, "while_writing": 0, "runs": 0}
-    while counts["kills"] < kills:
-        run = folder / f"run-{counts['runs']}"
-        tries = 0
-        # Later attempts get more time, so that a machine that became slower still comes to an end.
-        while not attempt(kind, run, lambda: None, rng.uniform(0.1, 1.0) * whole * 1.05**tries):
-            tries += 1
-            counts["kills"] += 1
-            litter = list(run.glob(".*")) if run.is_dir() else []
-            counts["while_writing"] += len(litter)
-            for half in litter:
-                half.unlink()  # counted once
-        counts["runs"] += 1
-    return counts
+def at_random(kind: str, folder: Path, kills: int, seed: int, pace: float) -> int:
+    """Kill a run at random times within its steps, again and again until it gets through; then the next run."""
+    rng, killed, runs = random.Random(seed), 0, 0
+    while killed < kills:
+        run, records = folder / f"run-{runs}", 0
+        while not attempt(kind, run, records=records, delay=rng.uniform(0, pace)):
+            killed += 1
+            history = run / HISTORY[kind]
+            records = max(records + 1, history.read_text().count("\n") if history.exists() else 0)
+            for half in run.glob(".*") if run.is_dir() else ():
+                half.unlink()
+        runs += 1
+    return killed
 
 
-def at_points(kind: str, folder: Path) -> dict[str, int]:
-    """Kill at every chosen place inside the writing, then let the run finish."""
+def at_points(kind: str, folder: Path) -> int:
+    """Kill one run at every chosen place inside the writing, one after the other, then let it finish."""
     # From the second checkpoint on, each writing renames twice: the last becomes the previous, the new one the last.
-    cases = [("half-written", 3), ("before a rename", 3), ("after a rename", 3)]
-    for number, (point, count) in enumerate(cases):
-        run = folder / f"run-{number}"
-        assert not attempt(kind, run, lambda point=point, count=count: dying_at(point, count).start(), None), point
-        assert attempt(kind, run, lambda: None, None)
-    return {"kills": len(cases), "while_writing": len(cases), "runs": len(cases)}
+    # A run that goes on renames once before, when it writes its history anew.
+    cases = [("half-written", 2), ("before a rename", 2), ("after a rename", 2)]
+    run = folder / "run-points"
+    for point, count in cases:
+        assert not attempt(kind, run, lambda point=point, count=count: dying_at(point, count).start()), point
+    assert attempt(kind, run)
+    return len(cases)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["search", "train"])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--points", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    load_once()
     work(options.kind, options.folder / "whole", resume=False)
-    start = time.perf_counter()
-    assert attempt(options.kind, options.folder / "warm", lambda: None, None)
-    whole = time.perf_counter() - start
-    counts = (
-        at_points(options.kind, options.folder)
-        if options.points
-        else at_random(options.kind, options.folder, options.kills, options.seed, whole)
-    )
+    last = (options.folder / "whole" / HISTORY[options.kind]).read_text().splitlines()[-1]
+    pace = max(0.05, json.loads(last)["seconds"])  # of a step of a search, an epoch of a training
+    counts = {"random": at_random(options.kind, options.folder, options.kills, options.seed, pace)}
+    if options.points:
+        counts["points"] = at_points(options.kind, options.folder)
     print(json.dumps(counts))
 
 

@@ -37,10 +37,10 @@ SMALL = runpy.run_path(str(HERE / "killed.py"))
 BATCHES_SEEN = ("running_mean", "running_var")  # each process has its own in a search, which uses none
 
 
-def command(folder: Path) -> list[str]:
+def command(folder: Path, *more: str) -> list[str]:
     """Start two gloo processes that search and train in a folder."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return [*torchrun, str(HERE / "processes.py"), str(folder)]
+    return [*torchrun, str(HERE / "processes.py"), str(folder), *more]
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +82,18 @@ def test_only_the_first_process_writes_and_it_writes_once(two_processes: Path) -
 
 @pytest.mark.slow
 def test_processes_that_are_stopped_go_on_to_the_same_bits(two_processes: Path, tmp_path: Path) -> None:
-    with subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as stopped:
+    alone = command(tmp_path, "--search-alone")
+    with subprocess.Popen(alone, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as stopped:
         history = tmp_path / "history.jsonl"
         while stopped.poll() is None and not (history.exists() and history.read_text().count("\n") >= 2):
             time.sleep(0.05)
         stopped.send_signal(signal.SIGTERM)
         assert stopped.wait(timeout=60) != 0
     assert (tmp_path / "search.checkpoint.safetensors").exists() and not (tmp_path / "genotype.json").exists()
-    done = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=560, check=False)
+    done = subprocess.run(alone, capture_output=True, text=True, timeout=560, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     (tensors, told), (whole, told_whole) = rank(tmp_path, 0), rank(two_processes, 0)
-    assert all(torch.equal(tensors[name], whole[name]) for name in whole)
+    assert tensors and all(torch.equal(tensors[name], whole[name]) for name in tensors)
     for ours, theirs in zip(told["search"], told_whole["search"], strict=True):
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
 

@@ -64,14 +64,12 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 @pytest.mark.slow  # a run is begun several times
 @pytest.mark.timeout(600)  # on a busy machine
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="killing children needs fork, which this system lacks")
-@pytest.mark.parametrize(
-    ("kind", "how"), [("search", ["--kills", "4"]), ("search", ["--points"]), ("train", ["--kills", "3"])]
-)
+@pytest.mark.parametrize(("kind", "how"), [("search", ["--points"]), ("train", [])])
 def test_a_killed_run_ends_with_the_same_bits(kind: str, how: list[str], tmp_path: Path) -> None:
     command = [sys.executable, str(KILLED), kind, str(tmp_path), *how]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=560)
     counts = json.loads(done.stdout)
-    assert counts["kills"] >= 3
+    assert counts["random"] >= 2 and counts.get("points", 3) == 3
     whole = results(tmp_path / "whole")
     assert len(whole) == (4 if kind == "search" else 3)
     for run in tmp_path.glob("run-*"):
