@@ -282,7 +282,7 @@ app.add_typer(data_app, name="data")
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user is one sentence and exit code 2, never a traceback."""
+    """Run the command line; a mistake of the user is one sentence and SystemExit(2), never a traceback."""
     try:
         app()
     except (ValueError, OSError, RunError) as error:

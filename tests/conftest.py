@@ -138,6 +138,6 @@ def browser(chromium: str) -> Iterator[Any]:
 def watched(browser: Any) -> Iterator[Watched]:
     """A page in a fresh context."""
     context = browser.new_context(viewport={"width": 1100, "height": 900})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(150_000)
     yield Watched(context.new_page())
     context.close()

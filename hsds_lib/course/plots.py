@@ -222,9 +222,6 @@ def training_curves(
     return figure, alt + style.feature_note(figure, features)
 
 
-Record = Mapping[str, Any]
-
-
 def operation_label(primitive: str) -> str:
     """Write an operation shortly: ``3×3``, and ``3×3 d2`` with dilation 2."""
     height, width, dilation = kernel(primitive)
@@ -232,7 +229,7 @@ def operation_label(primitive: str) -> str:
 
 
 def active_masks(history: Sequence[Record]) -> np.ndarray:
-    """Work out which operations were active after each step, bool ``(steps, 15, 11)``."""
+    """Work out which operations were active after each step, bool ``(steps, nodes, operations)``."""
     alive = np.ones((len(NODES), len(PRIMITIVES)), dtype=bool)
     masks = []
     for record in history:
@@ -249,7 +246,8 @@ def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = ""
     columns = min(3, len(steps))
     rows = -(-len(steps) // columns)
     masks = active_masks(history)
-    figure = style.new_figure(0.9 + 3.15 * rows, "Architecture weights: 15 nodes × 11 operations (hatched: removed)")
+    size = f"{len(NODES)} nodes × {len(PRIMITIVES)} operations"
+    figure = style.new_figure(0.9 + 3.15 * rows, f"Architecture weights: {size} (hatched: removed)")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     uniform = 1 / len(PRIMITIVES)
     highest = max(2 * uniform, *(np.max(history[step]["node_mix"]) for step in steps))
@@ -263,12 +261,12 @@ def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = ""
     label_map(grid)
     ticks = [0, uniform / 2, uniform, *np.arange(0.2, highest, 0.1)]
     bar = figure.colorbar(image, ax=grid, shrink=0.6, pad=0.015, ticks=ticks)
-    bar.set_ticklabels(["1/11: start" if tick == uniform else f"{tick:.2g}" for tick in ticks])
+    bar.set_ticklabels([f"1/{len(PRIMITIVES)}: start" if tick == uniform else f"{tick:.2g}" for tick in ticks])
     bar.set_label("weight of the operation in its node")
     final = np.where(masks[-1], np.array(history[-1]["node_mix"]), -1)
     node, operation = np.unravel_index(final.argmax(), final.shape)
     alt = (
-        f"{len(steps)} heat maps of 15 nodes by 11 operations. All weights start near 1/11; after the last step "
+        f"{len(steps)} heat maps of {size}. All weights start near 1/{len(PRIMITIVES)}; after the last step "
         f"{int(masks[-1].sum())} operations are left, and the largest weight is {final.max():.2f} "
         f"({operation_label(PRIMITIVES[operation])} in node {NODES[node]})."
     )
@@ -276,7 +274,7 @@ def alpha_maps(history: Sequence[Record], *, panels: int = 6, features: str = ""
 
 
 def weight_map(axes: Axes, mix: np.ndarray, active: np.ndarray, scale: Normalize, *, colours: str) -> AxesImage:
-    """Draw one table of weights ``(15, 11)``; cells that are not active are gray and hatched."""
+    """Draw one table of weights ``(nodes, operations)``; cells that are not active are gray and hatched."""
     image = axes.imshow(np.where(active, mix, np.nan), cmap=colours, norm=scale, aspect="auto")
     for row, column in np.argwhere(~active):
         cell = (column - 0.5, row - 0.5)

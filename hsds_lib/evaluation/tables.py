@@ -114,8 +114,8 @@ def number_table(values: pd.DataFrame, *, title: str, note: str = "") -> ScoreTa
         texts[heading] = [NO_VALUE if pd.isna(value) else form.format(value) for value in column]
         order = column.rank(method="dense", ascending=low_is_good)
         marks[heading] = [{1: "best", 2: "second"}.get(place, "") for place in order]
-    frames = (pd.DataFrame(cells, index=values.index, dtype=object) for cells in (texts, marks))
-    return ScoreTable(title, *frames, note)
+    shown, marked = (pd.DataFrame(cells, index=values.index, dtype=object) for cells in (texts, marks))
+    return ScoreTable(title, shown, marked, note)
 
 
 def differences_table(differences: Sequence[Difference], *, title: str, note: str = "") -> ScoreTable:

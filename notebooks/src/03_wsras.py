@@ -473,7 +473,7 @@ played = {theta: pruning.replay(free, theta=theta, top_p=top_p) for theta in pru
 real = {theta: plots.active_masks(pruned[theta]) for theta in pruned}
 print("as many go in the first step:", all(played[theta][0].sum() == real[theta][0].sum() for theta in pruned))
 print("others are left after the last:", all((played[theta][-1] != real[theta][-1]).any() for theta in pruned))
-print("theta 0 keeps all:", free[-1]["n_active"] == 165)
+print("theta 0 keeps all:", free[-1]["n_active"] == len(hsds.NODES) * len(hsds.PRIMITIVES))
 
 # %% [markdown]
 # Up to the first cut replay and search are one (but for equal weights, which six recorded digits cannot tell apart);
@@ -781,9 +781,10 @@ print("its kernels have fewer weights on average:", bool(kernels["budget"] < ker
 
 # %%
 kept = int((genotype.mix() > 0).sum())
+whole = len(hsds.NODES) * len(hsds.PRIMITIVES)
 together = {theta: int((played[theta][-1] & real[theta][-1]).sum()) for theta in pruned}
 rows = [
-    ("operations of the recorded search: start, end, network", f"165, {history[-1]['n_active']}, {kept}"),
+    ("operations of the recorded search: start, end, network", f"{whole}, {history[-1]['n_active']}, {kept}"),
     ("the same search replayed with θ = 0.08", f"{again(0.08)[-1].sum()} left"),
     (f"smallest share that the {top_p} strongest of a node hold there", f"{share.min():.2f}"),
     *((f"short search, θ = {t:g}: operations left", f"{h[-1]['n_active']}") for t, h in pruned.items()),

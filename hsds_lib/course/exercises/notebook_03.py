@@ -147,8 +147,8 @@ EXERCISES: tuple[Exercise, ...] = (
             ),
             Mistake(
                 _stale_weights,
-                "Your weights are a softmax over all 11, removed ones included. The weights of a node sum to 1 over "
-                "the active ones, so that theta is compared with larger numbers than yours.",
+                f"Your weights are a softmax over all {len(PRIMITIVES)}, removed ones included. The weights of a node "
+                "sum to 1 over the active ones, so that theta is compared with larger numbers than yours.",
             ),
             Mistake(
                 lambda alpha, active, theta, top_p: active & (_weights(alpha, active) >= theta),
@@ -176,7 +176,10 @@ EXERCISES: tuple[Exercise, ...] = (
                 _softmax_of_weights,
                 "These are weights already, not logits: a second softmax pulls them together. Divide by their sum.",
             ),
-            Mistake(_places_lost, "The places are lost: return 11 numbers, zero where an operation is not retained."),
+            Mistake(
+                _places_lost,
+                f"The places are lost: return {len(PRIMITIVES)} numbers, zero where an operation is not retained.",
+            ),
         ),
     ),
     Exercise(

@@ -1,4 +1,4 @@
-"""A drawing of the network that a search found: its 15 nodes in their wiring, and what each retains."""
+"""A drawing of the network that a search found: its nodes in their wiring, and what each retains."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def replay_overview(
 
 def _cut_map(figure: Figure, axes: Axes, runs: Mapping[float, np.ndarray]) -> None:
     """For every node and operation, the smallest threshold that removes it by the end."""
-    gone = np.array([~masks[-1] for masks in runs.values()])  # (thresholds, 15, 11)
+    gone = np.array([~masks[-1] for masks in runs.values()])  # (thresholds, nodes, operations)
     place = np.where(gone.any(axis=0), gone.argmax(axis=0), len(runs))
     colours = ListedColormap([*_LINES[: len(runs)], style.PALE])
     levels = np.arange(len(runs) + 2) - 0.5
@@ -132,7 +132,7 @@ def _node_strip(
 ) -> None:
     """The recorded weights of one node over the steps, with a mark where each threshold cuts."""
     row = NODES.index(node)
-    weights = np.array([record["node_mix"][row] for record in history]).T  # (11, steps)
+    weights = np.array([record["node_mix"][row] for record in history]).T  # (operations, steps)
     uniform = 1 / len(PRIMITIVES)
     scale = TwoSlopeNorm(uniform, vmin=0, vmax=max(2 * uniform, float(weights.max())))
     shade = colormaps["PuOr"].with_extremes(bad=style.PALE)
@@ -154,8 +154,9 @@ def _node_strip(
         ylabel="operation",
     )
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(runs), handletextpad=0.1)
-    bar = figure.colorbar(image, ax=axes, pad=0.015, ticks=[0, uniform, *np.arange(0.2, weights.max(), 0.2)])
-    bar.ax.set_yticklabels(["0", "1/11", *(f"{tick:.1f}" for tick in np.arange(0.2, weights.max(), 0.2))])
+    higher = np.arange(0.2, weights.max(), 0.2)
+    bar = figure.colorbar(image, ax=axes, pad=0.015, ticks=[0, uniform, *higher])
+    bar.ax.set_yticklabels(["0", f"1/{len(PRIMITIVES)}", *(f"{tick:.1f}" for tick in higher)])
     bar.set_label("weight")
 
 

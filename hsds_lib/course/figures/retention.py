@@ -56,7 +56,7 @@ def competition(weights: Mapping[str, Sequence[float]]) -> style.Drawn:
     mix = np.linspace(0, 1, 201)
     left.plot(mix, mix * (1 - mix), color=style.BLUE, lw=2)
     start = 1 / len(PRIMITIVES)
-    for place, text in ((start, "  start: 1/11"), (0.5, "")):
+    for place, text in ((start, f"  start: 1/{len(PRIMITIVES)}"), (0.5, "")):
         left.plot(place, place * (1 - place), "o", color=style.VERMILION, ms=7)
         left.text(place, place * (1 - place), text, va="top", fontsize=9)
     left.set(
@@ -164,7 +164,8 @@ def price_map(prices: np.ndarray) -> style.Drawn:
         f"{_thousands(prices[row, column])} thousand ({operation_label(PRIMITIVES[column])} in {NODES[row]})"
         for row, column in ends
     )
-    return figure, f"Table of multiply-accumulates per pixel, 15 nodes by 11 operations: from {low} to {high}."
+    size = f"{len(NODES)} nodes by {len(PRIMITIVES)} operations"
+    return figure, f"Table of multiply-accumulates per pixel, {size}: from {low} to {high}."
 
 
 def _thousands(price: float) -> str:
