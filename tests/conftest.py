@@ -124,9 +124,12 @@ class Watched:
             route.abort()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
-    """One browser for all tests; each works in a context of its own, which knows nothing of the others."""
+    """One browser for the tests of a file, which work in contexts of their own.
+
+    Playwright keeps an event loop running in this thread as long as it is open; other files need theirs.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync_api.sync_playwright() as running:
         started = running.chromium.launch(executable_path=chromium, args=FLAGS)

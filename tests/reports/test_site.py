@@ -120,7 +120,7 @@ def test_the_library_is_described_by_its_docstrings(site: Path) -> None:
     assert link is not None and link.get_text() == "read_rgb"
     assert link.parent is not None and link.parent["href"] == "library_images.html#hsds_lib.images.io.read_rgb"
     described = _page(site, "library_images").find(id="hsds_lib.images.io.read_rgb")
-    assert described is not None and described.parent is not None and "8-bit RGB" in described.parent.get_text()
+    assert described is not None and described.parent is not None and "float32" in described.parent.get_text()
 
 
 def test_every_public_name_and_every_module_is_on_a_page() -> None:
