@@ -70,7 +70,7 @@ class LossWeights(BaseModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> LossWeights:
-        names = term_names(self.space)
+        names = self.names
         if len(self.beta) != len(names):
             raise ValueError(f"beta has {len(self.beta)} values, but the space {self.space!r} has {len(names)} terms")
         if set(self.mix) != set(names):
@@ -121,8 +121,9 @@ class LossWeights(BaseModel):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The terms in order."""
-        return term_names(self.space)
+        """The terms in order; a file may be older than the last terms of the extended space, and then lacks them."""
+        known = term_names(self.space)
+        return tuple(name for name in known if name in self.mix or name not in PAIR_TERMS)
 
     def tensor(self, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
         """Give ``mix`` as a vector ``(T,)`` in term order."""

@@ -119,6 +119,17 @@ def test_a_wrong_file_is_refused_with_its_path_and_reason(tmp_path: Path, change
     assert "\n" not in str(error.value)
 
 
+def test_a_file_from_before_the_extended_space_had_its_last_term_is_read(tmp_path: Path) -> None:
+    older, file = SPACES["extended"][:-1], tmp_path / "loss_weights.json"
+    mix = dict.fromkeys(older, 1 / len(older))
+    file.write_text(json.dumps({"space": "extended", "beta": [0.0] * len(older), "mix": mix}))
+    weights = LossWeights.load(file)
+    assert weights.names == older and weights.tensor().sum() == pytest.approx(1)
+    file.write_text(json.dumps({"space": "extended", "beta": [0.0], "mix": {older[-1]: 1.0}}))
+    with pytest.raises(ValueError, match=f"has {len(TERM_NAMES) + 1} terms"):  # those of the paper are never missing
+        LossWeights.load(file)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing\.json"):
         LossWeights.load(tmp_path / "nothing.json")
