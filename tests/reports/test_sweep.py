@@ -28,18 +28,6 @@ from hsds_lib.runs.progress import Stopped
 Local = tuple[Path, list[RunOutcome], str]
 
 
-@contextmanager
-def threads(count: int) -> Iterator[Any]:
-    """Workers within this process, which start at once."""
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(n_workers=count, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
 @pytest.fixture(scope="module")
 def local(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Local:
     """A sweep with a run that fails: its folder, its outcomes, what was printed."""
@@ -49,8 +37,7 @@ def local(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Local:
         parameters={"mode": ["fine", "fails"], "seed": 3, "place": str(place)},
         runs=[{"place": str(place)}],
     )
-    with pytest.MonkeyPatch.context() as patch, captured_stdout() as lines:
-        patch.setattr(sweep, "local_workers", threads)
+    with captured_stdout() as lines:
         outcomes = run_sweep(grid, out, notebooks=swept, workers=2)
     return out, outcomes, "".join(lines)
 
