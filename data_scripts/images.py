@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from data_scripts.archives import read_given
+from data_scripts.archives import read_given, require_given
 from data_scripts.download import EVERY, Downloader, Fetched, advice, arrived, on_its_way, require_space
 from data_scripts.registry import Entry, RemoteFile, StoredImage, read_index, write_index
 from hsds_lib.images.datasets import DataError
@@ -118,6 +118,8 @@ def fetch_images(
     images = chosen_images(entry, split)
     wanted = [image for image in images if image_state(image, root) != "ok"]
     if wanted:
+        for path in given:
+            require_given(path)  # before a folder is made
         require_space(root, entry.disk * len(wanted) // len(entry.images))
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".given-") as scratch:

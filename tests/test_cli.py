@@ -87,6 +87,18 @@ def test_fuse_folder_skips_a_bad_scene_and_exits_with_1(
         (["metrics", "--fused", "f", "--pairs", "p", "--ref", "r.png", "--out", "x.csv"], "--pairs DIR takes under"),
         (["metrics", "--fused", "f", "--pairs", "p"], "--pairs DIR and --out CSV belong together"),
         (["metrics", "--fused", "f", "--pairs", "gone", "--out", "x.csv"], "'gone' holds no scenes"),
+        (["data", "fetch", "mefb"], "no folder for data was given: set HSDS_DATA to one, or give it with --to DIR"),
+        (["data", "fetch", "nothing", "--to", "x"], "data set 'nothing' is not registered; choose one of mefb, sice"),
+        (["data", "fetch", "sice", "--to", "x"], "sice is behind a form: fetch its archives by hand"),
+        (["data", "fetch", "mefb", "--images", "3", "--to", "x"], "--images goes with coco, not with mefb"),
+        (["data", "fetch", "coco", "--split", "test", "--to", "x"], "--split goes with mefb, not with coco"),
+        (["data", "fetch", "mefb", "--split", "train", "--to", "x"], "split 'train' is not known; choose development"),
+        (["data", "fetch", "mefb", "--from", "gone.zip", "--to", "x"], "gone.zip does not exist"),
+        (["data", "fetch", "coco", "--images", "0", "--to", "x"], "0 images were asked for; give 1 or more"),
+        (["data", "verify", "--to", "."], "holds none of mefb, sice_sample, sice, coco, vgg16"),
+        (["data", "prepare", "mefb", "--from", "y", "--to", "x"], "'mefb' needs no preparing; only sice does"),
+        (["data", "prepare", "sice", "--from", "gone", "--to", "x"], "gone does not exist"),
+        (["data", "prepare", "sice", "--from", "y", "--to", "x", "--long-side", "9"], "the longer side is 9 pixels"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(
@@ -96,6 +108,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.delenv("HSDS_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     assert hsds(*words) == 2
     error = capsys.readouterr().err.strip()

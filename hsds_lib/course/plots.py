@@ -20,6 +20,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from hsds_lib.course import style
+from hsds_lib.losses.space import term_kind
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, kernel
 from hsds_lib.search.dual import CONTRAST_NAMES
@@ -141,7 +142,7 @@ def term_bars(values: Mapping[str, float], gradients: Mapping[str, float], *, fe
 
 def _family(term: str) -> tuple[str, str]:
     """What a term measures, and its colour; terms of the pair (extended space) and any to come share one."""
-    return _FAMILIES.get(term.split("_")[0], ("measures of the pair", style.GRAY))
+    return _FAMILIES.get(term_kind(term), ("measures of the pair", style.GRAY))
 
 
 def _colour(term: str) -> str:

@@ -39,6 +39,7 @@ from hsds_lib.evaluation.statistics import (
     score_frame,
 )
 from hsds_lib.evaluation.tables import ScoreTable, differences_table, number_table, write_csv
+from hsds_lib.images.datasets import repeated
 from hsds_lib.images.io import read_pair
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import atomic_path, file_hash
@@ -173,7 +174,7 @@ def check_plan(plan: Plan, out: Path) -> None:
     """Refuse a plan that cannot work, as ``BenchmarkError``, before any picture is read; ``out`` need not exist."""
     if not plan.names:
         raise BenchmarkError("there is no method to evaluate; give --method NAME=DIR, --builtin or --model NAME=RUN")
-    twice = next((name for name in plan.names if plan.names.count(name) > 1), None)
+    twice = repeated(plan.names)
     if twice is not None:
         raise BenchmarkError(f"two methods are called '{twice}'; give each a name of its own")
     if plan.chosen_baseline not in plan.names:

@@ -29,6 +29,7 @@ from hsds_lib.images.datasets import (
     is_in_memory,
     list_scenes,
     parts_of,
+    repeated,
     set_of,
     split_names,
 )
@@ -116,7 +117,7 @@ def built_ins(names: Iterable[str], models: Iterable[tuple[str, str]] = ()) -> l
     for name, source in models:
         model_file(source)  # asked for now, not after minutes
         found.append(Method(name, model=source))
-    twice = _twice([method.name for method in found])
+    twice = repeated([method.name for method in found])
     if twice is not None:
         raise BenchmarkError(f"'{twice}' was asked for twice; give each method a name of its own")
     return found
@@ -160,7 +161,7 @@ def select_scenes(pairs: str, *, split: str | None = None, only: Sequence[str] |
     chosen = split or ("val" if pairs in DATA_SETS or set_of(folders[0]).apart else "all")
     found = [all_scenes(one) if chosen == "all" else list_scenes(one, chosen) for one in folders]  # type: ignore[arg-type]
     scenes = [scene for part in found for scene in part]
-    twice = _twice([scene.name for scene in scenes])
+    twice = repeated([scene.name for scene in scenes])
     if twice is not None:
         raise DataError(f"{pairs} has a scene '{twice}' twice; evaluate its parts one by one")
     others = {name for folder in folders for name in _names_of(folder)}
@@ -273,10 +274,6 @@ def _names_of(folder: Path) -> Iterator[str]:
     parts = [folder / name for name in ("train", "test") if (folder / name).is_dir()] or [folder]
     for part in parts:
         yield from (scene.name for scene in all_scenes(part))
-
-
-def _twice(names: Sequence[str]) -> str | None:
-    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _find_pictures(selection: Selection, method: str, folder: Path) -> tuple[dict[str, Path], list[str]]:

@@ -24,7 +24,7 @@ import torch
 from hsds_lib.evaluation.metrics import CORRECT_FORM, METRICS, PAPER_METRICS, all_metrics
 from hsds_lib.evaluation.picture import to_pixels
 from hsds_lib.fusing.fuse import scene_folders
-from hsds_lib.images.datasets import ImageError, SceneFiles, find_image
+from hsds_lib.images.datasets import ImageError, SceneFiles, find_image, require_image
 from hsds_lib.images.io import read_rgb
 from hsds_lib.runtime import RunError, atomic_path, file_hash, read_json, write_json
 
@@ -203,14 +203,8 @@ def _names(scores: Sequence[Scores]) -> list[str]:
 
 def _score_scene(scene: Path, fused: Path) -> SceneScores:
     try:
-        under, over, picture = _image(scene, "under"), _image(scene, "over"), _image(fused, scene.name)
+        places = ((scene, "under"), (scene, "over"), (fused, scene.name))
+        under, over, picture = (require_image(*place) for place in places)
         return SceneScores(scene.name, score_files(under, over, picture, find_image(scene, "ref")))
     except (ValueError, OSError) as error:
         return SceneScores(scene.name, problem=str(error))
-
-
-def _image(folder: Path, stem: str) -> Path:
-    path = find_image(folder, stem)
-    if path is None:
-        raise ImageError(f"no image named {stem}.* in {folder}")
-    return path

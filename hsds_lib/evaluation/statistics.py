@@ -157,19 +157,6 @@ def common_means(scores: MethodScores, metrics: Iterable[str] = tuple(METRICS)) 
     return Means(pd.DataFrame(means, index=list(scores), dtype=float), counts)
 
 
-def places(values: ArrayLike) -> np.ndarray:
-    """Rank the methods in every column of ``(methods, columns)``, 1 for the highest; equal values share their places.
-
-    Example:
-        >>> places([[0.9, 0.5], [0.8, 0.5], [0.1, 0.7]]).tolist()
-        [[1.0, 2.5], [2.0, 2.5], [3.0, 1.0]]
-    """
-    table = np.asarray(values, dtype=float)
-    better = (table[None, :] > table[:, None]).sum(axis=1)
-    equal = (table[None, :] == table[:, None]).sum(axis=1)  # itself included
-    return better + (equal + 1) / 2
-
-
 def ranked_metrics(means: Means) -> list[str]:
     """Say which of ``RANKED`` all methods have a mean of, over all scenes: those that a mean rank can be taken over.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hsds_lib.fusing.tiling import DEFAULT_TILE, fuse_piece, pieces
 from hsds_lib.images.color import colourise, split_luma
-from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError, find_image
+from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError, require_image
 from hsds_lib.images.io import check_exposures, read_pair, write_rgb
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.network.fusion_net import FusionNet, derive
@@ -158,16 +158,9 @@ def fuse_folder(network: FusionNet | FoldedNet, pairs: str | Path, out: str | Pa
     """
     for scene in scene_folders(pairs):
         try:
-            under, over = _exposure(scene, "under"), _exposure(scene, "over")
+            under, over = require_image(scene, "under"), require_image(scene, "over")
             swapped = fuse_files(network, under, over, Path(out) / f"{scene.name}.png")
         except (ImageError, OSError) as error:
             yield SceneReport(scene.name, problem=str(error))
         else:
             yield SceneReport(scene.name, swapped=swapped)
-
-
-def _exposure(scene: Path, role: str) -> Path:
-    path = find_image(scene, role)
-    if path is None:
-        raise ImageError(f"no image named {role}.* in {scene}")
-    return path

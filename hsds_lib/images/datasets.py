@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -162,12 +163,25 @@ def find_image(folder: str | Path, stem: str) -> Path | None:
     return found[0] if found else None
 
 
+def require_image(folder: str | Path, stem: str) -> Path:
+    """Find the one image called ``stem`` in a folder; ImageError if there is none, or several have this name."""
+    path = find_image(folder, stem)
+    if path is None:
+        raise ImageError(f"no image named {stem}.* in {folder}")
+    return path
+
+
 def list_images(folder: Path) -> list[Path]:
     """List all images in a folder and its sub-folders, sorted; a file is an image by its suffix. DataError for none."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if not found:
         raise DataError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     return found
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """Give the first name that comes more than once."""
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 @dataclass(frozen=True)
@@ -252,7 +266,7 @@ def all_scenes(folder: Path) -> list[SceneFiles]:
     parts = [folder / name for name in ("train", "test") if (folder / name).is_dir()] or [folder]
     scenes = sorted((scene for part in parts for scene in scan(part)), key=lambda scene: scene.name)
     listed = [scene.name for scene in scenes]
-    twice = next((name for name in listed if listed.count(name) > 1), None)
+    twice = repeated(listed)
     if twice is not None:
         raise DataError(f"{folder} has a scene '{twice}' in train and in test; take one split")
     return scenes

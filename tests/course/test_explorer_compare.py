@@ -26,7 +26,7 @@ from hsds_lib.course.explorers.compare import (
 from hsds_lib.evaluation.metrics import psnr, to_pixels
 from hsds_lib.images.color import split_luma
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
-from hsds_lib.reports.page import loads_from_elsewhere
+from tests.offline import loads_from_elsewhere
 
 
 @pytest.fixture

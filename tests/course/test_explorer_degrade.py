@@ -12,8 +12,8 @@ from PIL import Image
 from hsds_lib.course.explorers.degrade import DEGRADATIONS, REACH, STEADY, change, explorer
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.evaluation.metrics import CORRECT_FORM, PAPER_METRICS
-from hsds_lib.reports.page import loads_from_elsewhere
 from notebooks.tools.recordings.degrade import SIZE, STRENGTHS, record
+from tests.offline import loads_from_elsewhere
 
 SHOWN = tuple(CORRECT_FORM.get(name, name) for name in PAPER_METRICS)
 

@@ -10,8 +10,8 @@ from hsds_lib.course.explorers.exposure_gap import explorer, held
 from hsds_lib.course.pictures import BLOWN, CRUSHED
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.images.exposure import embedded_photographs, linear_to_srgb
-from hsds_lib.reports.page import loads_from_elsewhere
 from notebooks.tools.recordings.exposure_gap import GAPS, MIDDLES, light, pair, record, reduced, state
+from tests.offline import loads_from_elsewhere
 
 
 @pytest.mark.parametrize("ev", [-5.0, 0.0, 2.5])

@@ -11,8 +11,8 @@ from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.images.batches import load_naturals, load_scenes
 from hsds_lib.losses.contrast import gamma
 from hsds_lib.losses.features import load_vgg16
-from hsds_lib.reports.page import loads_from_elsewhere
 from notebooks.tools.recordings.gamma_map import features, place, record
+from tests.offline import loads_from_elsewhere
 
 FACTS, PICTURES = read_recording(FOLDER / "gamma_map.zip")
 LAYERS = range(3)

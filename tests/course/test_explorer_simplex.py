@@ -8,8 +8,8 @@ from bs4 import BeautifulSoup
 from hsds_lib.course.explorers.simplex import explorer
 from hsds_lib.course.recording import FOLDER, read_recording
 from hsds_lib.images.batches import load_scenes
-from hsds_lib.reports.page import loads_from_elsewhere
 from notebooks.tools.recordings.simplex import CORNERS, PARTS, losses, optimise, prepared, record, reduced, weights_at
+from tests.offline import loads_from_elsewhere
 
 FACTS, PICTURES = read_recording(FOLDER / "simplex.zip")
 

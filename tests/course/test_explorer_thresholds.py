@@ -17,9 +17,9 @@ from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES
-from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.search.wsras import retain
 from notebooks.tools.recordings.thresholds import SETTINGS, TOP_PS, TRAINING, record
+from tests.offline import loads_from_elsewhere
 
 FACTS, PICTURES = read_recording(FOLDER / "thresholds.zip")
 STATES = FACTS["states"]

@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from hsds_lib.course.explorers.media import encode, table
 from hsds_lib.course.recording import read_recording, write_recording
 from hsds_lib.course.widgets import Control, Explorer, View, explore
-from hsds_lib.reports.page import loads_from_elsewhere
+from tests.offline import loads_from_elsewhere
 
 CALLS: list[tuple[int, int]] = []
 

@@ -46,37 +46,6 @@ def test_list_names_every_entry_with_size_licence_and_presence(
     assert "set HSDS_DATA or give --to DIR" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["fetch", "mefb"], "no folder for data was given: set HSDS_DATA to one, or give it with --to DIR"),
-        (["fetch", "nothing", "--to", "x"], "data set 'nothing' is not registered; choose one of mefb, sice_sample"),
-        (["fetch", "sice", "--to", "x"], "sice is behind a form: fetch its archives by hand"),
-        (["fetch", "mefb", "--images", "3", "--to", "x"], "--images goes with coco, not with mefb"),
-        (["fetch", "coco", "--split", "test", "--to", "x"], "--split goes with mefb, not with coco"),
-        (["fetch", "mefb", "--split", "train", "--to", "x"], "split 'train' is not known; choose development, test"),
-        (["fetch", "mefb", "--from", "gone.zip", "--to", "x"], "gone.zip does not exist"),
-        (["fetch", "coco", "--images", "0", "--to", "x"], "0 images were asked for; give 1 or more"),
-        (["verify", "--to", "."], "holds none of mefb, sice_sample, sice, coco, vgg16"),
-        (["prepare", "mefb", "--from", "y", "--to", "x"], "'mefb' needs no preparing; only sice does"),
-        (["prepare", "sice", "--from", "gone", "--to", "x"], "gone does not exist"),
-        (["prepare", "sice", "--from", "y", "--to", "x", "--long-side", "9"], "the longer side is 9 pixels"),
-    ],
-)
-def test_a_mistake_is_one_sentence_and_exit_code_2(
-    words: list[str],
-    sentence: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert hsds(*words) == 2
-    error = capsys.readouterr().err.strip()
-    assert sentence in error and error.startswith("error: ") and len(error.splitlines()) == 1
-    assert not any(path.is_file() for path in tmp_path.rglob("*"))
-
-
 def test_verify_exits_with_1_when_something_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert hsds("verify", "sice", "--to", tmp_path) == 1
     assert "missing: sice" in capsys.readouterr().out

@@ -30,8 +30,8 @@ from hsds_lib.reports.evaluation_figures import (
     scores_by_scene,
 )
 from hsds_lib.reports.evaluation_page import evaluation_text
-from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.runtime import provenance
+from tests.offline import loads_from_elsewhere
 
 ODD = "_b & <b>c $^$"  # no formula, no tag, and not hidden in a legend
 

@@ -15,7 +15,6 @@ from hsds_lib.evaluation.statistics import (
     RANKED,
     Difference,
     common_means,
-    places,
     rank_table,
     ranked_metrics,
     score_frame,
@@ -61,15 +60,6 @@ def test_marks_go_by_all_digits_and_not_by_the_printed_ones() -> None:
         "CC ↑": [""] * 4,
     }
     assert list(table.texts["EN ↑"]) == ["0.5000"] * 3 + ["0.4000"] and set(table.texts["CC ↑"]) == {"-"}
-
-
-def test_places_are_ranks_with_shared_places() -> None:
-    values = np.random.default_rng(0).integers(0, 5, (7, 40))
-    found = places(values)
-    assert np.allclose(found.sum(axis=0), 7 * 8 / 2)
-    for column, ranks in zip(values.T, found.T, strict=True):
-        for value, rank in zip(column, ranks, strict=True):
-            assert rank == (column > value).sum() + ((column == value).sum() + 1) / 2
 
 
 def test_the_mean_rank_is_over_the_metrics_that_all_methods_have() -> None:

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from hsds_lib.reports import execute
 from hsds_lib.reports import notebook as kernel
 from hsds_lib.reports.execute import known_parameters, run_reports
-from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.reports.record import write_index
+from tests.offline import loads_from_elsewhere
 
 
 def _page(out: Path, name: str) -> BeautifulSoup:

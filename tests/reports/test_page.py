@@ -12,17 +12,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from hsds_lib.course.widgets import Control, Explorer, View
 from hsds_lib.reports import record as machine
 from hsds_lib.reports.notebook import join_streams
-from hsds_lib.reports.page import (
-    FormulaError,
-    code_html,
-    latex_output,
-    loads_from_elsewhere,
-    markdown_html,
-    report_page,
-    to_html,
-    to_mathml,
-)
+from hsds_lib.reports.page import FormulaError, code_html, latex_output, markdown_html, report_page, to_html, to_mathml
 from hsds_lib.reports.record import duration
+from tests.offline import loads_from_elsewhere
 
 
 def _html(*outputs: Any) -> str:

@@ -19,8 +19,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import hsds_lib
 from hsds_lib.course.explorers.media import encode
 from hsds_lib.course.widgets import Control, Explorer, View
-from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.reports.site import SiteError, _library_pages, build_site
+from tests.offline import loads_from_elsewhere
 
 
 def _executed(folder: Path) -> Path:

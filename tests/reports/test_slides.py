@@ -13,8 +13,8 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.reports.slides import SlidesError, arrange, slides_page, write_slides
+from tests.offline import loads_from_elsewhere
 
 VENDOR = Path(__file__).resolve().parents[2] / "hsds_lib" / "reports" / "vendor" / "reveal"
 PNG = base64.b64encode(b"\x89PNG not really").decode()

@@ -21,9 +21,9 @@ from bs4 import BeautifulSoup
 
 from hsds_lib.reports import sweep
 from hsds_lib.reports.grid import Grid, RunOutcome, find_outcome, plan
-from hsds_lib.reports.page import loads_from_elsewhere
 from hsds_lib.reports.sweep import Ledger, run_sweep
 from hsds_lib.runs.progress import Stopped
+from tests.offline import loads_from_elsewhere
 
 Local = tuple[Path, list[RunOutcome], str]
 

@@ -10,8 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from hsds_lib.course.widgets import data_address
-
 SHADES = ("#f7f7f7", "#e1ebf5", "#c3d9ec", "#9ec3e0", "#6fa6d0", "#4387bd", "#1f66a3", "#0b4478")
 """From no weight to all of it: one hue, falling lightness, readable in gray as well."""
 _TABLE_STYLE = (
@@ -37,24 +35,6 @@ def encode(image: Tensor, *, form: Literal["webp", "png", "jpeg"] = "webp", qual
     options = {"png": {"optimize": True}, "webp": {"quality": quality, "method": 4}, "jpeg": {"quality": quality}}
     picture.save(buffer, format=form.upper(), **options[form])
     return buffer.getvalue()
-
-
-def figure_png(figure: object, *, dpi: int = 110, colours: int = 0) -> bytes:
-    """Draw a matplotlib figure as a PNG; with ``colours`` it keeps that many, which makes it several times smaller."""
-    from PIL import Image
-
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})  # type: ignore[attr-defined]
-    if not colours:
-        return buffer.getvalue()
-    small = BytesIO()
-    Image.open(buffer).convert("RGB").quantize(colours).save(small, format="PNG", optimize=True)
-    return small.getvalue()
-
-
-def image_tag(picture: bytes, alt: str, *, width: int) -> str:
-    """A picture inside a view's words, its bytes included; ``width`` in CSS pixels."""
-    return f'<img src="{data_address(picture)}" alt="{escape(alt)}" width="{width}" style="max-width:100%;height:auto">'
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", strong: int | None = None) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hsds_lib.course import style
 from hsds_lib.course.image_descent import Descent
+from hsds_lib.losses.space import term_kind
 
 _COLUMNS = 6  # of the contact sheet
 _LINES = (
@@ -78,7 +79,7 @@ def cosine_map(cosines: Tensor, names: Sequence[str], *, features: str = "") -> 
     axes = figure.add_subplot()
     image = axes.imshow(table, cmap="PuOr", vmin=-1, vmax=1)
     style.write_cells(axes, table, _cosine, lambda value: abs(value) > 0.6, size=7.5)
-    for border in (place - 0.5 for place in range(1, size) if _kind(names[place]) != _kind(names[place - 1])):
+    for border in (place - 0.5 for place in range(1, size) if term_kind(names[place]) != term_kind(names[place - 1])):
         axes.axhline(border, color="white", lw=2)
         axes.axvline(border, color="white", lw=2)
     axes.set_xticks(range(size), names, rotation=90)
@@ -97,10 +98,6 @@ def cosine_map(cosines: Tensor, names: Sequence[str], *, features: str = "") -> 
 
 def _cosine(value: float) -> str:
     return f"{value:.1f}".replace("-", "−") if abs(value) >= 0.05 else "·"
-
-
-def _kind(name: str) -> str:
-    return name.split("_")[0]
 
 
 def _extremes(table: np.ndarray, names: Sequence[str]) -> str:
@@ -124,7 +121,7 @@ def pull_bars(norms: Mapping[str, float], *, features: str = "") -> style.Drawn:
     widest = 100 * max(norms.values()) / total
     for row, (name, norm) in enumerate(norms.items()):
         hatch: dict[str, Any] = {}
-        if _kind(name) == "perceptual" and "random" in features:
+        if term_kind(name) == "perceptual" and "random" in features:
             hatch = {"hatch": "////", "edgecolor": "white"}
         axes.barh(row, 100 * norm / total, color=style.BLUE, height=0.72, **hatch)
         axes.text(100 * norm / total + 0.01 * widest, row, f"{norm:.4f}", **_NUMBER)

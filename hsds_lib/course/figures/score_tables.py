@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
 
 from hsds_lib.course.tables import Table
-from hsds_lib.evaluation.statistics import MethodScores, places
+from hsds_lib.evaluation.statistics import MethodScores
 from hsds_lib.images.datasets import is_in_memory
 
 
@@ -59,7 +60,7 @@ def mean_table(scores: MethodScores, metrics: Sequence[str], printed: Mapping[st
 
 def mean_ranks(scores: ArrayLike) -> np.ndarray:
     """Rank methods ``(methods, scenes)`` on every scene, 1 for the highest score; equal ones share places; average."""
-    return places(scores).mean(axis=1)
+    return rankdata(-np.asarray(scores, dtype=float), axis=0).mean(axis=1)
 
 
 def sign_test(differences: ArrayLike) -> SignTest:
