@@ -195,12 +195,15 @@ setup() {
 }
 
 # Everything but torch, for every supported Python and system at once, with hashes. The override makes torch
-# vanish from the resolution, also as a requirement of other packages. No index or path is written.
+# vanish from the resolution, also as a requirement of other packages, and rfc3987-syntax, with which jsonschema checks
+# addresses in JSON, of which there are none here: it builds its grammar whenever it is imported, which took every
+# process that reads a notebook two seconds. No index or path is written.
 write_lock() {
     take_turn
     is_supported "$(python_version "$VENV_PYTHON")" || ensure_venv
     [ -x "$VENV/bin/uv" ] || "$VENV_PYTHON" -m pip install --quiet uv || fail "make lock needs uv: see above."
-    echo "torch ; sys_platform == 'never'" >"$VENV/.hsds-override.txt"
+    printf '%s\n' "torch ; sys_platform == 'never'" "rfc3987-syntax ; sys_platform == 'never'" \
+        >"$VENV/.hsds-override.txt"
     # A local wheel folder must not decide what everybody gets.
     unset UV_FIND_LINKS
     "$VENV/bin/uv" pip compile --quiet pyproject.toml --extra dev --group beside-torch \

@@ -121,6 +121,7 @@ def test_news_tells_what_went_and_the_page_is_small():
     assert len(page) < 3_000_000 and loads_from_elsewhere(page) == []
 
 
+@pytest.mark.slow  # two searches with two trainings each, twice
 def test_recording_repeats_itself(tmp_path):
     quick = SETTINGS.changed(epochs=1, steps_per_epoch=1, crop=24, width=0.0625, prune_from_epoch=0)
     brief = TRAINING.changed(steps_per_epoch=1, recalibration_batches=1, crop=48)

@@ -29,6 +29,8 @@ from hsds_lib.search.hypergradient import (
     jacobian_vector,
 )
 
+pytestmark = pytest.mark.slow  # the whole supernet in double precision
+
 FILE = "hypergradient.npz"
 _IMAGES = tuple(f"{half}_{image}" for half in ("train", "val") for image in ("target", "u", "o"))
 _DRAWS = ("naturals", "neg_under", "neg_over")

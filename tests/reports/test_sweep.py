@@ -25,6 +25,8 @@ from hsds_lib.reports.sweep import Ledger, run_sweep
 from hsds_lib.runs.progress import Stopped
 from tests.offline import loads_from_elsewhere
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 Local = tuple[Path, list[RunOutcome], str]
 
 

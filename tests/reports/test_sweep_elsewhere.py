@@ -19,6 +19,8 @@ from hsds_lib.reports import sweep
 from hsds_lib.reports.grid import Grid
 from hsds_lib.reports.sweep import SweepError, run_sweep
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 LIBRARY = Path(sweep.__file__).parents[1]
 
 

@@ -34,8 +34,8 @@ from hsds_lib.training import job
 from hsds_lib.training.train import train_network
 
 SEARCH = SearchConfig(
-    width=0.0625, crop=24, batch_size=1, epochs=2, steps_per_epoch=2, beta_warmup=1, theta=0.0912, features="random",
-    lr_omega=5e-3, lr_alpha=0.3,
+    width=0.0625, crop=24, batch_size=1, epochs=2, steps_per_epoch=2, beta_warmup=1, theta=0.0912, prune_from_epoch=0,
+    features="random", lr_omega=5e-3, lr_alpha=0.3,
 )  # fmt: skip
 TRAIN = TrainConfig(
     epochs=3, steps_per_epoch=4, batch_size=1, crop=48, lr=5e-3, schedule="cosine", recalibration_batches=2,
