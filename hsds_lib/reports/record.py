@@ -178,6 +178,12 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None, index: str
     return {**kept, **marked, "slowest": slowest, "failed_cell": failed_cell, "index": index}
 
 
+def holds_reports(folder: Path) -> bool:
+    """Whether a folder without a marker holds reports: every page and every notebook has its record."""
+    names = {path.stem for kind in ("*.html", "*.ipynb") for path in folder.glob(kind)} - {"index"}
+    return bool(names) and all(_read(folder / f"{name}.json") for name in names)
+
+
 def write_index(out: Path) -> Path:
     """Write ``index.html`` over all reports in a folder, those of earlier runs included; returns its path."""
     records = [record for record in map(_read, sorted(out.glob("*.json"))) if record]
@@ -234,7 +240,7 @@ def duration(seconds: float) -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         record = read_json(path)
-    except ValueError:
+    except (OSError, ValueError):
         return None
     ours = isinstance(record, dict) and record.get("report") == FORMAT and path.with_suffix(".html").is_file()
     return record if ours else None
