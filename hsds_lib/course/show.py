@@ -46,8 +46,8 @@ def show(figure: Figure, alt: str, *, dpi: int = 144) -> None:
     if os.environ.get(FIGURES_VARIABLE):
         # After the PNG: drawing moves what a constrained layout has placed, and a report must not change by it.
         folder = Path(os.environ[FIGURES_VARIABLE])
-        free = next(name for number in count(1) if not any(folder.glob(f"{(name := f'{number:02d}')}.*")))
-        save_figure(figure, folder / free)
+        names = (f"{number:02d}" for number in count(1))
+        save_figure(figure, folder / next(name for name in names if not any(folder.glob(f"{name}.*"))))
     plt.close(figure)
     width, height = (round(side * _CSS_PIXELS_PER_INCH / dpi) for side in png_size(png))
     metadata = {"image/png": {"alt": alt, "width": width, "height": height}}
