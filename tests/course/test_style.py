@@ -49,7 +49,7 @@ def test_figures_do_not_depend_on_the_settings_of_the_reader(name: str, tmp_path
         with matplotlib.rc_context(settings):
             before = dict(matplotlib.rcParams)
             figure, alt = DRAWN[name]()
-            files = save_figure(figure, tmp_path / folder / name)
+            files = save_figure(figure, tmp_path / folder / name, formats=("svg", "pdf"))
             found.append([alt, _png(figure, 90), *(path.read_bytes() for path in files)])
             assert dict(matplotlib.rcParams) == before
     assert found[0] == found[1]
@@ -67,8 +67,7 @@ def test_kernels_of_reports_have_matplotlibs_own_settings(tmp_path: Path, monkey
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
     code = "import matplotlib as m; print(m.rcParams['text.usetex'], m.rcParams['figure.facecolor'])"
     environments = (dict(os.environ), kernel_environment(tmp_path))
-    runs = [
-        subprocess.run([sys.executable, "-c", code], env=one, capture_output=True, text=True) for one in environments
-    ]
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, env=one, capture_output=True, text=True) for one in environments]
     assert [run.stdout for run in runs] == ["True black\n", "False white\n"]
     assert "no.such.key" in runs[0].stderr and "no.such.key" not in runs[1].stderr
