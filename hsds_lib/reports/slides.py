@@ -63,7 +63,7 @@ def write_slides(notebook_path: str | Path, out: str | Path) -> Path:
     """Write the slides of an executed notebook such as ``reports/03_wsras.ipynb``; returns the HTML file.
 
     ``out`` is that file, or a folder for ``NAME.html``. A ``SlidesError`` says that the notebook is missing, is none,
-    or was not executed, or that there is another page at this place.
+    was not executed, or that there is another page at this place.
     """
     path, out = Path(notebook_path), Path(out)
     target = out if out.suffix == ".html" else out / f"{path.stem}.html"
