@@ -286,6 +286,7 @@ def main() -> None:
     try:
         require_words(sys.argv[1:])
         app()
-    except (ValueError, OSError, RunError) as error:
-        typer.echo(f"error: {error}", err=True)
+    except (ValueError, OSError, RunError, RecursionError) as error:
+        said = "a name or file given is nested too deeply" if isinstance(error, RecursionError) else error
+        typer.echo(f"error: {said}", err=True)
         raise SystemExit(2) from None
