@@ -179,9 +179,10 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None, index: str
 
 
 def holds_reports(folder: Path) -> bool:
-    """Whether a folder without a marker holds reports: every page and every notebook has its record."""
+    """Whether a folder without a marker holds reports, and not those of a sweep: all pages and notebooks have records."""
     names = {path.stem for kind in ("*.html", "*.ipynb") for path in folder.glob(kind)} - {"index"}
-    return bool(names) and all(_read(folder / f"{name}.json") for name in names)
+    records = [folder / f"{name}.json" for name in names]
+    return bool(records) and not (folder / "run.json").exists() and all(map(_read, records))
 
 
 def write_index(out: Path) -> Path:

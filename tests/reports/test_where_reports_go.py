@@ -62,9 +62,11 @@ def test_reports_of_before_there_were_markers_are_gone_on_with(
         run_reports(out=tmp_path, notebooks=notebooks)
         (tmp_path / MARKER).unlink()
     assert len(asked) == 4
-    shutil.copyfile(notebooks / "01_good.ipynb", tmp_path / "03_mine.ipynb")  # with a student's answers
-    with pytest.raises(OutputError, match="did not write"):
-        run_reports(out=tmp_path, notebooks=notebooks)
+    for name in ("03_mine.ipynb", "run.json"):  # with a student's answers; what a sweep leaves
+        shutil.copyfile(notebooks / "01_good.ipynb", tmp_path / name)
+        with pytest.raises(OutputError, match="did not write"):
+            run_reports(out=tmp_path, notebooks=notebooks)
+        (tmp_path / name).unlink()
     assert len(asked) == 4
 
 
