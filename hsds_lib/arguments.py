@@ -17,7 +17,7 @@ def require_words(words: Sequence[str]) -> None:
     """Refuse words of a command line with nothing in them: as a path they would mean the present folder."""
     for before, word in pairwise(["", *words]):
         if not word or re.fullmatch(r"--[\w-]+=", word):
-            what = word.rstrip("=") or (before if before.startswith("-") else "an argument")
+            what = word[:-1] or (before if before.startswith("-") else "an argument")
             raise UsageError(f"{what} is empty; give a value, or leave it out")
 
 

@@ -183,9 +183,8 @@ def check_plan(plan: Plan, out: Path) -> None:
         raise BenchmarkError(f"baseline '{plan.baseline}' is none of the methods; choose among {', '.join(plan.names)}")
     if plan.workers < 1 or plan.draws < 1:
         raise BenchmarkError(f"workers is {plan.workers} and draws {plan.draws}; give 1 or more of each")
-    pictures = {path.parent for one in plan.selection.scenes for path in (one.under, one.over, one.ref) if path}
-    given = (method.folder or method.model for method in plan.methods if method.model not in SHIPPED)
-    require_apart(out, *pictures, *given)
+    given = {path.parent for one in plan.selection.scenes for path in (one.under, one.over, one.ref) if path}
+    require_apart(out, *given, *(one.folder or one.model for one in plan.methods if one.model not in SHIPPED))
     if out.exists() and not out.is_dir():
         raise BenchmarkError(f"--out {out} is a file; name a folder for the results")
     if out.is_dir() and any(out.iterdir()) and not (out / _MARKER).is_file():

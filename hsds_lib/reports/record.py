@@ -179,7 +179,7 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None, index: str
 
 
 def holds_reports(folder: Path) -> bool:
-    """Whether a folder without a marker holds reports, and not those of a sweep: all pages and notebooks have records."""
+    """Whether a folder without a marker holds reports, not of a sweep: every page and notebook has its record."""
     names = {path.stem for kind in ("*.html", "*.ipynb") for path in folder.glob(kind)} - {"index"}
     records = [folder / f"{name}.json" for name in names]
     return bool(records) and not (folder / "run.json").exists() and all(map(_read, records))
