@@ -29,9 +29,9 @@ def test_an_input_is_found_behind_every_kind_of_name(tmp_path: Path, monkeypatch
 def test_a_folder_is_taken_when_new_empty_or_made_by_the_same_command(tmp_path: Path) -> None:
     for folder in (tmp_path / "new" / "deep", tmp_path / "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
-        assert own_folder(folder, "hsds site") == folder
+        assert own_folder(folder, "hsds site") == folder.resolve()
         (folder / "page.html").write_text("made")
-        assert own_folder(folder, "hsds site") == folder
+        assert own_folder(folder, "hsds site") == folder.resolve()
         with pytest.raises(OutputError, match="was made by `hsds site`"):
             own_folder(folder, "hsds report")
 
@@ -42,6 +42,8 @@ def test_a_folder_or_file_of_somebody_else_is_refused_and_kept(tmp_path: Path) -
     (tmp_path / "file").write_text("text")
     with pytest.raises(OutputError, match="did not write"):
         own_folder(tmp_path / "thesis", "hsds site")
+    with pytest.raises(OutputError, match="did not write"):
+        own_folder(tmp_path / "new" / ".." / "thesis", "hsds site")  # making it would make its beginning
     with pytest.raises(OutputError, match="is a file"):
         own_folder(tmp_path / "file", "hsds site")
     with pytest.raises(OutputError, match="is or holds the input"):
@@ -53,7 +55,9 @@ def test_a_folder_of_before_there_were_markers_is_adopted_and_one_of_another_com
     (tmp_path / "page.html").write_text("made")
     with pytest.raises(OutputError):
         own_folder(tmp_path, "hsds site", adopt=lambda folder: (folder / "other.html").is_file())
-    assert own_folder(tmp_path, "hsds site", adopt=lambda folder: (folder / "page.html").is_file()) == tmp_path
+    assert (
+        own_folder(tmp_path, "hsds site", adopt=lambda folder: (folder / "page.html").is_file()) == tmp_path.resolve()
+    )
     with pytest.raises(OutputError, match="was made by `hsds site`"):
         own_folder(tmp_path, "hsds report", adopt=lambda folder: True)
 

@@ -42,7 +42,7 @@ from hsds_lib.evaluation.tables import ScoreTable, differences_table, number_tab
 from hsds_lib.fusing.fuse import SHIPPED
 from hsds_lib.images.datasets import repeated
 from hsds_lib.images.io import read_pair
-from hsds_lib.outputs import require_apart
+from hsds_lib.outputs import place_of, require_apart
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import atomic_path, file_hash
 
@@ -185,6 +185,7 @@ def check_plan(plan: Plan, out: Path) -> None:
         raise BenchmarkError(f"workers is {plan.workers} and draws {plan.draws}; give 1 or more of each")
     given = {path.parent for one in plan.selection.scenes for path in (one.under, one.over, one.ref) if path}
     require_apart(out, *given, *(one.folder or one.model for one in plan.methods if one.model not in SHIPPED))
+    out = place_of(out)
     if out.exists() and not out.is_dir():
         raise BenchmarkError(f"--out {out} is a file; name a folder for the results")
     if out.is_dir() and any(out.iterdir()) and not (out / _MARKER).is_file():

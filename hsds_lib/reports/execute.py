@@ -96,7 +96,7 @@ def run_reports(
     jobs = _jobs(select_notebooks(notebooks, names), parameters)
     if timeout == "auto":
         timeout = cell_limit(parameters)
-    out = own_folder(out, "hsds report", notebooks, *(job.path for job in jobs), adopt=holds_reports).resolve()
+    out = own_folder(out, "hsds report", notebooks, *(job.path for job in jobs), adopt=holds_reports)
     pages = {job.path.stem for job in jobs} | {page.stem for page in out.glob("*.html")}
     results = []
     for job in jobs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -70,12 +69,11 @@ def build_site(out: str | Path = "site", *, executed: str | Path = "reports", ro
     notebook, or how jupyter-book failed; an ``OutputError`` that ``out`` holds something else.
     """
     root = root or find_notebooks().parent
-    out = Path(os.path.realpath(out))
     notebooks = sorted(path for path in Path(executed).glob("*.ipynb"))
     if not notebooks:
         raise SiteError(f"there is no executed notebook in {executed}; run `make report` first")
     sources = (root / name for name in ("README.md", "notebooks", "hsds_lib"))
-    own_folder(out, "hsds site", executed, *notebooks, *sources, adopt=_is_ours)
+    out = own_folder(out, "hsds site", executed, *notebooks, *sources, adopt=_is_ours)
     with tempfile.TemporaryDirectory(prefix="hsds-site-") as folder:
         book = Path(folder) / "book"
         _assemble(book, notebooks, root)
@@ -262,7 +260,7 @@ def _is_ours(folder: Path) -> bool:
 
 def _replace(new: Path, out: Path) -> None:
     """Put a finished folder in the place of an old one; the old one is there until the new one is complete."""
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as beside:
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".hsds-site-") as beside:
         fresh = Path(shutil.copytree(new, Path(beside) / "new"))
         shutil.copyfile(out / MARKER, fresh / MARKER)
         out.rename(Path(beside) / "old")

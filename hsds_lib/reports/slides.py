@@ -23,7 +23,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from hsds_lib.outputs import require_apart
+from hsds_lib.outputs import place_of, require_apart
 from hsds_lib.reports.notebook import SLIDE_TAGS, tags
 from hsds_lib.reports.page import markdown_html, render
 from hsds_lib.runtime import RunError, atomic_path
@@ -66,7 +66,7 @@ def write_slides(notebook_path: str | Path, out: str | Path) -> Path:
     was not executed, or that there is another page at this place.
     """
     path, out = Path(notebook_path), Path(out)
-    target = out if out.suffix == ".html" else out / f"{path.stem}.html"
+    target = place_of(out if out.suffix == ".html" else out / f"{path.stem}.html")
     require_apart(target, path)
     if target.exists() and not (target.is_file() and _MARK in target.read_bytes()):
         raise SlidesError(f"{target} is there and holds no slides, but perhaps a report; name another place with -o")

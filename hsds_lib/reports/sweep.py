@@ -85,7 +85,7 @@ def run_sweep(
         raise ValueError(f"workers is {workers}: give a number from 1, or the address of a scheduler, but not both")
     notebooks = notebooks or find_notebooks()
     runs = plan(grid, notebooks)
-    folder = own_folder(out, "hsds sweep", notebooks, *(run.path for run in runs), adopt=holds_sweep).resolve()
+    folder = own_folder(out, "hsds sweep", notebooks, *(run.path for run in runs), adopt=holds_sweep)
     ledger = Ledger(grid, runs, folder, restart=restart)
     ledger.announce(len(combinations(grid)) * len(set(grid.notebook)))
     try:

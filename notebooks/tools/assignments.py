@@ -20,7 +20,7 @@ from nbformat import NotebookNode
 
 from hsds_lib.arguments import require_words
 from hsds_lib.course.checks import find, verdict
-from hsds_lib.outputs import require_apart
+from hsds_lib.outputs import place_of, require_apart
 from hsds_lib.reports.notebook import find_notebooks, tags
 from hsds_lib.runtime import atomic_path
 from notebooks.tools.source import IGNORE_OUTPUT, sources, versions
@@ -135,12 +135,12 @@ def write_assignments(out: Path, names: Iterable[str] | None = None, *, release:
     ``release``, for a course without nbgrader. What is there already is written over only where it is such an
     assignment; else an AssignmentError says so before anything is written.
     """
-    notebooks, made = find_notebooks(), {}
+    out, notebooks, made = place_of(out), find_notebooks(), {}
+    require_apart(out, notebooks)
     for path in sources(notebooks, names):
         if names is not None or _CHECK.search(path.read_text(encoding="utf-8")):
             for folder in ("source", "release") if release else ("source",):
                 made[out / folder / path.stem / f"{path.stem}.ipynb"] = assignment(path, release=folder == "release")
-    require_apart(out, notebooks)
     for target in made:
         if target.exists() and not (target.is_file() and _TEST[:40].encode() in target.read_bytes()):
             raise AssignmentError(f"{target} is there and is no assignment of this course; name another folder")

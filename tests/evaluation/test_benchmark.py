@@ -257,8 +257,9 @@ def test_a_plan_that_cannot_work_is_refused(contest: Path, changes: dict[str, ob
 def test_a_folder_with_other_things_is_left_alone(contest: Path) -> None:
     (contest / "thesis").mkdir()
     (contest / "thesis" / "scores.csv").write_text("mine")
-    with pytest.raises(BenchmarkError, match="holds other files"):
-        run_benchmark(plan_of(contest), contest / "thesis")
+    for out in (contest / "thesis", contest / "new" / ".." / "thesis"):
+        with pytest.raises(BenchmarkError, match="holds other files"):
+            run_benchmark(plan_of(contest), out)
     assert [path.read_text() for path in (contest / "thesis").iterdir()] == ["mine"]
 
 

@@ -182,7 +182,7 @@ def test_slides_replace_slides_and_nothing_else(notebook: Any, tmp_path: Path) -
     before = (tmp_path / "01_toy.ipynb").read_bytes()
     (tmp_path / "01_toy.html").write_text("<html>the report, with <div class='reveal'> in it</html>")
     (tmp_path / "folder.html").mkdir()
-    for place in (tmp_path, tmp_path / "01_toy.html", tmp_path / "folder.html"):
+    for place in (tmp_path, tmp_path / "01_toy.html", tmp_path / "folder.html", tmp_path / "new" / ".."):
         with pytest.raises(SlidesError, match="holds no slides"):
             write_slides(tmp_path / "01_toy.ipynb", place)
     with pytest.raises(OSError, match="exists"):

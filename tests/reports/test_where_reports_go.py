@@ -31,7 +31,9 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("out", ["notebooks", ".", "notebooks/src", "link", "x/../notebooks", "thesis", "file", "/"])
+@pytest.mark.parametrize(
+    "out", ["notebooks", ".", "notebooks/src", "link", "x/../notebooks", "thesis", "x/../thesis", "file", "/"]
+)
 def test_reports_never_lie_over_a_notebook_or_over_what_is_no_report(
     notebooks: Path, tmp_path: Path, asked: list[Any], out: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hsds_lib.arguments import require_words
 from hsds_lib.course.recording import FOLDER, read_recording
+from hsds_lib.outputs import place_of
 
 
 def main(record: Callable[[Path], None], name: str) -> None:
@@ -20,8 +21,8 @@ def place_for(out: Path, parser: argparse.ArgumentParser) -> Path:
     """Give the place of a recording back, or end with a sentence: what is there already is none."""
     try:
         require_words(sys.argv[1:])
-        if out.exists():
-            read_recording(out)
+        if place_of(out).exists():
+            read_recording(place_of(out))
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    return out
+    return place_of(out)
