@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 
 class UsageError(ValueError):
     """The command was called in a way that cannot work."""
+
+
+def require_words(words: Sequence[str]) -> None:
+    """Refuse words of a command line with nothing in them: as a path they would mean the present folder."""
+    for before, word in pairwise(["", *words]):
+        if not word or re.fullmatch(r"--[\w-]+=", word):
+            what = word[:-1] or (before if before.startswith("-") else "an argument")
+            raise UsageError(f"{what} is empty; give a value, or leave it out")
 
 
 def merged(settings: list[str] | None, **options: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import typer
 
 from data_scripts.commands import data_app
 from hsds_lib import __version__
-from hsds_lib.arguments import UsageError, merged
+from hsds_lib.arguments import UsageError, merged, require_words
 from hsds_lib.images.datasets import SCENE_SETS
 from hsds_lib.reports import commands
 from hsds_lib.reports.evaluate import evaluate
@@ -284,7 +284,9 @@ app.add_typer(data_app, name="data")
 def main() -> None:
     """Run the command line; a mistake of the user is one sentence and SystemExit(2), never a traceback."""
     try:
+        require_words(sys.argv[1:])
         app()
-    except (ValueError, OSError, RunError) as error:
-        typer.echo(f"error: {error}", err=True)
+    except (ValueError, OSError, RunError, RecursionError) as error:
+        said = "a name or file given is nested too deeply" if isinstance(error, RecursionError) else error
+        typer.echo(f"error: {said}", err=True)
         raise SystemExit(2) from None

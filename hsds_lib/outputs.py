@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,11 @@ MARKER = ".made-by-hsds"
 
 class OutputError(ValueError):
     """A result would lie over something that its command did not make."""
+
+
+def place_of(path: str | Path) -> Path:
+    """Where a name leads, through links and ``..``, also by way of folders that only making it would make."""
+    return Path(os.path.realpath(path))  # Path.resolve gives up at links that lead in a circle
 
 
 def require_apart(out: str | Path, *given: str | Path | None) -> None:
@@ -26,11 +32,13 @@ def require_apart(out: str | Path, *given: str | Path | None) -> None:
         Traceback (most recent call last):
         hsds_lib.outputs.OutputError: the output photos/../a.png is or holds the input a.png; name another place
     """
-    place = Path(out).resolve()
+    place = place_of(out)
+    if any("\ud800" <= letter <= "\udfff" for letter in str(place)):
+        raise OutputError(f"the output {out} lies at a name that is not UTF-8; name another place")
     for one in given:
         if one is None:
             continue
-        path = Path(one).resolve()
+        path = place_of(one)
         if place == path or place in path.parents or _same_file(place, path):
             raise OutputError(f"the output {out} is or holds the input {one}; name another place")
 
@@ -42,20 +50,26 @@ def _same_file(one: Path, other: Path) -> bool:
     return False
 
 
-def own_folder(out: str | Path, command: str, *inputs: str | Path | None) -> Path:
-    """Give a folder that ``command`` may fill, clear and write over: a new one, an empty one, or one that it made.
+def own_folder(
+    out: str | Path,
+    command: str,
+    *inputs: str | Path | None,
+    adopt: Callable[[Path], bool] = lambda folder: False,
+) -> Path:
+    """Give the path of a folder that ``command`` may fill, clear and write over: new, empty, or made by it before.
 
-    Only such folders carry its marker. OutputError for a file, a folder with anything else in it, one that another
-    command made, and one that is or holds an input.
+    Only such folders carry its marker. ``adopt`` says of a folder without any whether the command made it before there
+    were markers. OutputError for a file, a folder with anything else in it, one that another command made, and one that
+    is or holds an input.
     """
-    folder = Path(out)
-    require_apart(folder, *inputs)
+    require_apart(out, *inputs)
+    folder = place_of(out)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"the output {out} is a file; name a folder")
     marker = folder / MARKER
     if folder.is_dir() and any(folder.iterdir()):
-        made = marker.read_text(encoding="utf-8").strip() if marker.is_file() else ""
-        if made != command:
+        made = marker.read_text(encoding="utf-8", errors="replace").strip() if marker.is_file() else ""
+        if made != command and (made or not adopt(folder)):
             whose = f"was made by `{made}`" if made else "holds files that this command did not write"
             raise OutputError(f"the folder {out} {whose}; name a new or empty one for `{command}`")
     folder.mkdir(parents=True, exist_ok=True)

@@ -221,3 +221,29 @@ def test_the_help_of_evaluate_names_all_that_is_built_in() -> None:
     from hsds_lib.reports.evaluate import _BUILT_IN as BUILT_IN
 
     assert BUILT_IN.split(",") == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("report", "--out", ""), "--out is empty"),
+        (("site", "--out="), "--out is empty"),
+        (("slides", ""), "an argument is empty"),
+        (("slides", "a.ipynb", "-o", ""), "-o is empty"),
+        (("sweep", "grid.json", "--out", ""), "--out is empty"),
+        (("evaluate", "--pairs", "", "--out", "x"), "--pairs is empty"),
+        (("fuse", "a.png", "b.png", "-o", ""), "-o is empty"),
+        (("search", "--out", ""), "--out is empty"),
+    ],
+)
+def test_an_empty_name_is_not_the_present_folder(
+    words: tuple[str, ...],
+    what: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert hsds(*words) == 2
+    assert capsys.readouterr().err == f"error: {what}; give a value, or leave it out\n"
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Sequence
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ def show(figure: Figure, alt: str, *, dpi: int = 144) -> None:
     if os.environ.get(FIGURES_VARIABLE):
         # After the PNG: drawing moves what a constrained layout has placed, and a report must not change by it.
         folder = Path(os.environ[FIGURES_VARIABLE])
-        save_figure(figure, folder / f"{len(list(folder.glob('*.svg'))) + 1:02d}")
+        names = (f"{number:02d}" for number in count(1))
+        save_figure(figure, folder / next(name for name in names if not any(folder.glob(f"{name}.*"))))
     plt.close(figure)
     width, height = (round(side * _CSS_PIXELS_PER_INCH / dpi) for side in png_size(png))
     metadata = {"image/png": {"alt": alt, "width": width, "height": height}}
@@ -59,17 +61,16 @@ def save_figure(figure: Figure, stem: str | Path, *, formats: Sequence[str] = ("
     """
     from matplotlib import rc_context
 
+    from hsds_lib.course.style import PRINTED
     from hsds_lib.runtime import atomic_path
 
     unknown = set(formats) - set(_METADATA)
     if unknown:
         raise ValueError(f"figures are not saved as {', '.join(sorted(unknown))}; choose among {', '.join(_METADATA)}")
-    # Text stays text: it can be searched, selected and edited. Type 42 fonts are what publishers ask for.
-    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "hsds", "pdf.fonttype": 42}
     written = []
     for form in formats:
         path = Path(stem).with_name(f"{Path(stem).name}.{form}")
-        with rc_context(settings), atomic_path(path) as temporary:
+        with rc_context(PRINTED), atomic_path(path) as temporary:
             figure.savefig(temporary, format=form, dpi=300, bbox_inches="tight", metadata=_METADATA[form])
         written.append(path)
     return written

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.style import context
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -49,20 +49,33 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
+PRINTED: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "hsds", "pdf.fonttype": 42}
+"""Text stays text: it can be searched, selected and edited. Type 42 fonts are what publishers ask for."""
+
+
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Run a drawing function with the course's settings, and leave matplotlib's own as they were."""
+    """Run a drawing function with the course's settings and no others, and leave the reader's as they were."""
 
     @wraps(draw)
     def inside(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        with rc_context(_SETTINGS):
+        with context(["default", _SETTINGS]):
             return draw(*args, **kwargs)
 
     return inside
 
 
+class CourseFigure(Figure):
+    """A figure that comes out the same whatever settings of matplotlib the reader has: some of them matter late."""
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Save with matplotlib's own settings, and text in vectors as text."""
+        with context(["default", PRINTED]):
+            super().savefig(fname, **options)
+
+
 def new_figure(height: float, title: str = "", *, width: float = WIDTH) -> Figure:
     """Make a figure, sizes in inches, that no global list of figures knows of."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = CourseFigure(figsize=(width, height), layout="constrained", facecolor="white")
     if title:
         entitle(figure, title)
     return figure

@@ -39,8 +39,10 @@ from hsds_lib.evaluation.statistics import (
     score_frame,
 )
 from hsds_lib.evaluation.tables import ScoreTable, differences_table, number_table, write_csv
+from hsds_lib.fusing.fuse import SHIPPED
 from hsds_lib.images.datasets import repeated
 from hsds_lib.images.io import read_pair
+from hsds_lib.outputs import place_of, require_apart
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import atomic_path, file_hash
 
@@ -181,6 +183,9 @@ def check_plan(plan: Plan, out: Path) -> None:
         raise BenchmarkError(f"baseline '{plan.baseline}' is none of the methods; choose among {', '.join(plan.names)}")
     if plan.workers < 1 or plan.draws < 1:
         raise BenchmarkError(f"workers is {plan.workers} and draws {plan.draws}; give 1 or more of each")
+    given = {path.parent for one in plan.selection.scenes for path in (one.under, one.over, one.ref) if path}
+    require_apart(out, *given, *(one.folder or one.model for one in plan.methods if one.model not in SHIPPED))
+    out = place_of(out)
     if out.exists() and not out.is_dir():
         raise BenchmarkError(f"--out {out} is a file; name a folder for the results")
     if out.is_dir() and any(out.iterdir()) and not (out / _MARKER).is_file():

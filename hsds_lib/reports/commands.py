@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hsds_lib.arguments import UsageError, assignments
+from hsds_lib.outputs import require_apart
 
 # Imports of nbconvert and others wait until a command needs them, so that --help answers at once.
 
@@ -61,10 +62,11 @@ def sweep(
 
     if workers is not None and scheduler is not None:
         raise UsageError("give either --workers or --scheduler; the scheduler has workers of its own")
+    folder = out or Path("sweeps") / grid.stem
+    require_apart(folder, grid)
     wanted = load_grid(grid)
     from hsds_lib.reports.sweep import run_sweep
 
-    folder = out or Path("sweeps") / grid.stem
     try:
         outcomes = run_sweep(wanted, folder, workers=workers, scheduler=scheduler, restart=restart)
     except Stopped as stop:

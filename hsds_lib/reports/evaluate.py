@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hsds_lib.images.datasets import SCENE_SETS, is_in_memory, parts_of
+from hsds_lib.outputs import require_apart
 
 if TYPE_CHECKING:
     from hsds_lib.evaluation.methods import Selection
@@ -59,6 +60,7 @@ def evaluate(
     from hsds_lib.evaluation.methods import Method, built_ins, read_named, select_scenes
 
     given = read_named(method or [], "--method")
+    require_apart(out, scenes)
     names = [name.strip() for name in builtin.split(",") if name.strip()]
     selection = select_scenes(pairs, split=split, only=None if scenes is None else _listed(scenes))
     parts = _crops(selection, crop or [], gallery or [])

@@ -290,7 +290,7 @@ def evaluation_wall(
     low = max((small * crop.height / crop.width for crop in crops), default=0.0)
     cell = tall + _GAP / 2 + low + _TEXT + _GAP
     size = columns * (_CELL + _GAP) + _GAP, rows * cell + 0.45
-    figure = Figure(figsize=size, facecolor="white")
+    figure = style.CourseFigure(figsize=size, facecolor="white")
     for number, (name, pixels) in enumerate(pictures.items()):
         left = _GAP + (number % columns) * (_CELL + _GAP)
         top = size[1] - 0.4 - (number // columns) * cell

@@ -66,7 +66,7 @@ def write_folder(
     origin = _origin(found, command, [path.relative_to(out).as_posix() for path in written])
     page = out / "index.html"
     with atomic_path(page) as temporary:
-        temporary.write_text(evaluation_text(found, embedded, origin), encoding="utf-8")
+        temporary.write_text(evaluation_text(found, embedded, origin), "utf-8", "backslashreplace")  # names of files
     _remove_old(out, origin["files"])
     write_json(out / "provenance.json", origin)
     return page
@@ -188,6 +188,6 @@ def _remove_old(out: Path, files: Sequence[str]) -> None:
         before = read_json(out / "provenance.json")["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return
-    for name in set(before) - set(files):
-        if Path(name).parts[0] in _OURS and ".." not in Path(name).parts:
-            (out / name).unlink(missing_ok=True)
+    for path in [Path(name) for name in before if isinstance(name, str) and name not in files]:
+        if path.parts[:1] in [(name,) for name in _OURS] and ".." not in path.parts:
+            (out / path).unlink(missing_ok=True)

@@ -6,7 +6,6 @@ import ast
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from hsds_lib.course.tables import headline_numbers
+from hsds_lib.outputs import own_folder
 from hsds_lib.reports.notebook import (
     KERNEL_NAME,
     find_notebooks,
@@ -35,6 +35,7 @@ from hsds_lib.reports.record import (
     FORMAT,
     data_facts,
     duration,
+    holds_reports,
     machine_facts,
     page_facts,
     write_index,
@@ -45,6 +46,7 @@ from hsds_lib.runtime import atomic_path, provenance, write_json
 CELL_TIMEOUT = 600.0
 """Seconds that a cell may take unless the preset is ``paper``."""
 _PAPERMILL_MARKER = "papermill-error-cell-tag"
+_FIGURE = re.compile(r"\d\d+\.(svg|pdf|png)")  # as show() numbers them
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,17 @@ def run_reports(
     """Execute notebooks and write ``NAME.html``, ``NAME.json``, ``NAME.ipynb`` and ``index.html`` into ``out``.
 
     A failing notebook gets its page too, up to the cell that failed, and the others still run; reports of earlier runs
-    stay on the index. Each parameter goes to the notebooks that know it; a notebook or parameter that is unknown is a
-    ``ValueError`` before anything is executed. ``timeout`` is in seconds for a cell; "auto" is ten minutes, and no
-    limit for the preset ``paper``. With ``figures``, each is in ``NAME_figures`` as SVG, PDF and PNG as well.
+    stay on the index. Each parameter goes to the notebooks that know it; a notebook or parameter that is unknown, or a
+    folder that holds anything but reports, is a ``ValueError`` before anything is executed. ``timeout`` is in seconds
+    for a cell; "auto" is ten minutes, and no limit for the preset ``paper``. With ``figures``, each is in
+    ``NAME_figures`` as SVG, PDF and PNG as well.
     """
     parameters = dict(parameters or {})
-    jobs = _jobs(select_notebooks(notebooks or find_notebooks(), names), parameters)
+    notebooks = notebooks or find_notebooks()
+    jobs = _jobs(select_notebooks(notebooks, names), parameters)
     if timeout == "auto":
         timeout = cell_limit(parameters)
-    out = Path(out).resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    out = own_folder(out, "hsds report", notebooks, *(job.path for job in jobs), adopt=holds_reports)
     pages = {job.path.stem for job in jobs} | {page.stem for page in out.glob("*.html")}
     results = []
     for job in jobs:
@@ -110,7 +113,7 @@ def run_reports(
 
 def known_parameters(path: Path) -> dict[str, Any]:
     """Parameters of a notebook and their default values, as papermill reads them from its ``parameters`` cell."""
-    return {name: _value(found["default"]) for name, found in papermill.inspect_notebook(str(path)).items()}
+    return {name: _value(found["default"]) for name, found in papermill.inspect_notebook(_literal(path)).items()}
 
 
 def cell_limit(parameters: Mapping[str, Any]) -> float | None:
@@ -169,8 +172,10 @@ def execute_report(
     start = time.perf_counter()
     folder = out / f"{name}_figures" if figures else None
     if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
+        for old in () if folder.is_symlink() else folder.iterdir():
+            if _FIGURE.fullmatch(old.name):
+                old.unlink()
     raised = _execute(job, executed, timeout=timeout, figures=folder)
     seconds = time.perf_counter() - start
     notebook = _executed(executed if executed.is_file() else job.path, executed)
@@ -208,8 +213,8 @@ def _execute(job: ReportJob, executed: Path, *, timeout: float | None, figures: 
     try:
         with tempfile.TemporaryDirectory(prefix="hsds-report-") as folder:
             papermill.execute_notebook(
-                str(job.path),
-                str(executed),
+                _literal(job.path),
+                _literal(executed),
                 parameters=job.given,
                 kernel_name=KERNEL_NAME,
                 kernel_manager_class=kernel_manager(
@@ -226,6 +231,11 @@ def _execute(job: ReportJob, executed: Path, *, timeout: float | None, figures: 
             if not any(place.iterdir()):
                 place.rmdir()
     return None
+
+
+def _literal(path: Path) -> str:
+    """A path for papermill, which would take what stands in braces for parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _executed(found: Path, executed: Path) -> NotebookNode:

@@ -6,6 +6,8 @@ import csv
 import hashlib
 import itertools
 import json
+import math
+import reprlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +40,8 @@ OUT = "out"
 """The notebook parameter that a sweep sets itself, so that no two runs write into one folder."""
 OUT_FOLDER = "results"
 """Its value: a folder within the folder of the run."""
+MOST = 10_000
+"""Combinations that a grid may have; more are a slip of the pen, and none of them is listed."""
 
 
 def _listed(value: Any) -> Any:
@@ -113,10 +117,7 @@ def load_grid(path: str | Path) -> Grid:
         raise FileNotFoundError(
             f"there is no grid file {path}; name a JSON file such as notebooks/grids/thresholds.json"
         )
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    found = read_json(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no JSON object; a grid looks like {{'notebook': ..., 'parameters': {{...}}}}")
     try:
@@ -128,8 +129,11 @@ def load_grid(path: str | Path) -> Grid:
 def combinations(grid: Grid) -> list[dict[str, Any]]:
     """List the combinations of a grid; the first parameter varies slowest, and what comes twice is still there.
 
-    A ``ValueError`` tells of an entry of ``exclude`` that meets no combination, or that nothing is left.
+    A ``ValueError`` tells of more than ``MOST``, before any is made, of an entry of ``exclude`` that meets no
+    combination, or that nothing is left.
     """
+    if max(math.prod(map(len, grid.parameters.values())) + len(grid.runs), len(grid.exclude)) > MOST:
+        raise ValueError(f"the grid has more than {MOST} combinations or exclusions; divide it among several files")
     product = [
         dict(zip(grid.parameters, values, strict=True)) for values in itertools.product(*grid.parameters.values())
     ]
@@ -204,7 +208,15 @@ def _sentence(error: ValidationError) -> str:
         return f"'{place}' is empty; give at least one entry or take it out"
     shape = {"tuple_type": "a list or a single value", "dict_type": "an object with parameters by name"}
     wanted = shape.get(first["type"], "a number, a text, true, false or null")
-    return f"'{place}' is {first['input']!r}, but must be {wanted}"
+    return f"'{place}' is {reprlib.repr(first['input'])}, but must be {wanted}"
+
+
+def holds_sweep(folder: Path) -> bool:
+    """Whether a folder without a marker holds a sweep: its summary says so."""
+    try:
+        return bool(read_json(folder / "summary.json")["sweep"] == FORMAT)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def find_outcome(run: Run, out: Path) -> RunOutcome:

@@ -53,15 +53,18 @@ def kernel_manager(environment: Mapping[str, str]) -> type[AsyncKernelManager]:
 def kernel_environment(ipython_folder: str | Path, **changes: str | None) -> dict[str, str]:
     """Environment variables for a kernel: those of this process, less what would change a notebook's outputs.
 
-    The library is the one imported here, the plots are inline whatever ``MPLBACKEND`` says, and the user's
-    IPython start-up files stay out, for which ``ipython_folder`` stands. ``changes`` are variables to set, or with
-    ``None`` to remove.
+    The library is the one imported here, the plots are inline whatever ``MPLBACKEND`` says and look as matplotlib
+    draws them, and the user's IPython start-up files stay out, for which ``ipython_folder`` stands. ``changes`` are
+    variables to set, or with ``None`` to remove.
     """
+    from matplotlib import get_data_path  # not at the top: much here needs no plots
+
     paths = [str(_LIBRARY_FOLDER), os.environ.get("PYTHONPATH", "")]
     changes = {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "IPYTHONDIR": str(ipython_folder),
         "MPLBACKEND": None,
+        "MATPLOTLIBRC": str(Path(get_data_path()) / "matplotlibrc"),
         "PYTHONWARNINGS": None,
         "HSDS_WIDGETS": "static",  # nobody is there to move a live explorer
         **changes,

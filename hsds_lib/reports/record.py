@@ -178,6 +178,13 @@ def page_facts(record: Mapping[str, Any], *, failed_cell: str | None, index: str
     return {**kept, **marked, "slowest": slowest, "failed_cell": failed_cell, "index": index}
 
 
+def holds_reports(folder: Path) -> bool:
+    """Whether a folder without a marker holds reports, not of a sweep: every page and notebook has its record."""
+    names = {path.stem for kind in ("*.html", "*.ipynb") for path in folder.glob(kind)} - {"index"}
+    records = [folder / f"{name}.json" for name in names]
+    return bool(records) and not (folder / "run.json").exists() and all(map(_read, records))
+
+
 def write_index(out: Path) -> Path:
     """Write ``index.html`` over all reports in a folder, those of earlier runs included; returns its path."""
     records = [record for record in map(_read, sorted(out.glob("*.json"))) if record]
@@ -234,7 +241,7 @@ def duration(seconds: float) -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         record = read_json(path)
-    except ValueError:
+    except (OSError, ValueError):
         return None
     ours = isinstance(record, dict) and record.get("report") == FORMAT and path.with_suffix(".html").is_file()
     return record if ours else None

@@ -19,6 +19,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from nbformat import NotebookNode
 
+from hsds_lib.outputs import MARKER, own_folder
 from hsds_lib.reports.notebook import alt_text, find_notebooks, pictures, tags
 from hsds_lib.reports.page import formula_style, to_html
 from hsds_lib.runtime import RunError
@@ -50,6 +51,7 @@ div.math > math { width: 100%; text-align: center; }
 .bd-article :is(h1, h2) { overflow-wrap: anywhere; }
 .output.text_html > img { display: block; }
 """
+_TITLE = "HSDS-MEF: a course you can run"
 _TIME_LIMIT = 600  # seconds for jupyter-book
 
 
@@ -64,15 +66,14 @@ def build_site(out: str | Path = "site", *, executed: str | Path = "reports", ro
     search runs in the browser, explorers move without a kernel.
 
     README, guides and library are those of the checkout ``root``. A ``SiteError`` says that there is no executed
-    notebook, that ``out`` holds something else, or how jupyter-book failed.
+    notebook, or how jupyter-book failed; an ``OutputError`` that ``out`` holds something else.
     """
     root = root or find_notebooks().parent
-    out = Path(out).resolve()
-    if out.exists() and not (out / "searchindex.js").is_file() and (out.is_file() or any(out.iterdir())):
-        raise SiteError(f"{out} exists and is no website of this course; name another folder or remove it")
     notebooks = sorted(path for path in Path(executed).glob("*.ipynb"))
     if not notebooks:
         raise SiteError(f"there is no executed notebook in {executed}; run `make report` first")
+    sources = (root / name for name in ("README.md", "notebooks", "hsds_lib"))
+    out = own_folder(out, "hsds site", executed, *notebooks, *sources, adopt=_is_ours)
     with tempfile.TemporaryDirectory(prefix="hsds-site-") as folder:
         book = Path(folder) / "book"
         _assemble(book, notebooks, root)
@@ -110,7 +111,7 @@ def _assemble(book: Path, notebooks: Iterable[Path], root: Path) -> None:
 
 def _config() -> dict[str, object]:
     return {
-        "title": "HSDS-MEF: a course you can run",
+        "title": _TITLE,
         "author": "",
         "execute": {"execute_notebooks": "off"},
         # Without linkify, which turns names such as CONTRIBUTING.md into addresses.
@@ -250,11 +251,17 @@ def _offline(page: str) -> str:
     return str(soup)
 
 
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder without a marker holds a website of this course."""
+    index = folder / "index.html"
+    made = all(path.is_file() for path in (index, folder / "searchindex.js", folder / "_static" / "course.css"))
+    return made and _TITLE in index.read_text(encoding="utf-8", errors="replace")
+
+
 def _replace(new: Path, out: Path) -> None:
     """Put a finished folder in the place of an old one; the old one is there until the new one is complete."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f".{out.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(new, fresh)
-    shutil.rmtree(out, ignore_errors=True)
-    fresh.rename(out)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".hsds-site-") as beside:
+        fresh = Path(shutil.copytree(new, Path(beside) / "new"))
+        shutil.copyfile(out / MARKER, fresh / MARKER)
+        out.rename(Path(beside) / "old")
+        fresh.rename(out)

@@ -23,12 +23,14 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from hsds_lib.outputs import place_of, require_apart
 from hsds_lib.reports.notebook import SLIDE_TAGS, tags
 from hsds_lib.reports.page import markdown_html, render
 from hsds_lib.runtime import RunError, atomic_path
 
 WIDTH, HEIGHT = 1280, 720
 """Of a slide, in CSS pixels; browsers scale it."""
+_MARK = f'<body data-width="{WIDTH}" data-height="{HEIGHT}">\n<div class="reveal">'.encode()
 _SHORT = 700  # characters of a list or code that fits below a heading
 _ROWS = 20  # rows of text that a slide holds; what verdicts print beyond them is on the next
 _PICTURES = {"image/svg+xml": "svg+xml", "image/png": "png", "image/jpeg": "jpeg"}
@@ -61,11 +63,13 @@ def write_slides(notebook_path: str | Path, out: str | Path) -> Path:
     """Write the slides of an executed notebook such as ``reports/03_wsras.ipynb``; returns the HTML file.
 
     ``out`` is that file, or a folder for ``NAME.html``. A ``SlidesError`` says that the notebook is missing, is none,
-    or was not executed.
+    was not executed, or that there is another page at this place.
     """
     path, out = Path(notebook_path), Path(out)
-    target = out if out.suffix == ".html" else out / f"{path.stem}.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = place_of(out if out.suffix == ".html" else out / f"{path.stem}.html")
+    require_apart(target, path)
+    if target.exists() and not (target.is_file() and _MARK in target.read_bytes()):
+        raise SlidesError(f"{target} is there and holds no slides, but perhaps a report; name another place with -o")
     page = slides_page(_read_executed(path))
     with atomic_path(target) as temporary:
         temporary.write_text(page, encoding="utf-8")

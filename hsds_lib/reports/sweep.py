@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsds_lib.outputs import own_folder
 from hsds_lib.reports.execute import ReportJob, cell_limit, execute_report
 from hsds_lib.reports.grid import (
     FORMAT,
@@ -33,6 +34,7 @@ from hsds_lib.reports.grid import (
     combinations,
     described,
     find_outcome,
+    holds_sweep,
     plan,
     varying,
     write_summary,
@@ -76,11 +78,15 @@ def run_sweep(
     What is finished in ``out`` is not done again unless its notebook or ``restart`` say so; what failed is. A failing
     run or a dying worker does not stop the others. ``workers`` are processes here, as many as suit the machine when
     None; ``scheduler`` is the address of a Dask scheduler instead, whose workers see ``out`` under the same path. A
-    grid that does not fit the notebooks is a ``ValueError`` before anything runs; Ctrl-C is ``Stopped``.
+    grid that does not fit the notebooks, or a folder ``out`` that no sweep made, is a ``ValueError`` before anything
+    runs; Ctrl-C is ``Stopped``.
     """
     if workers is not None and (scheduler is not None or workers < 1):
         raise ValueError(f"workers is {workers}: give a number from 1, or the address of a scheduler, but not both")
-    ledger = Ledger(grid, plan(grid, notebooks or find_notebooks()), Path(out).resolve(), restart=restart)
+    notebooks = notebooks or find_notebooks()
+    runs = plan(grid, notebooks)
+    folder = own_folder(out, "hsds sweep", notebooks, *(run.path for run in runs), adopt=holds_sweep)
+    ledger = Ledger(grid, runs, folder, restart=restart)
     ledger.announce(len(combinations(grid)) * len(set(grid.notebook)))
     try:
         if ledger.waiting:

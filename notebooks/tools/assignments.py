@@ -18,7 +18,9 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from hsds_lib.arguments import require_words
 from hsds_lib.course.checks import find, verdict
+from hsds_lib.outputs import place_of, require_apart
 from hsds_lib.reports.notebook import find_notebooks, tags
 from hsds_lib.runtime import atomic_path
 from notebooks.tools.source import IGNORE_OUTPUT, sources, versions
@@ -130,13 +132,18 @@ def write_assignments(out: Path, names: Iterable[str] | None = None, *, release:
     """Write assignments into nbgrader's course folder, and its settings unless there are some; returns the notebooks.
 
     All notebooks with exercises when there are no names; with ``release`` also the students' versions, into
-    ``release``, for a course without nbgrader.
+    ``release``, for a course without nbgrader. What is there already is written over only where it is such an
+    assignment; else an AssignmentError says so before anything is written.
     """
-    notebooks, made = find_notebooks(), {}
+    out, notebooks, made = place_of(out), find_notebooks(), {}
+    require_apart(out, notebooks)
     for path in sources(notebooks, names):
         if names is not None or _CHECK.search(path.read_text(encoding="utf-8")):
             for folder in ("source", "release") if release else ("source",):
                 made[out / folder / path.stem / f"{path.stem}.ipynb"] = assignment(path, release=folder == "release")
+    for target in made:
+        if target.exists() and not (target.is_file() and _TEST[:40].encode() in target.read_bytes()):
+            raise AssignmentError(f"{target} is there and is no assignment of this course; name another folder")
     for target, notebook in made.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target) as temporary:
@@ -156,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--release", action="store_true", help="also the students' versions, without nbgrader")
     options = parser.parse_args(arguments)
     try:
+        require_words(sys.argv[1:] if arguments is None else arguments)
         written = write_assignments(options.out, options.names or None, release=options.release)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

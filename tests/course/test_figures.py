@@ -127,3 +127,15 @@ def test_saving_a_figure_in_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match="figures are not saved as gif; choose among svg, pdf, png"):
         save_figure(Figure(), tmp_path / "figure", formats=("gif",))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_is_numbered_so_that_no_file_is_written_over(displayed, tmp_path, monkeypatch):
+    for name in ("01.png", "02.svg", "04.pdf"):
+        (tmp_path / name).write_bytes(b"mine")
+    monkeypatch.setenv(FIGURES_VARIABLE, str(tmp_path))
+    for _ in range(2):
+        show(_figure(), alt="A line.")
+    assert [path.name for path in sorted(tmp_path.iterdir()) if path.read_bytes() != b"mine"] == [
+        *(f"03.{form}" for form in ("pdf", "png", "svg")),
+        *(f"05.{form}" for form in ("pdf", "png", "svg")),
+    ]

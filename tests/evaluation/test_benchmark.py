@@ -21,6 +21,7 @@ from hsds_lib.evaluation.metrics import METRICS
 from hsds_lib.evaluation.scoring import score_files, score_folder
 from hsds_lib.images.datasets import DataError, split_names
 from hsds_lib.images.io import read_rgb
+from hsds_lib.outputs import OutputError
 
 
 def plan_of(contest: Path, *methods: str, **changes: object) -> Plan:
@@ -254,10 +255,26 @@ def test_a_plan_that_cannot_work_is_refused(contest: Path, changes: dict[str, ob
 
 
 def test_a_folder_with_other_things_is_left_alone(contest: Path) -> None:
-    before = sorted(path.name for path in (contest / "near").iterdir())
-    with pytest.raises(BenchmarkError, match="holds other files"):
-        run_benchmark(plan_of(contest), contest / "near")
-    assert sorted(path.name for path in (contest / "near").iterdir()) == before
+    (contest / "thesis").mkdir()
+    (contest / "thesis" / "scores.csv").write_text("mine")
+    for out in (contest / "thesis", contest / "new" / ".." / "thesis"):
+        with pytest.raises(BenchmarkError, match="holds other files"):
+            run_benchmark(plan_of(contest), out)
+    assert [path.read_text() for path in (contest / "thesis").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("out", ["pairs", "pairs/barn", ".", "near", "far/..", "link", "run"])
+def test_results_lie_over_no_input(contest: Path, out: str) -> None:
+    (contest / "link").symlink_to(contest / "near")
+    (contest / "run").mkdir()
+    for folder in ("pairs", "pairs/barn", ".", "near", "run"):  # even where an evaluation was made once
+        (contest / folder / "written-by-hsds-evaluate.txt").touch()
+    (contest / "run" / "model.safetensors").touch()
+    before = {path: path.stat().st_mtime_ns for path in contest.rglob("*")}
+    plan = plan_of(contest, "near", built_in=(Method("ours", model=str(contest / "run")),))
+    with pytest.raises(OutputError, match="is or holds the input"):
+        run_benchmark(plan, contest / out)
+    assert {path: path.stat().st_mtime_ns for path in contest.rglob("*")} == before
 
 
 def test_splits_of_mefb_are_those_of_the_split_file_and_never_test_unasked(tmp_path: Path) -> None:

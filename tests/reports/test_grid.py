@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from hsds_lib.reports.grid import Grid, load_grid, plan
+from hsds_lib.reports.grid import MOST, Grid, combinations, load_grid, plan
 from hsds_lib.reports.notebook import find_notebooks
 from hsds_lib.reports.sweep import run_sweep
 
@@ -41,6 +41,9 @@ def written(folder: Path, text: str) -> Path:
         ('{"notebook": "01_swept", "runs": [{}]}', "'runs.0' is empty"),
         ("[1]", "holds no JSON object"),
         ("{", "is not valid JSON"),
+        ("null", "holds no JSON object"),
+        ('{"notebook": "01_swept", "parameters": {"seed": ' + "[" * 300 + "]" * 300 + "}}", "must be a number"),
+        ('{"notebook": "01_swept", "parameters": {"\\ud800": [{"\\ud800": "\\n"}]}}', "must be a number"),
     ],
 )
 def test_a_bad_grid_file_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
@@ -121,3 +124,15 @@ def test_the_grids_in_the_checkout_fit_the_notebooks(path: Path) -> None:
 
 def test_there_is_an_example_grid() -> None:
     assert "thresholds" in [path.stem for path in GRIDS]
+
+
+def test_a_grid_of_a_thousand_million_runs_is_refused_before_any_is_made() -> None:
+    for grid in (
+        Grid(notebook="01_swept", parameters={name: tuple(range(1000)) for name in "abc"}),
+        Grid(notebook="01_swept", parameters={f"p{number}": (0, 1) for number in range(20_000)}),
+        Grid(notebook="01_swept", runs=({"seed": 1},) * (MOST + 1)),
+        Grid(notebook="01_swept", parameters={"seed": (1,)}, exclude=({"seed": 2},) * (MOST + 1)),
+    ):
+        with pytest.raises(ValueError, match="more than 10000 combinations"):
+            combinations(grid)
+    assert len(combinations(Grid(notebook="01_swept", parameters={"seed": tuple(range(MOST))}))) == MOST

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -19,7 +20,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import hsds_lib
 from hsds_lib.course.explorers.media import encode
 from hsds_lib.course.widgets import Control, Explorer, View
-from hsds_lib.reports.site import SiteError, _library_pages, build_site
+from hsds_lib.outputs import MARKER, OutputError
+from hsds_lib.reports.site import SiteError, _config, _library_pages, build_site
 from tests.offline import loads_from_elsewhere
 
 
@@ -134,11 +136,40 @@ def test_every_public_name_and_every_module_is_on_a_page() -> None:
 def test_nothing_executed_or_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SiteError, match="run `make report` first"):
         build_site(tmp_path / "site", executed=tmp_path)
+    executed = _executed(tmp_path / "reports")
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "cat.jpg").touch()
-    with pytest.raises(SiteError, match="is no website of this course"):
-        build_site(tmp_path / "photos", executed=tmp_path)
-    assert (tmp_path / "photos" / "cat.jpg").exists()
+    (tmp_path / "photos" / "searchindex.js").touch()  # every Sphinx site has one
+    for out in (tmp_path / "photos", executed, tmp_path):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(OutputError):
+            build_site(out, executed=executed, root=_checkout(tmp_path / "checkout"))
+        assert sorted(path for path in tmp_path.rglob("*") if "checkout" not in path.parts) == before
+        shutil.rmtree(tmp_path / "checkout")
+
+
+def test_a_site_is_replaced_also_one_of_before_there_were_markers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(book: Path, built: Path) -> Path:
+        (built / "_static").mkdir(parents=True)
+        for name in ("searchindex.js", "_static/course.css"):
+            (built / name).touch()
+        (built / "index.html").write_text(f"<title>{_config()['title']}</title>")
+        return built
+
+    monkeypatch.setattr("hsds_lib.reports.site._jupyter_book", made)
+    executed, root, out = _executed(tmp_path / "reports"), _checkout(tmp_path / "checkout"), tmp_path / "site"
+    for _ in range(2):
+        assert build_site(out, executed=executed, root=root).is_file()
+        (out / "old.html").touch()
+    (out / MARKER).unlink()
+    build_site(out, executed=executed, root=root)
+    assert not (out / "old.html").exists() and (out / MARKER).is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkout", "reports", "site"]
+    (out / MARKER).unlink()
+    (out / "index.html").write_text("<title>My thesis</title>")
+    with pytest.raises(OutputError, match="did not write"):
+        build_site(out, executed=executed, root=root)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -177,6 +177,21 @@ def test_what_makes_no_slides_is_refused(notebook: Any, tmp_path: Path) -> None:
         write_slides(tmp_path / "raw.ipynb", tmp_path / "x.html")
 
 
+def test_slides_replace_slides_and_nothing_else(notebook: Any, tmp_path: Path) -> None:
+    nbformat.write(notebook, tmp_path / "01_toy.ipynb")
+    before = (tmp_path / "01_toy.ipynb").read_bytes()
+    (tmp_path / "01_toy.html").write_text("<html>the report, with <div class='reveal'> in it</html>")
+    (tmp_path / "folder.html").mkdir()
+    for place in (tmp_path, tmp_path / "01_toy.html", tmp_path / "folder.html", tmp_path / "new" / ".."):
+        with pytest.raises(SlidesError, match="holds no slides"):
+            write_slides(tmp_path / "01_toy.ipynb", place)
+    with pytest.raises(OSError, match="exists"):
+        write_slides(tmp_path / "01_toy.ipynb", tmp_path / "01_toy.ipynb")
+    assert (tmp_path / "01_toy.ipynb").read_bytes() == before and "the report" in (tmp_path / "01_toy.html").read_text()
+    once = write_slides(tmp_path / "01_toy.ipynb", tmp_path / "deck.html").read_bytes()
+    assert write_slides(tmp_path / "01_toy.ipynb", tmp_path / "deck.html").read_bytes() == once
+
+
 def test_vendored_files_are_those_of_the_readme() -> None:
     sums = dict(re.findall(r"\| `(\S+)` \| `([0-9a-f]{64})` \|", (VENDOR / "README.md").read_text(encoding="utf-8")))
     assert set(sums) == {path.name for path in VENDOR.iterdir()} - {"README.md"}

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
+from hsds_lib.outputs import MARKER
 from hsds_lib.reports import sweep
 from hsds_lib.reports.grid import Grid, RunOutcome, find_outcome, plan
 from hsds_lib.reports.sweep import Ledger, run_sweep
@@ -52,6 +53,7 @@ def hard(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Local:
     runs = plan(grid, swept)
     for name in (f".{runs[0].key}-0123abcd", f".{runs[1].key}-0123abcd-old", ".mine", f".{runs[0].key}-notes"):
         (out / "runs" / name).mkdir(parents=True)
+    (out / MARKER).write_text("hsds sweep")
 
     def interrupt() -> None:
         if appeared(place / "waits 0"):

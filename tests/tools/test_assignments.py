@@ -16,6 +16,7 @@ import torch
 
 from hsds_lib.course.checks import all_exercises, find
 from hsds_lib.losses.contrast import EPS
+from hsds_lib.reports.notebook import find_notebooks
 from notebooks.tools import assignments
 
 SOURCES = Path(__file__).resolve().parents[2] / "notebooks" / "src"
@@ -194,3 +195,14 @@ def test_command_writes_the_layout_and_keeps_the_settings(tmp_path: Path, capsys
     assert (tmp_path / "nbgrader_config.py").read_text(encoding="utf-8") == "c = 1\n"
     assert assignments.main(["--out", str(tmp_path), "44_nothing"]) == 1
     assert "no notebook source is called 44_nothing; there are 00_start_here" in capsys.readouterr().err
+
+
+def test_assignments_replace_assignments_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "source" / "04_hybrid_contrast" / "04_hybrid_contrast.ipynb"
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"cells": []}', encoding="utf-8")
+    for out in (str(tmp_path), str(find_notebooks()), str(find_notebooks().parent), ""):
+        assert assignments.main(["--out", out, "--release", "04_hybrid_contrast"]) == 1
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text(encoding="utf-8") == '{"cells": []}'

@@ -28,9 +28,13 @@ from hsds_lib.losses.features import load_vgg16
 from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.folded import fold
 from hsds_lib.network.fusion_net import FusionNet
+from hsds_lib.outputs import own_folder
 from hsds_lib.runtime import atomic_path, provenance, read_json, write_json
 from hsds_lib.search.run import run_search
 from hsds_lib.training.train import train_network
+from notebooks.tools.recordings import place_for
+
+COMMAND = "notebooks.tools.recordings.ablations"
 
 
 def record(
@@ -45,10 +49,13 @@ def record(
     """Search, train and score every condition with every seed, and write what notebook 8 shows.
 
     Seeds are those of search, training and data order; the validation scenes are the same for all. Runs that are
-    finished in ``work`` are not run again; without it they are not kept. Each of several processes computes with one
-    thread.
+    finished in ``work``, a folder of its own, are not run again; without it they are not kept. Each of several
+    processes computes with one thread.
     """
     wanted = [(condition, seed) for condition in conditions for seed in seeds]
+    if work is not None:
+        names = {run_folder(Path(), *key).name for key in wanted}
+        own_folder(work, COMMAND, adopt=lambda folder: {each.name for each in folder.iterdir()} <= names)
     with tempfile.TemporaryDirectory() as temporary:
         folder = work or Path(temporary)
         task = partial(finish, study, folder)
@@ -141,7 +148,7 @@ def main() -> None:
     options = parser.parse_args()
     study = RECORDED_STUDIES[options.study]
     out = options.out or FOLDER / study.file
-    record(out, study, work=options.work, processes=options.processes)
+    record(place_for(out, parser), study, work=options.work, processes=options.processes)
 
 
 if __name__ == "__main__":
