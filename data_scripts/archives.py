@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import lzma
 import os
 import re
 import shutil
@@ -18,15 +17,15 @@ import tarfile
 import tempfile
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
-from data_scripts.download import mismatch
-from data_scripts.registry import RemoteFile
+from data_scripts.download import mismatch, of_the_disk, printable, short
+from data_scripts.registry import RemoteFile, below
 from hsds_lib.images.datasets import DataError
 from hsds_lib.runtime import file_hash
 
@@ -34,6 +33,7 @@ ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 _BLOCK = 1 << 20
 _MOST_HEADERS = 4_000_000  # bytes
 _SMALL = 1_000_000  # bytes below which a ratio says nothing
+_DEEPEST, _LONGEST = 32, 1000  # folders within each other; bytes of a name with its folders
 _Member = tuple[str, int, Callable[[], Any] | None]  # name, size as it is said, and how to open it; None for a folder
 
 
@@ -53,7 +53,7 @@ class Limits:
 def is_archive(path: Path) -> bool:
     """Whether a file is called like a zip, tar or tar.gz; ArchiveError for archives of other kinds."""
     name = path.name.lower()
-    if name.endswith((".rar", ".7z", ".tar.xz", ".tar.bz2", ".txz", ".tbz2")):
+    if name.endswith((".rar", ".7z", ".tar.xz", ".tar.bz2", ".tar.zst", ".txz", ".tbz2")):
         raise ArchiveError(f"{path} is an archive that cannot be read here; unpack it by hand and give the folder")
     return name.endswith(ARCHIVE_SUFFIXES)
 
@@ -66,21 +66,19 @@ def unpack(archive: Path, target: Path, limits: Limits | None = None) -> Path:
     if target.exists():
         raise ArchiveError(f"{target} exists already; move it away first")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacked-"))
     try:
         _unpack_into(archive, temporary, _Account(limits or Limits(), packed=max(1, archive.stat().st_size)))
         temporary.chmod(0o755)
         os.rename(temporary, target)
     except _Refused as reason:
         raise ArchiveError(f"{archive} is not unpacked: {reason}") from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, UnicodeError) as error:
-        raise ArchiveError(
-            f"{archive} is damaged or of a kind that cannot be read ({error}); fetch it again"
-        ) from error
-    except (OSError, zlib.error, lzma.LZMAError) as error:
-        if getattr(error, "errno", None) is not None:  # of the disk, such as a full one; gzip's own have no number
+    except Exception as error:  # decoders raise almost anything on what is damaged
+        if of_the_disk(error):
             raise
-        raise ArchiveError(f"{archive} is damaged ({error}); fetch it again") from error
+        raise ArchiveError(
+            f"{archive} is damaged or of a kind that cannot be read ({short(error)}); fetch it again"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -106,10 +104,13 @@ class _Account:
         if folder and clean in ("", "."):
             return ""
         _check_name(name, clean)
-        same = unicodedata.normalize("NFC", clean).casefold()
-        if same in self.names and not (folder and self.names[same] == clean):
-            raise _Refused(f"'{self.names[same]}' and '{clean}' are one name on some file systems")
-        self.names[same] = clean
+        *above, _ = accumulate(clean.split("/"), "{}/{}".format)  # a/B/c is not to lie beside a/b/d
+        for place in [*above, clean]:
+            same = unicodedata.normalize("NFC", place).casefold()
+            if same in self.names and (self.names[same] != place or (place is clean and not folder)):
+                said = f"'{printable(self.names[same])}' and '{printable(place)}'"
+                raise _Refused(f"{said} are one name on some file systems")
+            self.names[same] = place
         if len(self.names) > self.limits.count:
             raise _Refused(f"it holds more than {self.limits.count} files")
         return clean
@@ -138,12 +139,16 @@ class _Account:
 def _check_name(name: str, clean: str) -> None:
     parts = clean.split("/")
     outside = clean.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", clean) is not None
+    said = f"its member '{printable(name)}'"
     if outside or "\\" in name:
-        raise _Refused(f"its member '{name}' leads outside of the folder, or may on some systems")
+        raise _Refused(f"{said} leads outside of the folder, or may on some systems")
     if any(not part or part == "." or part != part.rstrip(" .") for part in parts):
-        raise _Refused(f"its member {name!r} has a name that not all systems keep")
-    if any(ord(letter) < 32 or letter in ':*?"<>|' for letter in clean):
-        raise _Refused(f"its member {name!r} has a letter in its name that not all systems allow")
+        raise _Refused(f"{said} has a name that not all systems keep")
+    # Cs: bytes that are not UTF-8, as tarfile gives them.
+    if any(letter in ':*?"<>|' or unicodedata.category(letter) in ("Cc", "Cs") for letter in clean):
+        raise _Refused(f"{said} has a letter in its name that not all systems allow")
+    if len(parts) > _DEEPEST or len(clean.encode()) > _LONGEST or any(len(part.encode()) > 255 for part in parts):
+        raise _Refused(f"{said} lies in more than {_DEEPEST} folders, or has a name that is too long")
 
 
 def _unpack_into(archive: Path, folder: Path, account: _Account) -> None:
@@ -165,9 +170,9 @@ def _zip_members(archive: Path, account: _Account) -> Iterator[_Member]:
         account.require(sum(member.file_size for member in opened.infolist()))
         for member in opened.infolist():
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise _Refused(f"its member '{member.filename}' is a link or a device")
+                raise _Refused(f"its member '{printable(member.filename)}' is a link or a device")
             if member.flag_bits & 0x1:
-                raise _Refused(f"its member '{member.filename}' is encrypted")
+                raise _Refused(f"its member '{printable(member.filename)}' is encrypted")
             # orig_filename: before zipfile cut it at a NUL or turned its separators.
             is_folder = member.orig_filename.endswith("/")
             yield member.orig_filename, member.file_size, None if is_folder else partial(opened.open, member)
@@ -194,7 +199,7 @@ def _tar_members(archive: Path, packed: bool) -> Iterator[_Member]:
         with tarfile.open(fileobj=headers, mode="r|") as opened:  # type: ignore[call-overload]
             for member in opened:
                 if not (member.isfile() or member.isdir()) or member.issparse():
-                    raise _Refused(f"its member '{member.name}' is a link, a device or a sparse file")
+                    raise _Refused(f"its member '{printable(member.name)}' is a link, a device or a sparse file")
                 headers.in_member = True
                 yield member.name, member.size, None if member.isdir() else partial(opened.extractfile, member)
                 headers.in_member, headers.count = False, 0
@@ -215,14 +220,14 @@ def read_given(paths: Sequence[Path], wanted: Collection[str], scratch: Path) ->
             files.append(path)
             continue
         folder = path if path.is_dir() else unpack(path, scratch / str(number), Limits(total=8_000_000_000))
-        files += (file for file in sorted(folder.rglob("*")) if file.name.lower() in names and file.is_file())
+        files += (file for file in below(folder) if file.name.lower() in names and file.is_file())
     return {file_hash(file): file for file in reversed(files)}  # the first of those with the same content
 
 
 def require_given(path: Path) -> None:
-    """Raise DataError for a path that leads nowhere."""
-    if not path.exists():
-        raise DataError(f"{path} does not exist; give the file, archive or folder fetched by hand")
+    """Raise DataError for a path that leads nowhere, or to a pipe or device that may have no end."""
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} does not exist or is no file; give the file, archive or folder fetched by hand")
 
 
 def proven(paths: Sequence[Path], file: RemoteFile) -> Path:

@@ -7,6 +7,7 @@ says for each file which of the two it was.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -15,19 +16,36 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import remotezip
+
 from data_scripts.archives import ArchiveError, proven, unpack
 from data_scripts.download import (
     EVERY,
     Downloader,
     Fetched,
     FetchError,
+    MirrorError,
+    TransientError,
     advice,
     arrived,
+    of_the_disk,
     on_its_way,
-    remote_zip,
+    printable,
+    range_of,
+    request,
     require_space,
+    short,
 )
-from data_scripts.registry import INDEX, LARGEST_IMAGE, Entry, read_index, states_by_index, write_index
+from data_scripts.registry import (
+    INDEX,
+    LARGEST_IMAGE,
+    Entry,
+    RemoteFile,
+    below,
+    read_index,
+    states_by_index,
+    write_index,
+)
 from hsds_lib.images.datasets import DataError
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import atomic_path, file_hash
@@ -71,7 +89,7 @@ def _fetch_all(entry: Entry, root: Path, given: Sequence[Path], downloader: Down
     stage = downloads / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     unpack(archive, stage)
-    files = sorted(path.relative_to(stage) for path in stage.rglob("*.jpg"))
+    files = [path.relative_to(stage) for path in below(stage) if path.suffix == ".jpg"]
     if not files:
         raise ArchiveError(f"{archive} holds no .jpg files; fetch it again")
     write_index(stage, [_row(stage, file.as_posix(), _BY_SHA) for file in files])
@@ -84,7 +102,7 @@ def _fetch_all(entry: Entry, root: Path, given: Sequence[Path], downloader: Down
 
 def _require_own(folder: Path, index: dict[str, dict[str, str]]) -> None:
     """The folder will be replaced, so it must hold nothing that somebody else has put there."""
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    found = {path.relative_to(folder).as_posix() for path in below(folder) if path.is_symlink() or not path.is_dir()}
     foreign = sorted(found - set(index) - {INDEX})
     if foreign:
         raise DataError(f"{folder} holds '{foreign[0]}', which was not fetched from here; move it away first")
@@ -105,7 +123,7 @@ def _fetch_some(entry: Entry, root: Path, images: int, given: Sequence[Path], do
             with Progress(images, label="coco", unit="images", every=EVERY) as progress:
                 for name in names:
                     if name not in rows:
-                        _extract(archive, name, folder)
+                        _extract(archive, name, folder, own=name in states)
                         rows[name] = _row(folder, name, _BY_SHA if given else _BY_CRC)
                         new += 1
                     progress.step()
@@ -121,16 +139,18 @@ def _opened(entry: Entry, images: int, given: Sequence[Path], downloader: Downlo
         with zipfile.ZipFile(proven(given, entry.files[0])) as archive:
             yield archive
     else:
-        with remote_zip(entry.files[0], downloader, budget=_DIRECTORY + 4_000_000 * images) as archive:
+        with _remote_zip(entry.files[0], downloader, budget=_DIRECTORY + 4_000_000 * images) as archive:
             yield archive
 
 
-def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
+def _extract(archive: zipfile.ZipFile, name: str, folder: Path, *, own: bool) -> None:
     if archive.getinfo(name).file_size > LARGEST_IMAGE:
         raise FetchError(f"{name} in the archive has more than {LARGEST_IMAGE} bytes")
     if archive.getinfo(name).flag_bits & 0x1:
         raise zipfile.BadZipFile(f"{name} is encrypted")
     content = archive.read(name)  # zipfile compares the CRC-32
+    if not own and (folder / name).exists() and (folder / name).read_bytes() != content:
+        raise DataError(f"{folder / name} was not fetched from here; move it away first")
     with atomic_path(folder / name) as temporary:
         temporary.write_bytes(content)
 
@@ -144,6 +164,68 @@ def _row(folder: Path, name: str, checked_by: str) -> dict[str, object]:
         "source": f"COCO val2017.zip, {name}",
         "checked_by": checked_by,
     }
+
+
+@contextmanager
+def _remote_zip(file: RemoteFile, downloader: Downloader, *, budget: int) -> Iterator[zipfile.ZipFile]:
+    """Open a zip on a server, of which single members are fetched as they are read; ``budget`` bytes of it at most.
+
+    Raises FetchError where the server gives no parts, another file, or a damaged one; zipfile compares each member's
+    CRC-32 with the archive's own directory.
+    """
+    try:
+        with remotezip.RemoteZip(file.urls[0], fetcher=_Ranges, file=file, budget=budget, owner=downloader) as archive:
+            yield archive
+    except MirrorError as error:
+        raise FetchError(f"{file.urls[0]} {error}") from error
+    except Exception as error:  # decoders raise almost anything on what is damaged
+        if of_the_disk(error) or isinstance(error, FetchError | DataError):
+            raise
+        raise FetchError(f"{file.name} gave a damaged image or directory ({short(error)})") from error
+
+
+class _Ranges:
+    """What remotezip reads by: its own asks once, without a limit, and believes whatever range and size it is given."""
+
+    def __init__(self, url: str, *_: object, file: RemoteFile, budget: int, owner: Downloader, **__: object) -> None:
+        assert file.size is not None  # registered
+        self._url, self._length, self._left, self._owner = url, file.size, budget, owner
+
+    def fetch(self, data_range: tuple[int, int | None], stream: bool = False) -> remotezip.PartialBuffer:
+        """Fetch from one byte to another, or (negative) so many from the end, as often as patience allows."""
+        start = data_range[0] if data_range[0] >= 0 else max(0, self._length + data_range[0])
+        end = self._length - 1 if data_range[1] is None else data_range[1]
+        if not start <= end < self._length:
+            raise zipfile.BadZipFile("a member lies outside of the archive")
+        self._left -= end - start + 1
+        if self._left < 0:
+            raise MirrorError("has a zip of which more would have to be read than single images need")
+        failures = 0
+        while True:
+            try:
+                block = io.BytesIO(self._asked(start, end))
+                return remotezip.PartialBuffer(block, start, end - start + 1, stream=False)
+            except TransientError as trouble:
+                failures += 1
+                self._owner.wait(failures, trouble)
+
+    def _asked(self, start: int, end: int) -> bytes:
+        count, block = end - start + 1, bytearray()
+        wanted = {"Range": f"bytes={start}-{end}"}
+        with request(self._url, wanted, self._owner.patience) as (response, blocks):
+            if response.status_code != 206:
+                raise MirrorError("gives no parts of a file (HTTP Range), which single images need; fetch the whole")
+            first, last, total = range_of(response)
+            if (first, last) != (start, end):
+                said = printable(response.headers.get("Content-Range", ""))
+                raise MirrorError(f"gave the range '{said}', asked for {start}-{end}")
+            if total != self._length:
+                raise MirrorError(f"has a file of {total} bytes, expected {self._length}")
+            for more in blocks:
+                block += more
+                if len(block) >= count:
+                    return bytes(block[:count])
+        raise TransientError(f"ended after {len(block)} of {count} bytes")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
-"""A file from one of several mirrors, or parts of a zip: resumed by HTTP Range, in place only when its sha256 is right.
+"""A file from one of several mirrors: resumed by HTTP Range, in place only when its sha256 is right.
 
 pooch, which knows one address and begins anew each time, cannot resume; requests neither gives up a server that sends
-byte by byte nor one that does not end. So the transfer is written out here.
+byte by byte nor one that does not end, and sends it passwords of ``~/.netrc``. So the transfer is written out here.
 """
 
 from __future__ import annotations
 
-import io
+import errno
+import http.client
 import os
 import re
 import shutil
+import socket
 import sys
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import remotezip
 import requests
 import urllib3
 
@@ -36,6 +36,7 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _CHUNK = 1 << 16
+_LONGEST_ASKED = 60.0  # seconds that are waited when a server asks for them or more
 _PROGRESS = 1 << 20  # bytes after which an attempt counts as a success, however it ended
 _SHOWN_FROM = 5_000_000  # bytes; smaller files have no progress of their own
 
@@ -45,7 +46,9 @@ class FetchError(RunError):
 
 
 class TransientError(RuntimeError):
-    """The same request may work a little later."""
+    """The same request may work a little later; ``after`` so many seconds where the server says it."""
+
+    after = 0.0
 
 
 class MirrorError(RuntimeError):
@@ -58,8 +61,9 @@ class MirrorError(RuntimeError):
 class Patience:
     """How long to try: attempts without progress until the next mirror's turn; seconds to wait before the second one.
 
-    The wait is doubled before each further one. A connection is given up if fewer than ``slowest`` bytes come in
-    ``timeout`` seconds.
+    The wait is doubled before each further one, and a server may ask for up to a minute (Retry-After). For a
+    connection (to each address of a host), the headers and each redirect a server has ``timeout`` seconds, whatever it
+    sends meanwhile; then it is given up if fewer than ``slowest`` bytes of the file come in so many seconds.
     """
 
     attempts: int = 4
@@ -167,15 +171,17 @@ class Downloader:
 
     def _from_mirror(self, url: str, file: RemoteFile, part: Path) -> None:
         """Bring the part to its end and prove it; what is wrong is deleted."""
-        failures, wrong, ever = 0, 0, False
+        failures, wrong, ever, furthest = 0, 0, False, _size(part)
         while True:
             before = _size(part)
             try:
                 resumed = self._transfer(url, file, part)
             except TransientError as trouble:
-                gained = _size(part) - before
-                ever = ever or gained > 0
-                failures = 1 if gained >= _PROGRESS else failures + 1
+                size = _size(part)
+                ever = ever or size > before
+                # Only what was never there before: else a server whose parts have to be thrown away has no end.
+                failures = 1 if size - furthest >= _PROGRESS else failures + 1
+                furthest = max(furthest, size)
                 self.wait(failures, trouble, reached=ever)
                 continue
             problem = mismatch(part, file)
@@ -193,7 +199,7 @@ class Downloader:
             error = MirrorError(f"failed {failures} times, last: {trouble}")
             error.unreachable = not reached
             raise error from trouble
-        self._sleep(min(self.patience.wait * 2 ** (failures - 1), 30.0))
+        self._sleep(max(min(self.patience.wait * 2 ** (failures - 1), 30.0), min(trouble.after, _LONGEST_ASKED)))
 
     def _transfer(self, url: str, file: RemoteFile, part: Path) -> bool:
         """Ask for what is missing and append it; whether there was a beginning before."""
@@ -203,21 +209,21 @@ class Downloader:
         if begun >= file.largest:
             part.unlink()
             begun = 0
-        with request(url, {"Range": f"bytes={begun}-"} if begun else {}, self.patience) as response:
+        with request(url, {"Range": f"bytes={begun}-"} if begun else {}, self.patience) as (response, blocks):
             if response.status_code == 416:
                 part.unlink(missing_ok=True)
                 raise TransientError("has a file that is shorter than what was there")
             start, total = _placed(response, begun, file, part)
-            self._receive(response, part, start, total=total, limit=total or file.largest)
+            self._receive(blocks, part, start, total=total, limit=total or file.largest)
         if total is not None and _size(part) < total:
             raise TransientError(f"ended after {_size(part)} of {total} bytes")
         return start > 0
 
-    def _receive(self, response: requests.Response, part: Path, start: int, *, total: int | None, limit: int) -> None:
+    def _receive(self, blocks: Iterator[bytes], part: Path, start: int, *, total: int | None, limit: int) -> None:
         show = self._show and (total or 0) >= _SHOWN_FROM
         progress = Progress(total, label=part.stem, unit="MB", done=start, show=show, every=EVERY)
         with progress, part.open("ab" if start else "wb") as stream:
-            for block in _steady(response, self.patience):
+            for block in blocks:
                 stream.write(block)
                 progress.step(len(block))
                 if stream.tell() > limit:
@@ -230,13 +236,13 @@ class Downloader:
 def _placed(response: requests.Response, begun: int, file: RemoteFile, part: Path) -> tuple[int, int | None]:
     """Where the body of a response begins in the file, and how long the file is; refuse what does not fit."""
     if response.status_code == 206:
-        first, _, total = _range_of(response)
+        first, _, total = range_of(response)
         if not begun or first != begun:
             part.unlink(missing_ok=True)
-            raise TransientError(f"gave the range '{response.headers.get('Content-Range')}', asked for {begun}-")
+            said = printable(response.headers.get("Content-Range", ""))
+            raise TransientError(f"gave the range '{said}', asked for {begun}-")
     else:  # 200: the whole, for servers that know no ranges
-        length = response.headers.get("Content-Length", "")
-        first, total = 0, int(length) if length.isdigit() else None
+        first, total = 0, _number(response.headers.get("Content-Length", ""))
     if file.size is not None and total not in (None, file.size):
         raise MirrorError(f"has a file of {total} bytes, expected {file.size}")
     if total is not None and total > file.largest:
@@ -244,76 +250,138 @@ def _placed(response: requests.Response, begun: int, file: RemoteFile, part: Pat
     return first, total if total is not None else file.size
 
 
-def _range_of(response: requests.Response) -> tuple[int, int, int | None]:
+def range_of(response: requests.Response) -> tuple[int, int, int | None]:
     """First and last byte of a partial answer, and the size of the file if it is said; (-1, -1, None) if unreadable."""
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+    match = re.fullmatch(
+        r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", response.headers.get("Content-Range", "")
+    )
     if match is None:
         return -1, -1, None
-    return int(match[1]), int(match[2]), int(match[3]) if match[3] != "*" else None
+    return int(match[1]), int(match[2]), _number(match[3])
 
 
-def _steady(response: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """The blocks of a body, as long as they come at a reasonable pace."""
-    began, count = time.monotonic(), 0
-    # read1 gives what has arrived; iter_content would wait for a full block, however slowly it comes.
-    while block := response.raw.read1(_CHUNK):
-        yield block
-        count += len(block)
-        now = time.monotonic()
-        if now - began > patience.timeout:
-            if count < patience.slowest:
-                raise TransientError(f"sent only {count} bytes in {now - began:.0f} s")
-            began, count = now, 0
+def _number(text: str) -> int | None:
+    """A count in a header; None for anything else (str.isdigit takes superscripts, int no 5000 digits)."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+class _InTime(requests.adapters.HTTPAdapter):
+    """Connections, by a proxy too, that end when a server did not get on in time, however often it sends a byte."""
+
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self._patience = patience
+        self.restart()
+
+    def restart(self) -> None:
+        self._end, self._count = time.monotonic() + self._patience.timeout, 0
+
+    def blocks(self, response: requests.Response) -> Iterator[bytes]:
+        """The blocks of a body, as long as they come at a reasonable pace."""
+        self.restart()
+        # read1 gives what has arrived; iter_content would wait for a full block, however slowly it comes.
+        while block := response.raw.read1(_CHUNK):
+            self._count += len(block)
+            if self._count >= self._patience.slowest:
+                self.restart()
+            yield block
+
+    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*arguments, **options)
+        pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": self._response})
+        return pool
+
+    def _response(self, server: socket.socket, *arguments: Any, **options: Any) -> http.client.HTTPResponse:
+        """What headers, chunks and bodies are read by; the limit of a socket alone begins anew with each byte."""
+        response = http.client.HTTPResponse(server, *arguments, **options)
+        stream: Any = response.fp.raw
+        read = stream.readinto
+
+        def readinto(buffer: memoryview) -> int | None:
+            left = self._end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("too slow")
+            server.settimeout(left)
+            return read(buffer)
+
+        stream.readinto = readinto
+        return response
 
 
 @contextmanager
-def request(url: str, headers: Mapping[str, str], patience: Patience) -> Iterator[requests.Response]:
-    """Ask for an address and give the response, status 200, 206 or 416 and its body still unread.
+def request(
+    url: str, headers: Mapping[str, str], patience: Patience
+) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
+    """Ask for an address; give the response, of status 200, 206 or 416, and the blocks of its body, still unread.
 
     Raises TransientError for no connection, a time-out or a status such as 503, here or inside the block, and
-    MirrorError for another status, another scheme than http and https, or too many redirects.
+    MirrorError for another status and redirects that are too many, malformed, or lead to less than https from there.
     """
     # Compressed on the way, lengths and ranges would mean something else.
     sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
-    errors = requests.exceptions
+    errors, in_time = requests.exceptions, _InTime(patience)
     try:
-        with requests.Session() as session, _followed(session, url, sent, patience) as response:
+        with requests.Session() as session, _followed(session, url, sent, in_time, patience.timeout) as response:
             if response.status_code in _TRANSIENT:
-                raise TransientError(f"status {response.status_code}")
+                trouble = TransientError(f"status {response.status_code}")
+                trouble.after = _number(response.headers.get("Retry-After", "")) or 0.0
+                raise trouble
             if response.status_code not in (200, 206, 416):
                 raise MirrorError(f"status {response.status_code}")
-            if response.headers.get("Content-Encoding", "identity") != "identity":
+            if response.headers.get("Content-Encoding", "").lower() not in ("", "identity"):
                 raise MirrorError("sends the file compressed, though asked not to")
-            yield response
+            yield response, in_time.blocks(response)
     except errors.SSLError as error:
-        raise MirrorError(f"its certificate is not accepted ({_short(error)})") from error
+        raise MirrorError(f"its certificate is not accepted ({short(error)})") from error
     except (errors.Timeout, urllib3.exceptions.ReadTimeoutError) as error:  # the second while the body is read
-        raise TransientError(f"nothing came for {patience.timeout:g} s") from error
+        raise TransientError(f"sent nothing or too little in {patience.timeout:g} s") from error
     except (errors.ConnectionError, errors.ChunkedEncodingError, urllib3.exceptions.HTTPError) as error:
-        raise TransientError(_short(error)) from error
+        raise TransientError(short(error)) from error
     except requests.RequestException as error:
-        raise MirrorError(_short(error)) from error
+        raise MirrorError(short(error)) from error
 
 
-def _followed(session: requests.Session, url: str, headers: Mapping[str, str], patience: Patience) -> requests.Response:
+def _followed(
+    session: requests.Session, url: str, headers: Mapping[str, str], in_time: _InTime, timeout: float
+) -> requests.Response:
     """Go where redirects lead; requests would first read all that a server sends with one, however much."""
+    session.auth = lambda asked: asked  # else requests sends the passwords of ~/.netrc, and those within addresses
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, in_time)
     for _ in range(_MOST_REDIRECTS + 1):
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise MirrorError(f"leads to {url}, which is neither http nor https")
-        response = session.get(url, headers=headers, stream=True, timeout=patience.timeout, allow_redirects=False)
-        if response.status_code not in _REDIRECTS:
-            return response
-        url = urljoin(url, response.headers.get("Location", ""))
-        response.close()
+        in_time.restart()
+        try:
+            response = session.get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=False)
+            if response.status_code not in _REDIRECTS:
+                return response
+            response.close()
+            before, url = url, urljoin(url, session.get_redirect_target(response) or "nowhere:")
+            scheme = urlsplit(url).scheme
+        except ValueError as error:
+            raise MirrorError(f"leads to a malformed address ({short(error)})") from error
+        if scheme not in ("http", "https"):
+            raise MirrorError(f"leads to {printable(url)}, which is neither http nor https")
+        if scheme == "http" and urlsplit(before).scheme == "https":
+            raise MirrorError(f"leads from https to {printable(url)}, which anybody on the way could change")
     raise MirrorError(f"redirects more than {_MOST_REDIRECTS} times")
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     """The last cause of an error, which is the one that says something."""
     reason: BaseException = error
     while reason.__cause__ or reason.__context__:
         reason = reason.__cause__ or reason.__context__ or reason
-    return f"{type(reason).__name__}: {reason}"
+    return printable(f"{type(reason).__name__}: {reason}")
+
+
+def printable(text: str) -> str:
+    """Words of a server or an archive, short and without control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:200])
+
+
+def of_the_disk(error: Exception) -> bool:
+    """Whether it is about files here, such as a full disk; decoders have no number, or EINVAL for an odd offset."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 def _size(path: Path) -> int:
@@ -322,62 +390,3 @@ def _size(path: Path) -> int:
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc
-
-
-@contextmanager
-def remote_zip(file: RemoteFile, downloader: Downloader, *, budget: int) -> Iterator[zipfile.ZipFile]:
-    """Open a zip on a server, of which single members are fetched as they are read; ``budget`` bytes of it at most.
-
-    Raises FetchError where the server gives no parts, another file, or a damaged one; zipfile compares each member's
-    CRC-32 with the archive's own directory.
-    """
-    try:
-        with remotezip.RemoteZip(file.urls[0], fetcher=_Ranges, file=file, budget=budget, owner=downloader) as archive:
-            yield archive
-    except MirrorError as error:
-        raise FetchError(f"{file.urls[0]} {error}") from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, remotezip.RemoteZipError, zlib.error) as error:
-        raise FetchError(f"{file.name} gave a damaged image or directory ({error})") from error
-
-
-class _Ranges:
-    """What remotezip reads by: its own asks once, without a limit, and believes whatever range and size it is given."""
-
-    def __init__(self, url: str, *_: object, file: RemoteFile, budget: int, owner: Downloader, **__: object) -> None:
-        assert file.size is not None  # registered
-        self._url, self._length, self._left, self._owner = url, file.size, budget, owner
-
-    def fetch(self, data_range: tuple[int, int | None], stream: bool = False) -> remotezip.PartialBuffer:
-        """Fetch from one byte to another, or (negative) so many from the end, as often as patience allows."""
-        start = data_range[0] if data_range[0] >= 0 else max(0, self._length + data_range[0])
-        end = self._length - 1 if data_range[1] is None else data_range[1]
-        if not start <= end < self._length:
-            raise zipfile.BadZipFile("a member lies outside of the archive")
-        self._left -= end - start + 1
-        if self._left < 0:
-            raise MirrorError("has a zip of which more would have to be read than single images need")
-        failures = 0
-        while True:
-            try:
-                block = io.BytesIO(self._asked(start, end))
-                return remotezip.PartialBuffer(block, start, end - start + 1, stream=False)
-            except TransientError as trouble:
-                failures += 1
-                self._owner.wait(failures, trouble)
-
-    def _asked(self, start: int, end: int) -> bytes:
-        count, block = end - start + 1, bytearray()
-        with request(self._url, {"Range": f"bytes={start}-{end}"}, self._owner.patience) as response:
-            if response.status_code != 206:
-                raise MirrorError("gives no parts of a file (HTTP Range), which single images need; fetch the whole")
-            first, last, total = _range_of(response)
-            if (first, last) != (start, end):
-                said = response.headers.get("Content-Range", "")
-                raise MirrorError(f"gave the range '{said}', asked for {start}-{end}")
-            if total != self._length:
-                raise MirrorError(f"has a file of {total} bytes, expected {self._length}")
-            for more in _steady(response, self._owner.patience):
-                block += more
-                if len(block) >= count:
-                    return bytes(block[:count])
-        raise TransientError(f"ended after {len(block)} of {count} bytes")

@@ -114,11 +114,27 @@ def data_root(to: Path | None = None) -> Path:
     named = os.environ.get(DATA_VARIABLE)
     if to is None and not named:
         raise DataError(f"no folder for data was given: set {DATA_VARIABLE} to one, or give it with --to DIR")
-    return to if to is not None else Path(str(named))
+    root = to if to is not None else Path(str(named))
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root} is a file; data go into a folder, so name one with --to DIR")
+    return root
+
+
+def below(folder: Path) -> list[Path]:
+    """All that lies in a folder, at any depth and in order; links to folders are not followed."""
+    try:
+        return sorted(folder.rglob("*"))
+    except RecursionError:
+        raise DataError(f"{folder} holds folders too deep within each other to be read; move them away") from None
 
 
 def write_index(folder: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write the index of a folder, atomically: at least one row, each with ``file`` (relative to it) and ``sha256``."""
+    """Write the index of a folder, atomically: at least one row, each with ``file`` (relative to it) and ``sha256``.
+
+    DataError where a file of this name is none that was written here.
+    """
+    if (folder / INDEX).exists() and not read_index(folder):
+        raise DataError(f"{folder / INDEX} was not written from here; move it away first")
     with atomic_path(folder / INDEX) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -19,9 +19,10 @@ import base64
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,8 +32,9 @@ from PIL import Image, ImageOps
 
 from data_scripts.archives import is_archive, require_given, unpack
 from data_scripts.download import EVERY, require_space
-from data_scripts.registry import write_index
+from data_scripts.registry import below, write_index
 from hsds_lib.images.datasets import IMAGE_SUFFIXES, DataError
+from hsds_lib.outputs import require_apart
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import file_hash, write_json
 
@@ -106,6 +108,7 @@ def prepare_sice(given: Sequence[Path], root: Path, *, seed: int = 0, long_side:
         raise DataError(f"{target} exists already; move it away, or name another folder with --to DIR")
     for path in given:
         require_given(path)
+    require_apart(target, *given)
     packed = sum(path.stat().st_size for path in given if path.is_file())
     require_space(root, packed + 1_000_000_000)  # photographs hardly shrink in an archive
     root.mkdir(parents=True, exist_ok=True)
@@ -144,26 +147,36 @@ def find_sequences(folders: Sequence[Path]) -> list[ExposureSequence]:
     """
     found, used = list[ExposureSequence](), dict[str, int]()
     for folder in folders:
-        labels = [path for path in [folder, *folder.rglob("*")] if path.is_dir() and path.name.lower() == "label"]
+        labels = [path for path in [folder, *below(folder)] if path.is_dir() and path.name.lower() == "label"]
         for label in sorted(labels):
-            numbered = [path for path in label.parent.iterdir() if path.is_dir() and path.name.isdigit()]
+            numbered = _by_number(path for path in label.parent.iterdir() if path.is_dir())
             slug = "".join(letter if letter.isalnum() else "_" for letter in label.parent.name.lower()) or "part"
             if numbered:
                 used[slug] = used.get(slug, 0) + 1
                 slug += f"-{used[slug]}" if used[slug] > 1 else ""
-            refs = _by_number(label)
-            for place in sorted(numbered, key=lambda path: int(path.name)):
-                images = tuple(path for _, path in sorted(_by_number(place).items()))
-                found.append(ExposureSequence(f"{slug}_{int(place.name):03d}", images, refs.get(int(place.name))))
+            refs = _pictures(label)
+            for number, place in sorted(numbered.items()):
+                images = tuple(path for _, path in sorted(_pictures(place).items()))
+                found.append(ExposureSequence(f"{slug}_{number:03d}", images, refs.get(number)))
     if not found:
         places = ", ".join(map(str, folders))
         raise DataError(f"{places} holds no sequences of SICE; expected PART/N/1.JPG ... with PART/Label/N.JPG")
     return found
 
 
-def _by_number(folder: Path) -> dict[int, Path]:
-    files = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return {int(path.stem): path for path in files if path.stem.isdigit()}
+def _pictures(folder: Path) -> dict[int, Path]:
+    return _by_number(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def _by_number(paths: Iterable[Path]) -> dict[int, Path]:
+    """Those that are called by a number; DataError where two have the same, such as 7 and 07."""
+    found = dict[int, Path]()
+    for path in sorted(paths):
+        if re.fullmatch("[0-9]+", path.stem):  # str.isdigit takes superscripts too, of which int makes nothing
+            twin = found.setdefault(int(path.stem), path)
+            if twin is not path:
+                raise DataError(f"{path.parent} holds '{twin.name}' and '{path.name}', one number; move one away")
+    return found
 
 
 def _judge_all(sequences: list[ExposureSequence], long_side: int) -> list[ExposureSequence]:
@@ -299,7 +312,8 @@ def _store_all(
                 else:
                     shutil.copyfile(source, stage / name)
                 inside = next(source.relative_to(folder.parent) for folder in folders if source.is_relative_to(folder))
-                row = {"file": name, "sha256": file_hash(stage / name), "source": inside.as_posix()}
+                said = inside.as_posix().encode(errors="backslashreplace").decode()  # a name need not be UTF-8
+                row = {"file": name, "sha256": file_hash(stage / name), "source": said}
                 rows.append({**row, "source_sha256": file_hash(source)})
             progress.step()
     rows.sort(key=lambda row: row["file"])

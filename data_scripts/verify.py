@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_scripts.images import image_state
-from data_scripts.registry import INDEX, Entry, data_root, entry_names, load_entry, states_by_index
+from data_scripts.registry import INDEX, Entry, below, data_root, entry_names, load_entry, states_by_index
 from data_scripts.vgg16 import converted_file, weights_state
 from hsds_lib.arguments import UsageError
 from hsds_lib.images.datasets import DataError
@@ -84,7 +84,7 @@ def _states_by_index(root: Path, folder: str) -> dict[str, str]:
 
 def _extras(root: Path, folder: str, known: Collection[str]) -> list[str]:
     """Files that nobody knows: images that would be taken for data. Documents and hidden files are tolerated."""
-    found = (path for path in (root / folder).rglob("*") if path.is_file() and path.suffix.lower() not in _DOCUMENTS)
+    found = (path for path in below(root / folder) if path.is_file() and path.suffix.lower() not in _DOCUMENTS)
     names = (path.relative_to(root).as_posix() for path in found)
     return [name for name in names if name not in known and not any(part.startswith(".") for part in name.split("/"))]
 

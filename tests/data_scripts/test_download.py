@@ -160,7 +160,7 @@ def test_a_host_that_cannot_be_reached_is_asked_last_from_then_on(
 
 
 def test_ctrl_c_keeps_the_part(good: Any, downloader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steady = download._steady
+    steady = download._InTime.blocks
 
     def pressed(*args: Any) -> Any:
         blocks = steady(*args)
@@ -168,7 +168,7 @@ def test_ctrl_c_keeps_the_part(good: Any, downloader: Any, tmp_path: Path, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(download, "_steady", pressed)
+        patch.setattr(download._InTime, "blocks", pressed)
         with pytest.raises(KeyboardInterrupt):
             downloader.fetch(good.file("/a.bin"), tmp_path / "a.bin")
     kept = (tmp_path / "a.bin.part").stat().st_size
@@ -193,7 +193,7 @@ def test_a_disk_that_fills_up_is_not_taken_for_a_bad_mirror(
         raise OSError(28, "No space left on device")
         yield
 
-    monkeypatch.setattr(download, "_steady", full)
+    monkeypatch.setattr(download._InTime, "blocks", full)
     with pytest.raises(OSError, match="No space left"):
         downloader.fetch(good.file("/a.bin"), tmp_path / "a.bin")
     assert len(good.asked) == 1
