@@ -78,14 +78,16 @@ def fetch_coco(
 
 
 def _fetch_all(entry: Entry, root: Path, given: Sequence[Path], downloader: Downloader) -> Fetched:
-    folder, downloads = root / "coco", on_its_way(root, entry)
+    folder = root / "coco"
     index = read_index(folder)
     proven_whole = index and all(row.get("checked_by") == _BY_SHA for row in index.values())
     if proven_whole and set(states_by_index(folder).values()) == {"ok"}:
         return Fetched(folder, new=0, kept=len(index))
     _require_own(folder, index)
     require_space(root, entry.disk)
-    archive = proven(given, entry.files[0]) if given else downloader.fetch(entry.files[0], downloads / "val2017.zip")
+    given = [proven(given, entry.files[0])] if given else []
+    downloads = on_its_way(root, entry)
+    archive = given[0] if given else downloader.fetch(entry.files[0], downloads / "val2017.zip")
     stage = downloads / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     unpack(archive, stage)

@@ -27,6 +27,7 @@ import urllib3
 from data_scripts.registry import Entry, RemoteFile
 from hsds_lib import __version__
 from hsds_lib.images.datasets import DataError
+from hsds_lib.outputs import own_folder
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import RunError, file_hash
 
@@ -108,8 +109,8 @@ def mismatch(path: Path, file: RemoteFile) -> str | None:
 
 
 def on_its_way(place: Path, entry: Entry) -> Path:
-    """Where an entry's files lie until they are proven: a hidden folder in that of the data or weights."""
-    return place / ".downloads" / entry.name
+    """Make the folder where an entry's files lie until they are proven: a hidden one in that of the data or weights."""
+    return own_folder(place / ".downloads" / entry.name, f"hsds data fetch {entry.name}")
 
 
 def arrived(downloads: Path) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -18,6 +19,7 @@ from data_scripts.archives import read_given, require_given
 from data_scripts.download import EVERY, Downloader, Fetched, advice, arrived, on_its_way, require_space
 from data_scripts.registry import Entry, RemoteFile, StoredImage, read_index, write_index
 from hsds_lib.images.datasets import DataError
+from hsds_lib.outputs import require_apart
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runtime import atomic_path, file_hash
 
@@ -58,9 +60,15 @@ def store_png(source: Path, target: Path) -> None:
 def store_image(image: StoredImage, source: Path, root: Path) -> None:
     """Put a source whose hash was checked in its place, byte for byte, or as PNG where the registry says so.
 
-    DataError if it decodes to other pixels than those that were recorded.
+    DataError if it decodes to other pixels than those that were recorded, or lies over a file that the index does not
+    name and that has other pixels (with the same ones, it stays as it is).
     """
     target = root / image.path
+    require_apart(target, source)
+    if target.exists() and _indexed(image, root) is None:
+        if _pixels(target) != pixel_hash(source):
+            raise DataError(f"{target} was not fetched from here; move it away first")
+        return
     if not image.converted:
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
@@ -84,15 +92,22 @@ def image_state(image: StoredImage, root: Path) -> str:
     if not image.converted:
         return "ok" if file_hash(path) == image.source.sha256 else "changed"
     if image.pixels_sha256 is not None:
-        try:
-            return "ok" if pixel_hash(path) == image.pixels_sha256 else "changed"
-        except DataError:
-            return "changed"
-    folder, _, file = image.path.partition("/")
-    row = read_index(root / folder).get(file)
+        return "ok" if _pixels(path) == image.pixels_sha256 else "changed"
+    row = _indexed(image, root)
     if row is None or row.get("source_sha256") != image.source.sha256:
         return "unproven"
     return "ok" if file_hash(path) == row["sha256"] else "changed"
+
+
+def _indexed(image: StoredImage, root: Path) -> dict[str, str] | None:
+    folder, _, file = image.path.partition("/")
+    return read_index(root / folder).get(file)
+
+
+def _pixels(path: Path) -> str | None:
+    with suppress(DataError):
+        return pixel_hash(path)
+    return None
 
 
 def chosen_images(entry: Entry, split: str) -> list[StoredImage]:
@@ -136,7 +151,7 @@ def _store_all(
 ) -> None:
     if found is not None:
         _require_all(entry, [image.source for image in wanted], found)
-    downloads = on_its_way(root, entry)
+    downloads = on_its_way(root, entry) if found is None else root
     with advice(entry), Progress(len(wanted), label=entry.name, unit="files", every=EVERY) as progress:
         for image in wanted:
             digest = image.source.sha256

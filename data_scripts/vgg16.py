@@ -8,6 +8,7 @@ from pathlib import Path
 from data_scripts.archives import proven
 from data_scripts.download import Downloader, Fetched, advice, arrived, mismatch, on_its_way, require_space
 from data_scripts.registry import Entry
+from hsds_lib.images.datasets import DataError
 from hsds_lib.losses.features import WeightsError, load_vgg16, save_vgg16, vgg16_cache_path
 
 
@@ -30,18 +31,20 @@ def fetch_vgg16(
     target, file = converted_file(to), entry.files[0]
     if weights_state(target) == "ok":
         return Fetched(target, new=0, kept=1)
-    cached = vgg16_cache_path()
-    downloads = on_its_way(target.parent, entry)
+    if target.exists():
+        raise DataError(f"{target} is not what was written here; delete it or move it away first")
+    cached, downloads = vgg16_cache_path(), None
     if given:
         source = proven(given, file)
     elif cached.is_file() and mismatch(cached, file) is None:
         source = cached
     else:
         require_space(target.parent, entry.disk)
+        downloads = on_its_way(target.parent, entry)
         with advice(entry):
             source = (downloader or Downloader()).fetch(file, downloads / file.name)
     save_vgg16(load_vgg16("imagenet", path=source), target)
-    if source.parent == downloads:
+    if downloads is not None:
         arrived(downloads)
     return Fetched(target, new=1, kept=0)
 
