@@ -3,12 +3,13 @@
 #
 #   bash bootstrap.sh         install what is missing; does nothing when all is there
 #   bash bootstrap.sh check   only say whether all is there (exit code 0 or 1)
-#   bash bootstrap.sh lock    rewrite requirements.lock and constraints.txt from pyproject.toml (make lock);
-#                             further arguments go to `uv pip compile`, for example --upgrade
+#   bash bootstrap.sh lock    rewrite requirements.lock, torch.lock and constraints.txt from pyproject.toml (make
+#                             lock); further arguments go to `uv pip compile`, for example --upgrade
 #
 # PYTHON             the interpreter to try first
 # HSDS_TORCH_INDEX   take torch from this package index instead of the usual one: on Linux, PyPI's torch is the
-#                    CUDA build (gigabytes); PyTorch's own index has a small one for CPUs
+#                    CUDA build (gigabytes); PyTorch's own index has a small one for CPUs. What comes from there is
+#                    not compared with torch.lock: https and the hashes that the index itself states vouch for it
 #
 # pip's own settings (index-url, find-links, PIP_*) are honoured. Works with bash 3.2 and later.
 set -euo pipefail
@@ -20,6 +21,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 readonly VENV=.venv
 readonly VENV_PYTHON=$VENV/bin/python
 readonly LOCK=requirements.lock
+readonly TORCH_LOCK=torch.lock
+# sha256 of PyTorch's own CPU builds, which PyPI does not have, with which this was tested: cp311, Linux x86_64.
+readonly TORCH_CPU_HASHES="6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"
 # Two lines: this folder, then "unfinished" or the fingerprint of a finished set-up.
 readonly STATE=$VENV/.hsds-state
 readonly SUPPORTED="3.11, 3.12 or 3.13" # requires-python of pyproject.toml; a test compares them
@@ -64,7 +68,7 @@ if not all(importlib.util.find_spec(name) for name in ("torch", "papermill", "py
     sys.exit()
 files = b"\0".join(pathlib.Path(name).read_bytes() for name in sys.argv[1:])
 print("Python", platform.python_version(), hashlib.sha256(files).hexdigest())' \
-        bootstrap.sh pyproject.toml "$LOCK" 2>/dev/null || true
+        bootstrap.sh pyproject.toml "$LOCK" "$TORCH_LOCK" 2>/dev/null || true
 }
 
 state_line() { [ ! -f "$STATE" ] || sed -n "${1}p" "$STATE"; }
@@ -115,11 +119,11 @@ ensure_venv() {
     write_state unfinished
 }
 
-# The part of the lock that is (or, with "not", is not) the package $2.
+# The part of the lock $3 that is (or, with "not", is not) the package $2.
 lock_part() {
     awk -v which="$1" -v name="$2" '
         /^[a-zA-Z0-9]/ { split($0, word, "=="); found = (word[1] == name) }
-        (which == "only") == (found == 1)' "$LOCK"
+        (which == "only") == (found == 1)' "$3"
 }
 
 # uv ignores pip's configuration, so hand it the parts that decide where packages come from.
@@ -137,7 +141,7 @@ ensure_uv() {
     local wanted
     wanted=$(sed -n 's/^uv==\([^ ;]*\).*/\1/p' "$LOCK")
     [ "$("$UV" --version 2>/dev/null | cut -d' ' -f2)" = "$wanted" ] && return
-    lock_part only uv >"$VENV/.hsds-uv.txt"
+    lock_part only uv "$LOCK" >"$VENV/.hsds-uv.txt"
     "$VENV_PYTHON" -m pip install --quiet --require-hashes --no-deps -r "$VENV/.hsds-uv.txt" && return
     say "uv cannot be had here; installing with pip alone, which takes some minutes longer."
     UV=""
@@ -153,6 +157,31 @@ install() {
     "$VENV_PYTHON" -m pip install $quiet "$@"
 }
 
+# The wheel must be one whose hash is in torch.lock, and so must the CUDA parts that Linux's default build asks for.
+install_torch() {
+    local index=${HSDS_TORCH_INDEX:-} version
+    case $index in
+        "") ;;
+        http://localhost[:/]* | http://127.* | [!h]* | https://*)
+            say "torch comes from HSDS_TORCH_INDEX, whose word is taken for it: its hash is not compared with $TORCH_LOCK."
+            install "$1" --index-url "$index" || fail "could not install $1: $blame"
+            return
+            ;;
+        *) fail "HSDS_TORCH_INDEX is '$index', without https anybody on the way could change torch: give an https address." ;;
+    esac
+    # Which one pip's settings give, such as 2.13.0+cpu from a folder: only the full version goes with hashes.
+    version=$("$VENV_PYTHON" -m pip install --quiet --dry-run --ignore-installed --no-deps --report - "$1" 2>/dev/null |
+        sed -n 's/^ *"version": "\([0-9][^"]*\)".*/\1/p' | tail -n 1) || true
+    lock_part only torch "$TORCH_LOCK" | sed "s/^torch==[^ ]*/torch==${version:-${1#torch==}}/" >"$VENV/.hsds-torch.txt"
+    lock_part not torch "$TORCH_LOCK" >"$VENV/.hsds-cuda.txt"
+    install --require-hashes --no-deps -r "$VENV/.hsds-torch.txt" ||
+        fail "could not install $1: $blame Or the wheel found is not one of those in $TORCH_LOCK ('hash' in the lines" \
+            "above): if you trust it, add the sha256 that 'pip hash WHEEL' gives there, or name its index in HSDS_TORCH_INDEX."
+    "$VENV_PYTHON" -I -c 'import importlib.metadata as m; assert "nvidia" in str(m.requires("torch"))' 2>/dev/null ||
+        return 0
+    install --require-hashes --no-deps -r "$VENV/.hsds-cuda.txt" || fail "could not install torch's CUDA parts: $blame"
+}
+
 install_everything() {
     local blame="most often there is no network or no package index within reach (lines above); \
 check the network and pip's index settings, then run the same command again."
@@ -162,14 +191,12 @@ check the network and pip's index settings, then run the same command again."
     ensure_uv
 
     say "installing the packages of $LOCK; about a minute the first time."
-    lock_part not uv >"$VENV/.hsds-lock.txt"
+    lock_part not uv "$LOCK" >"$VENV/.hsds-lock.txt"
     # --no-deps: the lock is complete but for torch, whose wheels differ from machine to machine.
     install --require-hashes --no-deps -r "$VENV/.hsds-lock.txt" || fail "could not install $LOCK: $blame"
 
     say "installing $torch; a CPU build is 0.2 GB, Linux's default CUDA build several GB and minutes."
-    set -- "$torch"
-    [ -z "${HSDS_TORCH_INDEX:-}" ] || set -- "$@" --index-url "$HSDS_TORCH_INDEX"
-    install "$@" || fail "could not install $torch: $blame"
+    install_torch "$torch"
 
     say "installing this course itself."
     install --no-deps --no-build-isolation --editable . || fail "could not install this folder: see the lines above."
@@ -184,7 +211,10 @@ setup() {
     local started=$SECONDS
     is_ready && say "ready ($(state_line 2 | cut -d' ' -f1,2))." && return
     case $(uname -s) in MINGW* | MSYS* | CYGWIN*) fail "on Windows, run this inside WSL (wsl --install)." ;; esac
-    [ -s "$LOCK" ] || fail "$LOCK is missing or empty: restore it from git, or write it anew with make lock."
+    local lock
+    for lock in "$LOCK" "$TORCH_LOCK"; do
+        [ -s "$lock" ] || fail "$lock is missing or empty: restore it from git, or write it anew with make lock."
+    done
     take_turn
     is_ready && say "ready ($(state_line 2 | cut -d' ' -f1,2))." && return
     ensure_venv
@@ -197,7 +227,7 @@ setup() {
 # Everything but torch, for every supported Python and system at once, with hashes. The override makes torch
 # vanish from the resolution, also as a requirement of other packages, and rfc3987-syntax, with which jsonschema checks
 # addresses in JSON, of which there are none here: it builds its grammar whenever it is imported, which took every
-# process that reads a notebook two seconds. No index or path is written.
+# process that reads a notebook two seconds. Then torch. No index or path is written.
 write_lock() {
     take_turn
     is_supported "$(python_version "$VENV_PYTHON")" || ensure_venv
@@ -206,16 +236,29 @@ write_lock() {
         >"$VENV/.hsds-override.txt"
     # A local wheel folder must not decide what everybody gets.
     unset UV_FIND_LINKS
-    "$VENV/bin/uv" pip compile --quiet pyproject.toml --extra dev --group beside-torch \
-        --universal --python-version 3.11 --generate-hashes \
-        --override "$VENV/.hsds-override.txt" --no-emit-package torch \
-        --custom-compile-command "make lock" --output-file "$LOCK" "$@" ||
+    set -- --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" "$@"
+    "$VENV/bin/uv" pip compile pyproject.toml --extra dev --group beside-torch \
+        --override "$VENV/.hsds-override.txt" --no-emit-package torch --output-file "$LOCK" "$@" ||
         fail "could not resolve pyproject.toml; $LOCK is unchanged."
+    # torch as PyPI has it, with the CUDA parts that are not in the lock.
+    sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml >"$VENV/.hsds-torch.in"
+    [ ! -f "$TORCH_LOCK" ] || cp "$TORCH_LOCK" "$VENV/.hsds-torch.lock" # so that versions that still fit are kept
+    local packages
+    packages=$(sed -n 's/^\([a-zA-Z0-9][^ =]*\)==.*/--no-emit-package \1/p' "$LOCK" | sort -u)
+    # shellcheck disable=SC2086 # two words for each
+    "$VENV/bin/uv" pip compile "$VENV/.hsds-torch.in" --constraint "$LOCK" $packages --no-annotate \
+        --output-file "$VENV/.hsds-torch.lock" "$@" || fail "could not resolve torch; $TORCH_LOCK is unchanged."
+    awk -v hashes="$TORCH_CPU_HASHES" '
+        !/--hash/ || !seen[$1]++ { print }
+        /^torch==/ { count = split(hashes, hash, " "); for (n = 1; n <= count; n++) {
+            seen["--hash=sha256:" hash[n]] = 1
+            print "    --hash=sha256:" hash[n] " \\"
+        } }' "$VENV/.hsds-torch.lock" >"$TORCH_LOCK"
     {
         echo "# Written by make lock: the versions of $LOCK without hashes, for environment.yml and pip install -c."
         sed -n 's/^\([a-zA-Z0-9][^ ]*==[^\\]*[^\\ ]\) *\\\{0,1\}$/\1/p' "$LOCK"
     } >constraints.txt
-    say "wrote $LOCK and constraints.txt; the next make target installs them."
+    say "wrote $LOCK, $TORCH_LOCK and constraints.txt; the next make target installs them."
 }
 
 trap 'say "interrupted; run the same command again, it starts afresh." >&2; exit 130' INT TERM HUP

@@ -19,19 +19,9 @@ if TYPE_CHECKING:
 
 data_app = typer.Typer(help="Fetch data sets and weights, each file proven by its sha256.", no_args_is_help=True)
 
-
-def _path(text: str) -> Path:
-    """What was typed as a path; nothing would mean the folder that one happens to be in."""
-    if not text.strip():
-        raise typer.BadParameter("it is empty; name a file or folder")
-    return Path(text)
-
-
 To = Annotated[
     Path | None,
-    typer.Option(
-        "--to", parser=_path, metavar="DIR", help="the data folder; default: HSDS_DATA (vgg16: the cache of this user)"
-    ),
+    typer.Option("--to", metavar="DIR", help="the data folder; default: HSDS_DATA (vgg16: the cache of this user)"),
 ]
 
 
@@ -51,7 +41,6 @@ def fetch(
         list[Path] | None,
         typer.Option(
             "--from",
-            parser=_path,
             metavar="FILE",
             help="a file, archive or folder fetched by hand; nothing is downloaded; repeatable",
         ),
@@ -129,8 +118,7 @@ def verify(
 def prepare(
     name: Annotated[str, typer.Argument(help="sice")],
     given: Annotated[
-        list[Path],
-        typer.Option("--from", parser=_path, metavar="FILE_OR_FOLDER", help="archives or folders; repeatable"),
+        list[Path], typer.Option("--from", metavar="FILE_OR_FOLDER", help="archives or folders; repeatable")
     ],
     to: To = None,
     seed: Annotated[int, typer.Option(help="of the division into training and test")] = 0,

@@ -25,12 +25,14 @@ esac
 VENV_PYTHON = """#!/bin/sh
 case "$1 $2 $3" in
 "-c "*) echo 3.11.9 ;;
+"-I -c import importlib.metadata"*) [ -n "$CUDA" ] ;;
 "-I "*) [ ! -e .venv/complete ] || echo "Python 3.11.9 $(cat bootstrap.sh pyproject.toml requirements.lock | cksum)" ;;
 "-m pip --version" | "-m pip check") ;;
 "-m pip config") exit 1 ;;
 "-m pip install")
     shift 3
     case "$*" in
+    *--dry-run*) [ -z "$BUILD" ] || printf '{\n "version": "1",\n "install": [{\n  "version": "%s"}]}\n' "$BUILD" ;;
     *hsds-uv.txt) [ -z "$NO_UV" ] || exit 1; echo "get uv" >>"$CALLS"; cp "$FAKES/uv" .venv/bin/uv ;;
     *) exec "$FAKES/install" pip "$@" ;;
     esac ;;
@@ -47,6 +49,9 @@ esac
 # Logs what is installed by whom, and misbehaves on request.
 INSTALL = """#!/bin/sh
 tool=$1; shift
+for word in "$@"; do # a file of requirements by what is in it
+    case "$word" in *hsds-*.txt) set -- "$@" $(grep -o '^[a-z][a-z]*==[^ ]*' "$word") ;; esac
+done
 echo "$tool: $* links=$UV_FIND_LINKS" >>"$CALLS"
 case "$tool: $*" in
 *"${FAIL_ON:-nothing}"*) exit 1 ;;
@@ -68,6 +73,14 @@ zipp==1.0.0 \\
 """
 
 
+TORCH_LOCK = """torch==2.13.0 \\
+    --hash=sha256:dd \\
+    --hash=sha256:ee
+triton==3.0.0 ; sys_platform == 'linux' \\
+    --hash=sha256:ff
+"""
+
+
 class Sandbox:
     """A project folder, stand-in programs and the log of what they were asked to do."""
 
@@ -78,6 +91,7 @@ class Sandbox:
         for name in ("bootstrap.sh", "pyproject.toml"):
             shutil.copy(ROOT / name, self.project / name)
         (self.project / "requirements.lock").write_text(LOCK)
+        (self.project / "torch.lock").write_text(TORCH_LOCK)
         for name in ("python3.11", "python3.12", "python3.13", "python3"):
             self.add(name, BASE_PYTHON.format(version="3.11.9"))
         self.add("venv-python", VENV_PYTHON)
@@ -189,7 +203,9 @@ def test_pip_takes_over_where_uv_cannot_be_had(sandbox: Sandbox) -> None:
 
 
 def test_pip_tries_what_uv_could_not_install(sandbox: Sandbox) -> None:
-    code, output = sandbox.run(FAIL_ON="uv: --quiet --python .venv/bin/python torch")
+    code, output = sandbox.run(
+        FAIL_ON="uv: --quiet --python .venv/bin/python --require-hashes --no-deps -r .venv/.hsds-t"
+    )
     assert code == 0, output
     tools = [line.split()[0] for line in sandbox.log() if "torch==" in line]
     assert tools == ["uv:", "pip:"]
@@ -205,6 +221,43 @@ def test_torch_index_is_used_for_torch_only(sandbox: Sandbox) -> None:
     with_index = [line for line in sandbox.log() if "--index-url my-index" in line]
     assert len(with_index) == 1
     assert "torch==" in with_index[0]
+
+
+@pytest.mark.parametrize("build", ["", "2.13.0", "2.13.0+cpu"])
+@pytest.mark.parametrize("cuda", ["", "1"])
+def test_torch_and_its_cuda_parts_are_installed_by_hash(sandbox: Sandbox, build: str, cuda: str) -> None:
+    code, output = sandbox.run(BUILD=build, CUDA=cuda)
+    assert code == 0, output
+    torch, *parts = (line for line in sandbox.log() if "torch==" in line or "triton==" in line)
+    assert "--require-hashes --no-deps" in torch and f"torch=={build or '2.13.0'} " in torch
+    wanted = (sandbox.project / ".venv" / ".hsds-torch.txt").read_text()
+    assert wanted.split() == [f"torch=={build or '2.13.0'}", "\\", "--hash=sha256:dd", "\\", "--hash=sha256:ee"]
+    assert len(parts) == len(cuda) and all("--require-hashes --no-deps" in part for part in parts)
+
+
+def test_a_torch_of_another_hash_is_refused_with_ways_out(sandbox: Sandbox) -> None:
+    code, output = sandbox.run(BUILD="2.13.0+mine", FAIL_ON="torch==2.13.0+mine")
+    assert code == 1 and not any("editable" in line for line in sandbox.log())
+    for words in ("not one of those in torch.lock", "add the sha256 that 'pip hash WHEEL' gives", "HSDS_TORCH_INDEX"):
+        assert words in output.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("index", "taken"),
+    [
+        ("https://a.example/cpu", True),
+        ("file:///a/folder", True),
+        ("http://localhost:3141/x", True),
+        ("http://127.0.0.1/x", True),
+        ("http://a.example/cpu", False),
+        ("http://localhost.example/cpu", False),
+    ],
+)
+def test_an_index_for_torch_is_said_and_asked_by_https_only(sandbox: Sandbox, index: str, taken: bool) -> None:
+    code, output = sandbox.run(HSDS_TORCH_INDEX=index)
+    assert code == (0 if taken else 1), output
+    assert any(f"--index-url {index} " in line for line in sandbox.log()) == taken
+    assert ("its hash is not compared with torch.lock" if taken else "give an https address") in output
 
 
 def test_failure_is_one_sentence_with_a_way_out(sandbox: Sandbox) -> None:
@@ -253,11 +306,12 @@ def test_chosen_python_comes_first(sandbox: Sandbox) -> None:
     assert "Python 3.13.1 from mine" in sandbox.run(PYTHON="mine")[1]
 
 
-def test_missing_lock_is_explained(sandbox: Sandbox) -> None:
-    (sandbox.project / "requirements.lock").unlink()
+@pytest.mark.parametrize("name", ["requirements.lock", "torch.lock"])
+def test_missing_lock_is_explained(sandbox: Sandbox, name: str) -> None:
+    (sandbox.project / name).unlink()
     code, output = sandbox.run()
     assert code == 1
-    assert "requirements.lock is missing" in output
+    assert f"{name} is missing" in output
 
 
 def test_this_environment_is_complete() -> None:

@@ -22,7 +22,7 @@ import hsds_lib
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-WRITTEN_BY_LOCK = ("requirements.lock", "constraints.txt")
+WRITTEN_BY_LOCK = ("requirements.lock", "torch.lock", "constraints.txt")
 # What the lock must serve. Only the fields that its markers may ask for differ.
 MACHINES = [
     {"python_full_version": full, "python_version": full.rpartition(".")[0], "sys_platform": system}
@@ -78,14 +78,27 @@ def test_lock_holds_what_torch_itself_needs() -> None:
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         if re.match(r"nvidia|cuda|triton", requirement.name):
-            continue  # parts of the CUDA build, installed together with it
+            continue  # parts of the CUDA build, which are in torch.lock
         version = pinned_version(requirement, MACHINES[0])
         assert version is not None, f"torch needs {requirement}: add it to the group beside-torch"
         assert requirement.specifier.contains(version)
 
 
-def test_every_lock_entry_has_a_hash() -> None:
-    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+def test_torch_lock_holds_the_pinned_torch_and_for_linux_the_parts_of_its_cuda_build() -> None:
+    (wanted,) = (requirement for requirement in direct_requirements() if requirement.name == "torch")
+    torch, *parts = sorted(pins("torch.lock"), key=lambda pin: pin.name != "torch")
+    assert str(torch) == str(wanted)
+    assert len(parts) > 10 and all(re.match(r"nvidia|cuda|triton", pin.name) for pin in parts)
+    mac = {**MACHINES[0], "sys_platform": "darwin"}
+    assert all(pin.marker is not None and not pin.marker.evaluate(mac) for pin in parts)
+    text = (ROOT / "torch.lock").read_text(encoding="utf-8")
+    (cpu,) = re.findall(r'TORCH_CPU_HASHES="(.*)"', (ROOT / "bootstrap.sh").read_text(encoding="utf-8"))
+    assert all(f"--hash=sha256:{digest} " in text for digest in cpu.split()), "make lock writes them there"
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "torch.lock"])
+def test_every_lock_entry_has_a_hash(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
     entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
     assert entries
     assert [entry.splitlines()[0] for entry in entries if "--hash=sha256:" not in entry] == []
