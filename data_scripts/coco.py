@@ -105,7 +105,7 @@ def _fetch_all(entry: Entry, root: Path, given: Sequence[Path], downloader: Down
 def _require_own(folder: Path, index: dict[str, dict[str, str]]) -> None:
     """The folder will be replaced, so it must hold nothing that somebody else has put there."""
     found = {path.relative_to(folder).as_posix() for path in below(folder) if path.is_symlink() or not path.is_dir()}
-    foreign = sorted(found - set(index) - {INDEX})
+    foreign = sorted(found - set(index) - ({INDEX} if index else set()))
     if foreign:
         raise DataError(f"{folder} holds '{foreign[0]}', which was not fetched from here; move it away first")
 

@@ -253,12 +253,9 @@ def _placed(response: requests.Response, begun: int, file: RemoteFile, part: Pat
 
 def range_of(response: requests.Response) -> tuple[int, int, int | None]:
     """First and last byte of a partial answer, and the size of the file if it is said; (-1, -1, None) if unreadable."""
-    match = re.fullmatch(
-        r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", response.headers.get("Content-Range", "")
-    )
-    if match is None:
-        return -1, -1, None
-    return int(match[1]), int(match[2]), _number(match[3])
+    match = re.fullmatch(r"bytes (\S+)-(\S+)/(\S+)", response.headers.get("Content-Range", ""))
+    first, last, total = map(_number, match.groups()) if match is not None else (None,) * 3
+    return (-1, -1, None) if first is None or last is None else (first, last, total)
 
 
 def _number(text: str) -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import random
+import shutil
 import stat
 import struct
 import tarfile
@@ -13,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from data_scripts.archives import ArchiveError, Limits, is_archive, unpack
+from data_scripts.archives import ArchiveError, Limits, is_archive, read_given, unpack
+from hsds_lib.images.datasets import DataError
 
 
 def make(path: Path, *members: Any) -> Path:
@@ -62,7 +65,11 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
     [
         (("../a", "x/../../a", "/etc/a", "C:/a", "C:a", "x\\..\\a", "..\\a"), "leads outside of the folder"),
         (("x//a", "x/./a", "dot.", "blank "), "has a name that not all systems keep"),
-        (("new\nline", "stream:a", "what?"), "has a letter in its name that not all systems allow"),
+        (("new\nline", "stream:a", "what?", "\x1b[31m"), "has a letter in its name that not all systems allow"),
+        (
+            ("a/" * 33 + "a", "a/" * 1700 + "a", "a" * 256, "\u00e9" * 128, "abc/" * 30 + "a" * 900),
+            "in more than 32 folders, or",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
@@ -116,7 +123,9 @@ def test_headers_of_a_tar_are_bounded_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-@pytest.mark.parametrize(("one", "other"), [("a/Label.png", "A/label.png"), ("caf\u00e9", "cafe\u0301"), ("a", "a")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("a/Label.png", "A/label.png"), ("a/B/c", "a/b/d"), ("caf\u00e9", "cafe\u0301"), ("a", "a")]
+)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_that_meet_on_some_file_systems_are_refused(tmp_path: Path, kind: str, one: str, other: str) -> None:
     refused(make(tmp_path / f"a.{kind}", (one, b"1"), (other, b"2")), "are one name on some file systems")
@@ -142,6 +151,62 @@ def test_encrypted_members_and_odd_compression_are_refused(
     refused(path, reason)
 
 
+@pytest.mark.parametrize("method", [9, 93, 98, 1])
+def test_a_compression_that_is_not_known_here_is_said(tmp_path: Path, method: int) -> None:
+    refused(patched(make(tmp_path / "a.zip", ("a", b"content")), 8, 10, method), "of a kind that cannot be read")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("at", [0.1, 0.5, 0.9])
+def test_what_a_decoder_trips_over_is_a_sentence(tmp_path: Path, method: int, at: float) -> None:
+    path, content = tmp_path / "a.zip", b"some text, " * 3000
+    with zipfile.ZipFile(path, "w", method) as made:
+        made.writestr("a", content)
+    whole = path.read_bytes()
+    end = whole.index(b"PK\x01\x02")
+    where = 31 + int(at * (end - 31))
+    path.write_bytes(whole[:where] + bytes(255 - letter for letter in whole[where : where + 9]) + whole[where + 9 :])
+    refused(path, "is damaged")
+    for other in {zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA} - {method}:
+        path.write_bytes(whole)
+        refused(patched(path, 8, 10, other), "is damaged")
+
+
+def patched(path: Path, local: int, central: int, value: int) -> Path:
+    """Put a 16-bit value into both headers of the first member."""
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        struct.pack_into("<H", content, content.index(signature) + offset, value)
+    path.write_bytes(content)
+    return path
+
+
+def test_names_that_are_no_utf8_and_endless_long_names_are_refused(tmp_path: Path) -> None:
+    refused(make(tmp_path / "a.tar", ("\udcff", b"")), "has a letter in its name that not all systems allow")
+    name = tarfile.TarInfo("x")
+    name.type = tarfile.GNUTYPE_LONGNAME
+    (tmp_path / "a.tar").write_bytes(name.tobuf(tarfile.GNU_FORMAT) * 3000)
+    refused(tmp_path / "a.tar", "RecursionError")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_sixty_mutations_leave_nothing_and_say_it_in_a_line(tmp_path: Path, kind: str) -> None:
+    rng = random.Random(kind)
+    path = make(tmp_path / f"a.{kind}", *((f"Part/{number}/1.png", rng.randbytes(700)) for number in range(4)))
+    whole = path.read_bytes()
+    for _ in range(60):
+        content = bytearray(whole)
+        for _ in range(rng.choice((1, 3, 20))):
+            at = rng.randrange(len(content) - 8)
+            content[at : at + rng.choice((0, 1, 8))] = rng.randbytes(rng.choice((1, 1, 4, 8)))
+        path.write_bytes(content)
+        try:
+            shutil.rmtree(unpack(path, tmp_path / "out"))
+        except ArchiveError as error:
+            assert str(error).isprintable() and len(str(error)) < 500
+        assert [left.name for left in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 def test_a_damaged_archive_is_refused_in_a_sentence(tmp_path: Path, kind: str) -> None:
     path = make(tmp_path / f"a.{kind}", ("a", os.urandom(100_000)))
@@ -155,7 +220,25 @@ def test_a_damaged_archive_is_refused_in_a_sentence(tmp_path: Path, kind: str) -
         refused(path, "is damaged")
 
 
+def test_what_is_neither_file_nor_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "device.zip").symlink_to("/dev/zero")
+    for name in ("pipe", "loop", "device.zip", "gone"):
+        with pytest.raises(DataError, match="does not exist or is no file"):
+            read_given([tmp_path / name], ["a.png"], tmp_path)
+
+
+def test_folders_too_deep_to_be_read_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_deep(self: Path, pattern: str) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(Path, "rglob", too_deep)
+    with pytest.raises(DataError, match="folders too deep within each other"):
+        read_given([tmp_path], ["a.png"], tmp_path)
+
+
 def test_archives_of_other_kinds_are_named() -> None:
-    for name in ("Dataset_Part1.rar", "a.7z", "a.tar.xz"):
+    for name in ("Dataset_Part1.rar", "a.7z", "a.tar.xz", "a.tar.zst"):
         with pytest.raises(ArchiveError, match="unpack it by hand and give the folder"):
             is_archive(Path(name))

@@ -16,6 +16,7 @@ from data_scripts.download import FetchError
 from data_scripts.registry import Entry, load_entry, read_index
 from data_scripts.verify import verify
 from hsds_lib.images.datasets import DataError, list_images
+from hsds_lib.outputs import OutputError
 
 COUNT, ZIP = 12, "/zips/val2017.zip"
 IMAGES = {
@@ -127,6 +128,37 @@ def test_what_somebody_else_has_put_there_is_not_replaced(entry: Entry, download
     with pytest.raises(DataError, match=r"holds 'mine\.jpg', which was not fetched from here; move it away"):
         fetch_coco(entry, tmp_path, downloader=downloader)
     assert (tmp_path / "coco" / "mine.jpg").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("images", [None, 2])
+@pytest.mark.parametrize("name", [NAMES[0], "val2017/mine", "link.jpg", "index.csv"])
+def test_no_file_of_somebody_else_is_replaced(
+    entry: Entry, downloader: Any, tmp_path: Path, images: int | None, name: str
+) -> None:
+    mine = tmp_path / "coco" / name
+    mine.parent.mkdir(parents=True)
+    mine.symlink_to("nowhere") if name == "link.jpg" else mine.write_bytes(b"mine;x\n")
+    if images is None or name in (NAMES[0], "index.csv"):
+        with pytest.raises(DataError, match=r"was not (fetched|written) from here; move it away first"):
+            fetch_coco(entry, tmp_path, images=images, downloader=downloader)
+    else:
+        fetch_coco(entry, tmp_path, images=images, downloader=downloader)
+    assert mine.is_symlink() or mine.read_bytes() == b"mine;x\n"
+
+
+def test_the_same_image_of_another_origin_is_kept(entry: Entry, downloader: Any, tmp_path: Path) -> None:
+    (tmp_path / "coco" / "val2017").mkdir(parents=True)
+    (tmp_path / "coco" / NAMES[0]).write_bytes(IMAGES[NAMES[0]])
+    fetch_coco(entry, tmp_path, images=1, downloader=downloader)
+    assert verify(entry, tmp_path).troubles == {}
+
+
+def test_what_lies_where_downloads_go_is_not_cleared(entry: Entry, downloader: Any, tmp_path: Path) -> None:
+    (tmp_path / ".downloads" / "coco").mkdir(parents=True)
+    (tmp_path / ".downloads" / "coco" / "film").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="did not write"):
+        fetch_coco(entry, tmp_path, downloader=downloader)
+    assert (tmp_path / ".downloads" / "coco" / "film").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("images", [None, 2])

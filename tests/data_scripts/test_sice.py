@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_scripts.registry import load_entry, read_index
+from data_scripts.registry import data_root, load_entry, read_index
 from data_scripts.sice import Prepared, divide, prepare_sice, shift_between
 from data_scripts.verify import verify
 from hsds_lib.images.datasets import DataError, list_scenes
@@ -195,6 +196,34 @@ def test_a_mistake_leaves_nothing_behind(parts: list[Path], tmp_path: Path) -> N
         with pytest.raises(DataError, match=sentence):
             prepare_sice(given, tmp_path / "data")
     assert not (tmp_path / "data").exists() or list((tmp_path / "data").iterdir()) == []
+
+
+def test_numbers_are_digits_and_stand_once(parts: list[Path], made: Prepared, tmp_path: Path) -> None:
+    for name in ("\u00b2", "\u0663", "1b", "-1"):
+        (parts[0] / name).mkdir()
+        shutil.copyfile(parts[0] / "1" / "1.PNG", parts[0] / "1" / f"{name}.PNG")
+    again = prepare_sice(parts, tmp_path / "data", seed=3)
+    assert (again.train, again.test) == (made.train, made.test)
+    (parts[0] / "01").mkdir()
+    with pytest.raises(DataError, match="holds '01' and '1', one number"):
+        prepare_sice(parts, tmp_path / "more")
+
+
+def test_folders_that_are_not_called_in_utf8_are_prepared(parts: list[Path], tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    parts[1].rename(odd)
+    rows = read_index(prepare_sice([odd], tmp_path / "data").folder)
+    assert all(row["source"].startswith(r"caf\udce9/") for row in rows.values())
+
+
+def test_an_output_is_not_an_input(parts: list[Path], tmp_path: Path) -> None:
+    parts[0].rename(tmp_path / "sice")
+    with pytest.raises(DataError, match="exists already"):
+        prepare_sice([tmp_path / "sice"], tmp_path)
+    assert len(list((tmp_path / "sice").iterdir())) == 7
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(DataError, match="file is a file; data go into a folder"):
+        data_root(tmp_path / "file")
 
 
 def test_an_existing_folder_is_not_touched(parts: list[Path], tmp_path: Path) -> None:

@@ -88,6 +88,14 @@ def test_a_file_given_by_hand_is_proven(entry: Entry, tmp_path: Path, site: Any)
     assert site.asked == [] and (tmp_path / "published.pth").is_file()
 
 
+def test_a_file_that_was_not_written_here_is_not_replaced(entry: Entry, tmp_path: Path) -> None:
+    converted_file().parent.mkdir()
+    converted_file().write_bytes(b"mine")
+    with pytest.raises(DataError, match="is not what was written here; delete it or move it away first"):
+        fetch_vgg16(entry, given=[tmp_path / "published.pth"])
+    assert converted_file().read_bytes() == b"mine"
+
+
 class Harmful:
     """What a pickle may do when it is loaded without care."""
 
