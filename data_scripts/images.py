@@ -60,13 +60,13 @@ def store_png(source: Path, target: Path) -> None:
 def store_image(image: StoredImage, source: Path, root: Path) -> None:
     """Put a source whose hash was checked in its place, byte for byte, or as PNG where the registry says so.
 
-    DataError if it decodes to other pixels than those that were recorded, or lies over a file that the index does not
-    name and that has other pixels (with the same ones, it stays as it is).
+    DataError if it decodes to other pixels than those that were recorded, or would lie over a file that is not named in
+    the index. (One that would be converted to the same pixels was left by an interrupted fetch, and stays.)
     """
     target = root / image.path
     require_apart(target, source)
     if target.exists() and _indexed(image, root) is None:
-        if _pixels(target) != pixel_hash(source):
+        if not image.converted or _pixels(target) != pixel_hash(source):
             raise DataError(f"{target} was not fetched from here; move it away first")
         return
     if not image.converted:

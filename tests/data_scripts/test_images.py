@@ -19,6 +19,7 @@ from data_scripts.images import chosen_images, fetch_images, image_state, pixel_
 from data_scripts.registry import Entry, RemoteFile, StoredImage, load_entry, read_index
 from data_scripts.verify import verify
 from hsds_lib.images.datasets import DataError, all_scenes, list_scenes, split_names
+from hsds_lib.outputs import OutputError
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -149,6 +150,46 @@ def test_an_interrupted_fetch_goes_on(entry: Entry, root: Path, site: Any, downl
     fetch_images(entry, root, downloader=downloader)
     assert site.ranges("/input/Arno/Arno_under.png") == [None]  # asked for once in both
     assert sorted(path.name for path in root.iterdir()) == ["mefb"]
+
+
+@pytest.mark.parametrize("name", ["mefb/Arno/under.png", "mefb/Cave/under.png", "mefb_test/building/over.png"])
+@pytest.mark.parametrize("content", ["a picture", "text", "same pixels"])
+def test_a_file_that_was_not_fetched_from_here_is_not_replaced(
+    entry: Entry, root: Path, downloader: Any, save_picture: Any, name: str, content: str
+) -> None:
+    if content == "same pixels":  # but not the same bytes
+        (image,) = (image for image in entry.images if image.path == name)
+        source = root.parent / "made" / image.source.name
+        (root / name).parent.mkdir(parents=True)
+        Image.open(source).save(root / name, compress_level=1)
+    else:
+        save_picture(root / name, seed=99)
+        (root / name).write_bytes(b"mine") if content == "text" else None
+    mine, kept = (root / name).read_bytes(), content == "same pixels" and "Arno" not in name
+    for _ in range(2):
+        if kept:
+            fetch_images(entry, root, split="all", downloader=downloader)
+            assert verify(entry, root).troubles == {}
+        else:
+            with pytest.raises(DataError, match=f"{name} was not fetched from here; move it away first"):
+                fetch_images(entry, root, split="all", downloader=downloader)
+        assert (root / name).read_bytes() == mine
+
+
+def test_an_index_of_somebody_else_is_not_replaced(entry: Entry, root: Path, downloader: Any) -> None:
+    (root / "mefb").mkdir(parents=True)
+    (root / "mefb" / "index.csv").write_text("scene;score\nArno;3\n")
+    with pytest.raises(DataError, match=r"index\.csv was not written from here; move it away first"):
+        fetch_images(entry, root, downloader=downloader)
+    assert (root / "mefb" / "index.csv").read_text() == "scene;score\nArno;3\n"
+
+
+def test_a_source_is_never_its_own_target(save_picture: Any, tmp_path: Path) -> None:
+    content = save_picture(tmp_path / "set" / "a.png", format="TIFF")
+    file = RemoteFile("a.png", (), hashlib.sha256(content).hexdigest())
+    with pytest.raises(OutputError, match="is or holds the input"):
+        store_image(StoredImage("set/a.png", "all", file, "TIFF", True, None), tmp_path / "set" / "a.png", tmp_path)
+    assert (tmp_path / "set" / "a.png").read_bytes() == content
 
 
 def test_verify_names_what_is_missing_changed_extra_or_unproven(entry: Entry, root: Path, downloader: Any) -> None:
