@@ -170,11 +170,7 @@ def _row(folder: Path, name: str, checked_by: str) -> dict[str, object]:
 
 @contextmanager
 def _remote_zip(file: RemoteFile, downloader: Downloader, *, budget: int) -> Iterator[zipfile.ZipFile]:
-    """Open a zip on a server, of which single members are fetched as they are read; ``budget`` bytes of it at most.
-
-    Raises FetchError where the server gives no parts, another file, or a damaged one; zipfile compares each member's
-    CRC-32 with the archive's own directory.
-    """
+    """A zip on a server, of which members are fetched (``budget`` bytes) as they are read, and compared by their CRC-32."""
     try:
         with remotezip.RemoteZip(file.urls[0], fetcher=_Ranges, file=file, budget=budget, owner=downloader) as archive:
             yield archive

@@ -121,7 +121,7 @@ def data_root(to: Path | None = None) -> Path:
 
 
 def below(folder: Path) -> list[Path]:
-    """All that lies in a folder, at any depth and in order; links to folders are not followed."""
+    """All that lies in a folder, at any depth and in order, links not followed; DataError where that is too deep."""
     try:
         return sorted(folder.rglob("*"))
     except RecursionError:

@@ -210,13 +210,16 @@ def _read_imagenet_vgg16(file: Path) -> VGG16:
 def _download(file: Path) -> None:
     import pooch
 
+    # No redirects, and an auth that does nothing: else requests sends what ~/.netrc has for a host.
+    show = sys.stderr.isatty()
+    ask = pooch.HTTPDownloader(progressbar=show, allow_redirects=False, auth=lambda asked: asked)
     try:
         pooch.retrieve(
             WEIGHTS_URL,
             known_hash=f"sha256:{WEIGHTS_SHA256}",
             fname=file.name,
             path=file.parent,
-            progressbar=sys.stderr.isatty(),
+            downloader=ask,
         )
     except (OSError, ValueError) as error:
         raise WeightsError(

@@ -18,6 +18,8 @@ import requests
 
 from data_scripts import download
 from data_scripts.download import Downloader, FetchError, MirrorError, Patience
+from hsds_lib.losses import features
+from hsds_lib.losses.features import WeightsError, load_vgg16
 
 CONTENT = np.random.default_rng(1).bytes(20_000)
 LIMIT = 0.3
@@ -239,6 +241,12 @@ def test_no_password_is_sent(
     with pytest.raises(FetchError):
         quick.fetch(replace(site.file("/good.bin"), urls=(f"{bad.url}/x",)), tmp_path / "a.bin")
     assert len(bad.asked) > 1 and not any(b"authorization" in asked.lower() for asked in bad.asked)
+    bad.asked.clear()
+    monkeypatch.setattr(features, "WEIGHTS_URL", f"{bad.url}/weights.pth")
+    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache")
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        load_vgg16("imagenet")
+    assert len(bad.asked) == 1 and b"authorization" not in bad.asked[0].lower()
     monkeypatch.setenv("http_proxy", bad.url.replace("//", "//user:secret@"))
     bad.script = ok(LENGTH[:-2])
     with suppress(FetchError):
