@@ -170,7 +170,7 @@ def _row(folder: Path, name: str, checked_by: str) -> dict[str, object]:
 
 @contextmanager
 def _remote_zip(file: RemoteFile, downloader: Downloader, *, budget: int) -> Iterator[zipfile.ZipFile]:
-    """A zip on a server, of which members are fetched (``budget`` bytes) as they are read, and compared by their CRC-32."""
+    """A zip on a server, whose members are fetched as they are read, ``budget`` bytes in all, each with its CRC-32."""
     try:
         with remotezip.RemoteZip(file.urls[0], fetcher=_Ranges, file=file, budget=budget, owner=downloader) as archive:
             yield archive
