@@ -58,7 +58,7 @@ notebooks: setup ## build notebooks/*.ipynb from notebooks/src/*.py, the index o
 	$(PY) -m notebooks.tools.index
 	$(PY) -m notebooks.tools.guides
 
-lock: ## rewrite requirements.lock and constraints.txt from pyproject.toml (ARGS=--upgrade for newer versions)
+lock: ## rewrite requirements.lock, torch.lock and constraints.txt from pyproject.toml (ARGS=--upgrade for newer versions)
 	@bash bootstrap.sh lock $(ARGS)
 
 clean: ## remove reports and caches; .venv, runs and data stay

@@ -26,7 +26,7 @@ VENV_PYTHON = """#!/bin/sh
 case "$1 $2 $3" in
 "-c "*) echo 3.11.9 ;;
 "-I -c import importlib.metadata"*) [ -n "$CUDA" ] ;;
-"-I "*) [ ! -e .venv/complete ] || echo "Python 3.11.9 $(cat bootstrap.sh pyproject.toml requirements.lock | cksum)" ;;
+"-I "*) [ ! -e .venv/complete ] || echo "Python 3.11.9 $(cat bootstrap.sh pyproject.toml *.lock | cksum)" ;;
 "-m pip --version" | "-m pip check") ;;
 "-m pip config") exit 1 ;;
 "-m pip install")
@@ -166,9 +166,10 @@ def test_unfinished_set_up_is_made_afresh(sandbox: Sandbox, step: str, trouble: 
     assert sandbox.run("check")[0] == 0
 
 
-def test_changed_requirements_are_installed_into_the_same_venv(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("name", ["pyproject.toml", "torch.lock"])
+def test_changed_requirements_are_installed_into_the_same_venv(sandbox: Sandbox, name: str) -> None:
     sandbox.run()
-    with (sandbox.project / "pyproject.toml").open("a") as file:
+    with (sandbox.project / name).open("a") as file:
         file.write("# changed\n")
     assert sandbox.run("check")[0] == 1
     code, _ = sandbox.run()
