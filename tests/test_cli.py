@@ -247,3 +247,12 @@ def test_an_empty_name_is_not_the_present_folder(
     assert hsds(*words) == 2
     assert capsys.readouterr().err == f"error: {what}; give a value, or leave it out\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_of_fifteen_hundred_folders_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [{"cell_type": "code", "source": "1", "execution_count": 1, "outputs": [], "metadata": {}, "id": "a"}]
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "01_toy.ipynb").write_text(json.dumps(notebook))
+    assert hsds("slides", tmp_path / "01_toy.ipynb", "-o", str(tmp_path) + 1500 * "/a") == 2
+    assert capsys.readouterr().err == "error: a name or file given is nested too deeply\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["01_toy.ipynb"]

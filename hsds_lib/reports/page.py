@@ -115,8 +115,6 @@ def formula_style() -> str:
     return (files("hsds_lib.reports") / "templates" / "formulas.css").read_text(encoding="utf-8")
 
 
-
-
 class _Renderer(IPythonRenderer):
     """Markdown to HTML, with formulas as MathML."""
 

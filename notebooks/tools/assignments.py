@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require_words(sys.argv[1:] if arguments is None else arguments)
         written = write_assignments(options.out, options.names or None, release=options.release)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for path in written:

@@ -201,7 +201,7 @@ def test_assignments_replace_assignments_and_nothing_else(tmp_path: Path, capsys
     mine = tmp_path / "source" / "04_hybrid_contrast" / "04_hybrid_contrast.ipynb"
     mine.parent.mkdir(parents=True)
     mine.write_text('{"cells": []}', encoding="utf-8")
-    for out in (str(tmp_path), str(find_notebooks()), str(find_notebooks().parent), ""):
+    for out in (str(tmp_path), str(find_notebooks()), str(find_notebooks().parent), "", str(tmp_path) + 1500 * "/a"):
         assert assignments.main(["--out", out, "--release", "04_hybrid_contrast"]) == 1
         assert len(capsys.readouterr().err.splitlines()) == 1
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
