@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from hsds_lib.config import TrainConfig
-from hsds_lib.fusing.fuse import load_model, model_file
 from hsds_lib.images.batches import PairBatches, load_naturals
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.space import LossWeights, training_weights
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
+from hsds_lib.network.model_file import load_model, model_file
 from hsds_lib.runs.checkpoints import Checkpoint, optimiser_tensors, restore_optimiser
 from hsds_lib.runs.parallel import Group
 from hsds_lib.runs.scenes import Endless, referenced_scenes

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hsds_lib.config import TrainConfig
@@ -19,12 +17,13 @@ from hsds_lib.losses.space import LossWeights, weighted_loss
 from hsds_lib.losses.terms import prepare_targets, term_vector
 from hsds_lib.network.fusion_net import FusionNet
 from hsds_lib.network.genotype import Genotype
+from hsds_lib.network.model_file import save_model
 from hsds_lib.network.operations import BatchNorm
 from hsds_lib.runs.checkpoints import EVERY
 from hsds_lib.runs.log import RunLog
 from hsds_lib.runs.parallel import process_group
 from hsds_lib.runs.progress import memory_advice
-from hsds_lib.runtime import RunError, atomic_path, pick_device, write_json
+from hsds_lib.runtime import RunError, pick_device, write_json
 from hsds_lib.training.job import TrainingJob, TrainingRun
 
 
@@ -198,18 +197,3 @@ def validation_score(network: FusionNet, scenes: list[Scene], *, crop: int) -> f
         pair = batch.to(device).over_under_y
         scores.append(mef_ssim_pair(network(pair).clamp(0, 1), pair[:, 1:2], pair[:, 0:1]))
     return float(torch.cat(scores).mean())
-
-
-def save_model(network: FusionNet, path: str | Path) -> None:
-    """Write weights and, in the file's metadata, the genotype they belong to, as one safetensors file, atomically.
-
-    Equal networks give equal files, which ``load_model`` reads. ValueError for a supernet, which has no genotype.
-    """
-    if network.mix is None:
-        raise ValueError("a supernet has no genotype of its own; derive a network first")
-    genotype = Genotype.from_mix(network.mix.double().cpu(), width=network.width)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    described = {"genotype": genotype.model_dump(), "separate_statistics": network.separate_statistics}
-    metadata = {"network": json.dumps(described)}  # safetensors writes several entries in random order
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
