@@ -16,6 +16,7 @@ from data_scripts.commands import data_app
 from hsds_lib import __version__
 from hsds_lib.arguments import UsageError, merged, require_words
 from hsds_lib.images.datasets import SCENE_SETS
+from hsds_lib.outputs import own_folder
 from hsds_lib.reports import commands
 from hsds_lib.reports.evaluate import evaluate
 from hsds_lib.runs.progress import Progress, Stopped
@@ -212,8 +213,13 @@ def search(
         config = take_away(config, ablation)
     from hsds_lib.search.run import run_search
 
+    def claim(_: Any, epoch: int) -> None:
+        if epoch < 0 and _is_first_process():  # at the beginning, when nothing has been written
+            own_folder(out, "hsds search", adopt=lambda folder: any(folder.glob("search.checkpoint*")))
+
+    how: dict[str, Any] = {"resume": not restart, "accept_code_change": accept_code_change}
     with _said_when_stopped():
-        run = run_search(config, out, device=device, resume=not restart, accept_code_change=accept_code_change)
+        run = run_search(config, out, device=device, on_epoch=claim, **how)
     if not _is_first_process():
         return
     operations = sum(len(retained) for retained in run.genotype.nodes.values())

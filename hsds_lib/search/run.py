@@ -18,8 +18,7 @@ from hsds_lib.losses.space import LossWeights
 from hsds_lib.losses.terms import prepare_targets, term_gradient_norms
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, batch_statistics
-from hsds_lib.outputs import MARKER, own_folder
-from hsds_lib.runs.checkpoints import EVERY, Checkpoint, Checkpoints, optimiser_tensors, restore_optimiser
+from hsds_lib.runs.checkpoints import EVERY, Checkpoint, optimiser_tensors, restore_optimiser
 from hsds_lib.runs.lock import alone_in
 from hsds_lib.runs.log import RunLog
 from hsds_lib.runs.parallel import Group, process_group
@@ -134,11 +133,10 @@ def run_search(
     ``on_epoch`` is called with the search and the epoch before the first epoch (-1) and after each that is run, but not
     for one whose last step was stopped at, or done before a resume.
 
-    FileExistsError: ``out`` holds a finished search; OutputError: files by these names that no search wrote. DataError:
-    the data cannot be read. ValueError: the device is not present, a setting cannot be met, or there are fewer than two
-    training scenes. RunError: a loss or a gradient is not finite, memory or disk are full, another process is at work
-    in ``out``, or the checkpoint belongs to other settings or code. Stopped: Ctrl-C or SIGTERM; the step was ended and
-    a checkpoint written.
+    FileExistsError: ``out`` holds a finished search. DataError: the data cannot be read. ValueError: the device is not
+    present, a setting cannot be met, or there are fewer than two training scenes. RunError: a loss or a gradient is not
+    finite, memory or disk are full, another process is at work in ``out``, or the checkpoint belongs to other settings
+    or code. Stopped: Ctrl-C or SIGTERM; the step was ended and a checkpoint written.
 
     Example:
         >>> import hsds_lib as hsds, tempfile
@@ -146,7 +144,7 @@ def run_search(
         >>> tiny = tiny.changed(width=0.0625, epochs=1, steps_per_epoch=1, crop=24, features="random")
         >>> with tempfile.TemporaryDirectory() as out:
         ...     run = run_search(tiny, Path(out), device="cpu", show=False)
-        ...     sorted(file.name for file in Path(out).glob("[a-z]*"))
+        ...     sorted(file.name for file in Path(out).iterdir())
         ['genotype.json', 'history.jsonl', 'loss_weights.json', 'provenance.json']
         >>> {scene.name for scene in run.train_scenes} & {scene.name for scene in run.val_scenes}
         set()
@@ -162,8 +160,6 @@ def run_search(
         if found is not None:
             job.restore(found)
         elif out is not None:
-            if log.writes:
-                _claim(log.folder)
             job.gradients["start"] = term_gradients(job.search, job.probe)
         _run_epochs(job, log, on_epoch or (lambda search, epoch: None))
         search = job.search
@@ -173,14 +169,6 @@ def run_search(
             _write(run, job, log.folder)
             log.finish()
     return run
-
-
-def _claim(folder: Path) -> None:
-    """Mark the folder as a search's; OutputError if files of others have the names that a search gives."""
-    names = ("history.jsonl", "loss_weights.json", "provenance.json", MARKER)
-    if any((folder / name).exists() for name in names) and not Checkpoints(folder, "search").exist():
-        own_folder(folder, "hsds search")
-    (folder / MARKER).write_text("hsds search\n", encoding="utf-8")
 
 
 def _prepare(config: SearchConfig, device: torch.device, group: Group) -> _Job:
