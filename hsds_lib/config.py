@@ -13,9 +13,11 @@ WIDEST = 16.0  # times the channels of the paper
 # What is beyond the limits is a slip of the keyboard: it would fail for want of memory, or never end.
 Seed = Annotated[int, Field(ge=0, lt=2**64)]  # what torch's generators take
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Index = Annotated[int, Field(ge=0, le=10_000_000)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
+Limit = Annotated[float, Field(gt=0, le=1e12)]
 
 
 class _Settings(BaseModel):
@@ -55,16 +57,12 @@ class SearchConfig(_Settings):
     upper_decay: Weight = 1e-3  # weight decay of alpha and beta, as released
     theta: float = Field(0.05, ge=0, le=1)  # pruning threshold; not in the paper. 0 prunes nothing
     top_p: Count = 2  # operations retained per node, at most all; not in the paper
-    prune_from_epoch: int = Field(1, ge=0, le=10_000_000)  # counted from 0: the second epoch
-    beta_warmup: int = Field(
-        10, ge=0, le=10_000_000
-    )  # steps before anything goes through omega's step: Adam needs them
+    prune_from_epoch: Index = 1  # counted from 0: the second epoch
+    beta_warmup: Index = 10  # steps before anything goes through omega's step: Adam needs them
     inner: Literal["adam", "sgd"] = "adam"  # the optimiser of omega that is unrolled
     alpha_order: Literal["first", "second"] = "first"  # paper: first; second goes exactly through the omega step
-    mac_budget: float | None = Field(
-        None, gt=0, le=1e12
-    )  # beyond the paper: multiply-accumulates per pixel; None: no budget
-    budget_weight: float = Field(0.1, gt=0, le=1e6)  # what exceeding it by 100 % adds to the loss that alpha descends
+    mac_budget: Limit | None = None  # beyond the paper: multiply-accumulates per pixel; None: no budget
+    budget_weight: Limit = 0.1  # what exceeding it by 100 % adds to the loss that alpha descends
     n_negatives: Count = 1  # M of Eq. 3, at most the batch size; not in the paper
     contrast: Contrast = "hybrid"  # Gamma_H; "none" searches no loss (ablations of Table 3)
     space: Literal["paper", "extended"] = "paper"  # loss search space
@@ -108,7 +106,7 @@ class TrainConfig(_Settings):
     range_weight: float = Field(
         0.0, ge=0, le=1e6
     )  # of the mean distance of luma from [0, 1]; terms then see it clamped
-    clip_norm: float | None = Field(None, gt=0, le=1e9)  # longest gradient; longer ones are shortened
+    clip_norm: Limit | None = None  # longest gradient; longer ones are shortened
     features: Literal["auto", "imagenet", "random"] = "auto"
 
 
