@@ -69,7 +69,9 @@ def read_json(path: str | Path) -> Any:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise FileNotFoundError(f"{path} does not exist; give the folder or file that a run has written") from None
-    return parse_json(content, f"{path} is not valid JSON", "write it again with the command that made it")
+    return parse_json(
+        content, f"{path} is not valid JSON", "correct it, or write it again with the command that made it"
+    )
 
 
 def parse_json(text: str | bytes, problem: str, remedy: str) -> Any:

@@ -56,7 +56,9 @@ def test_missing_and_broken_json_are_named(tmp_path: Path) -> None:
 )
 def test_json_that_could_not_be_written_again_is_refused(content: bytes, reason: str, tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"odd\.json is not valid JSON \(.*" + reason + r".*\); write it again"):
+    with pytest.raises(
+        ValueError, match=r"odd\.json is not valid JSON \(.*" + reason + r".*\); correct it, or write it again"
+    ):
         read_json(tmp_path / "odd.json")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_json(tmp_path)
