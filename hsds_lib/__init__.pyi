@@ -65,7 +65,8 @@ from .config import (
     preset as preset,
 )
 from .training.train import train_network as train_network
-from .fusing.fuse import MODELS as MODELS, fuse as fuse, fuse_files as fuse_files, load_model as load_model
+from .network.model_file import MODELS as MODELS, load_model as load_model
+from .fusing.fuse import fuse as fuse, fuse_files as fuse_files
 
 # Evaluation: Tables 2 and 3
 from .evaluation.metrics import METRICS as METRICS, all_metrics as all_metrics, to_pixels as to_pixels

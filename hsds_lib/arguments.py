@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
+
+from hsds_lib.runtime import parse_json
 
 
 class UsageError(ValueError):
@@ -39,7 +40,7 @@ def assignments(texts: list[str] | None) -> dict[str, Any]:
         if not equals or not name.strip():
             raise UsageError(f"'{text}' is not NAME=VALUE")
         try:
-            values[name.strip()] = json.loads(value)
-        except json.JSONDecodeError:
+            values[name.strip()] = parse_json(value, "a text", "quote it")
+        except ValueError:
             values[name.strip()] = value
     return values

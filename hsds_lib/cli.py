@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from data_scripts.commands import data_app
 from hsds_lib import __version__
 from hsds_lib.arguments import UsageError, merged, require_words
 from hsds_lib.images.datasets import SCENE_SETS
+from hsds_lib.outputs import own_folder
 from hsds_lib.reports import commands
 from hsds_lib.reports.evaluate import evaluate
 from hsds_lib.runs.progress import Progress, Stopped
@@ -30,8 +32,10 @@ app = typer.Typer(
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 Restart = Annotated[
-    bool, typer.Option("--restart", help="begin anew instead of going on from the last checkpoint in RUN")
+    bool,
+    typer.Option("--restart", help="begin anew, whatever was left in RUN; a model there is replaced once it is done"),
 ]
+Accept = Annotated[bool, typer.Option("--accept-code-change", help="go on though the code has changed; it is noted")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any other setting of the preset; repeatable")
 ]
@@ -188,6 +192,7 @@ def search(
     ablation: Annotated[str | None, typer.Option(help="a condition of Table 3, such as 'only WR' or DARTS")] = None,
     settings: Settings = None,
     restart: Restart = False,
+    accept_code_change: Accept = False,
     device: Device = "auto",
 ) -> None:
     """Search the network and its loss (Algorithm 1); writes genotype.json, loss_weights.json and the history.
@@ -208,8 +213,13 @@ def search(
         config = take_away(config, ablation)
     from hsds_lib.search.run import run_search
 
+    def claim(_: Any, epoch: int) -> None:
+        if epoch < 0 and _is_first_process():  # at the beginning, when nothing has been written
+            own_folder(out, "hsds search", adopt=lambda folder: any(folder.glob("search.checkpoint*")))
+
+    how: dict[str, Any] = {"resume": not restart, "accept_code_change": accept_code_change}
     with _said_when_stopped():
-        run = run_search(config, out, device=device, resume=not restart)
+        run = run_search(config, out, device=device, on_epoch=claim, **how)
     if not _is_first_process():
         return
     operations = sum(len(retained) for retained in run.genotype.nodes.values())
@@ -233,32 +243,43 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="number of epochs")] = None,
     settings: Settings = None,
     restart: Restart = False,
+    accept_code_change: Accept = False,
     device: Device = "auto",
 ) -> None:
     """Train the network that a search found, with the loss it found; writes model.safetensors into RUN.
 
     RUN needs genotype.json and loss_weights.json only, so that a structure or a loss of another origin can be trained.
     A training that was stopped or killed goes on from its last checkpoint when the same command is given again; under
-    torchrun the batches are divided among the processes.
+    torchrun the batches are divided among the processes. A finished model stays until one that --restart asks for is
+    finished as well.
     """
     from hsds_lib.config import preset as find_preset
     from hsds_lib.losses.space import LossWeights
     from hsds_lib.network.genotype import Genotype
-    from hsds_lib.runtime import read_json
 
     genotype, weights = Genotype.load(run / "genotype.json"), LossWeights.load(run / "loss_weights.json")
-    origin = run / "provenance.json"
-    searched = read_json(origin)["config"]["data"] if origin.is_file() else None
     given = merged(settings, data=data, seed=seed, epochs=epochs)
+    searched = None if "data" in given else _searched_data(run / "provenance.json")
     config = find_preset(preset).train.changed(**({"data": searched} | given))
     from hsds_lib.training.train import train_network
 
     with _said_when_stopped():
-        result = train_network(genotype, weights, config, out=run, device=device, resume=not restart)
+        how: dict[str, Any] = {"resume": not restart, "accept_code_change": accept_code_change}
+        result = train_network(genotype, weights, config, out=run, device=device, **how)
     if not _is_first_process():
         return
     typer.echo(f"validation MEF-SSIM {result.history[-1]['val_mef_ssim']:.4f}; model in {run / 'model.safetensors'}")
     typer.echo(f"next: hsds fuse UNDER OVER -o OUT.png --model {run}")
+
+
+def _searched_data(provenance: Path) -> str | None:
+    """The data that a search took; None where no search was."""
+    from hsds_lib.runtime import read_json
+
+    try:
+        return str(read_json(provenance)["config"]["data"]) if provenance.is_file() else None
+    except (KeyError, TypeError):
+        raise ValueError(f"{provenance} does not say which data the search took; give --data") from None
 
 
 @contextmanager
@@ -285,7 +306,9 @@ def main() -> None:
     """Run the command line; a mistake of the user is one sentence and SystemExit(2), never a traceback."""
     try:
         require_words(sys.argv[1:])
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
+            app()
     except (ValueError, OSError, RunError, RecursionError) as error:
         said = "a name or file given is nested too deeply" if isinstance(error, RecursionError) else error
         typer.echo(f"error: {said}", err=True)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Contrast = Literal["hybrid", "reference", "natural", "none"]
 
-_LEAST_EXTENDED_CROP = 44  # 11 pixels at the third scale
+LEAST_SCALED_CROP = 44  # pixels; 11 at the third scale of MEF-SSIM
+WIDEST = 16.0  # times the channels of the paper
+# What is beyond the limits is a slip of the keyboard: it would fail for want of memory, or never end.
+Seed = Annotated[int, Field(ge=0, lt=2**64)]  # what torch's generators take
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Index = Annotated[int, Field(ge=0, le=10_000_000)]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+Rate = Annotated[float, Field(gt=0, le=1000)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Limit = Annotated[float, Field(gt=0, le=1e12)]
 
 
 class _Settings(BaseModel):
@@ -29,32 +38,32 @@ class _Settings(BaseModel):
                 raise ValueError(first["msg"].removeprefix("Value error, ")) from None
             if first["type"] == "extra_forbidden":
                 raise ValueError(f"unknown setting '{name}'; known: {', '.join(type(self).model_fields)}") from None
-            raise ValueError(f"setting '{name}' = {first['input']!r}: {first['msg']}") from None
+            raise ValueError(f"setting '{name}' = {repr(first['input'])[:80]}: {first['msg']}") from None
 
 
 class SearchConfig(_Settings):
     """Settings of a dual search (Algorithm 1). The defaults are the paper's, or design decisions where it is silent."""
 
     data: str = "embedded"  # a data set's name, or a folder of scenes
-    seed: int = 0
-    width: float = Field(1.0, gt=0)  # scale of the channel counts; 1.0 = paper
-    epochs: int = Field(10, ge=1)  # paper, Implementation Details
-    steps_per_epoch: int | None = Field(None, ge=1)  # None: each training pair once
-    batch_size: int = Field(2, ge=1)  # paper
-    crop: int = Field(256, ge=24)  # pixels; paper
-    lr_omega: float = Field(2e-4, gt=0)  # paper
-    lr_alpha: float = Field(2e-1, gt=0)  # paper
-    lr_beta: float = Field(3e-2, gt=0)  # paper
-    upper_decay: float = Field(1e-3, ge=0)  # weight decay of alpha and beta, as released
+    seed: Seed = 0
+    width: float = Field(1.0, gt=0, le=WIDEST)  # scale of the channel counts; 1.0 = paper
+    epochs: Count = 10  # paper, Implementation Details
+    steps_per_epoch: Count | None = None  # None: each training pair once
+    batch_size: BatchSize = 2  # paper
+    crop: int = Field(256, ge=24, le=4096)  # pixels; paper
+    lr_omega: Rate = 2e-4  # paper
+    lr_alpha: Rate = 2e-1  # paper
+    lr_beta: Rate = 3e-2  # paper
+    upper_decay: Weight = 1e-3  # weight decay of alpha and beta, as released
     theta: float = Field(0.05, ge=0, le=1)  # pruning threshold; not in the paper. 0 prunes nothing
-    top_p: int = Field(2, ge=1)  # operations retained per node, at most all; not in the paper
-    prune_from_epoch: int = Field(1, ge=0)  # counted from 0: the second epoch
-    beta_warmup: int = Field(10, ge=0)  # steps before anything goes through omega's step: Adam needs them
+    top_p: Count = 2  # operations retained per node, at most all; not in the paper
+    prune_from_epoch: Index = 1  # counted from 0: the second epoch
+    beta_warmup: Index = 10  # steps before anything goes through omega's step: Adam needs them
     inner: Literal["adam", "sgd"] = "adam"  # the optimiser of omega that is unrolled
     alpha_order: Literal["first", "second"] = "first"  # paper: first; second goes exactly through the omega step
-    mac_budget: float | None = Field(None, gt=0)  # beyond the paper: multiply-accumulates per pixel; None: no budget
-    budget_weight: float = Field(0.1, gt=0)  # what exceeding it by 100 % adds to the loss that alpha descends
-    n_negatives: int = Field(1, ge=1)  # M of Eq. 3, at most the batch size; not in the paper
+    mac_budget: Limit | None = None  # beyond the paper: multiply-accumulates per pixel; None: no budget
+    budget_weight: Limit = 0.1  # what exceeding it by 100 % adds to the loss that alpha descends
+    n_negatives: Count = 1  # M of Eq. 3, at most the batch size; not in the paper
     contrast: Contrast = "hybrid"  # Gamma_H; "none" searches no loss (ablations of Table 3)
     space: Literal["paper", "extended"] = "paper"  # loss search space
     features: Literal["auto", "imagenet", "random"] = "auto"  # weights of VGG-16
@@ -67,10 +76,10 @@ class SearchConfig(_Settings):
                 f"n_negatives is {self.n_negatives}, but a batch of {self.batch_size} has only as many; "
                 "raise batch_size"
             )
-        if self.space == "extended" and self.crop < _LEAST_EXTENDED_CROP:
+        if self.space == "extended" and self.crop < LEAST_SCALED_CROP:
             raise ValueError(
                 f"crop is {self.crop}, but the extended space measures MEF-SSIM at three scales, which takes "
-                f"{_LEAST_EXTENDED_CROP} pixels; raise crop or use space 'paper'"
+                f"{LEAST_SCALED_CROP} pixels; raise crop or use space 'paper'"
             )
         return self
 
@@ -79,23 +88,25 @@ class TrainConfig(_Settings):
     """Settings of training the derived network. The defaults are the paper's."""
 
     data: str = "embedded"
-    seed: int = 0
-    epochs: int = Field(60, ge=1)  # paper
-    steps_per_epoch: int | None = Field(None, ge=1)
-    batch_size: int = Field(10, ge=1)  # paper
-    crop: int = Field(256, ge=24)  # pixels; paper
-    lr: float = Field(1e-4, gt=0)  # paper
+    seed: Seed = 0
+    epochs: Count = 60  # paper
+    steps_per_epoch: Count | None = None
+    batch_size: BatchSize = 10  # paper
+    crop: int = Field(256, ge=LEAST_SCALED_CROP, le=4096)  # pixels; paper. The validation measures at scales
+    lr: Rate = 1e-4  # paper
     schedule: Literal["constant", "cosine"] = "constant"
     separate_statistics: bool = False  # running statistics for each Retinex iteration; released: one for all three
     skip_terms: tuple[str, ...] = ()  # loss terms left out; the weights of the others are rescaled
     only_terms: tuple[str, ...] = ()  # the only ones kept, rescaled as well; none: all
-    recalibration_batches: int = Field(16, ge=1)  # training batches that set the running statistics at the end
+    recalibration_batches: Count = 16  # training batches that set the running statistics at the end
     # Beyond the paper, off by default: what the models that ship were trained with.
     start: str = ""  # a run folder or model file whose weights and statistics training goes on from; empty: fresh ones
     jitter: bool = False  # other scales and exposures of the training pairs
     fixed_statistics: float = Field(0.0, ge=0, le=1)  # share of the steps, the last, with the statistics of evaluation
-    range_weight: float = Field(0.0, ge=0)  # of the mean distance of luma from [0, 1]; terms then see it clamped
-    clip_norm: float | None = Field(None, gt=0)  # longest gradient; longer ones are shortened
+    range_weight: float = Field(
+        0.0, ge=0, le=1e6
+    )  # of the mean distance of luma from [0, 1]; terms then see it clamped
+    clip_norm: Limit | None = None  # longest gradient; longer ones are shortened
     features: Literal["auto", "imagenet", "random"] = "auto"
 
 

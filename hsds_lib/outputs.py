@@ -9,6 +9,8 @@ from pathlib import Path
 
 MARKER = ".made-by-hsds"
 """A file in a folder that a command made, with the command's name in it."""
+LOCK_FILES = (".in-use", ".in-use-by")
+"""What a process at work in a folder keeps there; see ``hsds_lib.runs.lock``."""
 
 
 class OutputError(ValueError):
@@ -67,7 +69,7 @@ def own_folder(
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"the output {out} is a file; name a folder")
     marker = folder / MARKER
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name not in LOCK_FILES for path in folder.iterdir()):
         made = marker.read_text(encoding="utf-8", errors="replace").strip() if marker.is_file() else ""
         if made != command and (made or not adopt(folder)):
             whose = f"was made by `{made}`" if made else "holds files that this command did not write"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -65,11 +66,48 @@ def read_json(path: str | Path) -> Any:
     """Read one JSON file; a sentence names one that is missing (FileNotFoundError) or broken (ValueError)."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise FileNotFoundError(f"{path} does not exist; give the folder or file that a run has written") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); write it again with the command that made it") from None
+    return parse_json(
+        content, f"{path} is not valid JSON", "correct it, or write it again with the command that made it"
+    )
+
+
+def parse_json(text: str | bytes, problem: str, remedy: str) -> Any:
+    """Read JSON that may be anybody's: UTF-8, finite numbers, each key once, at most 100 levels deep.
+
+    Else a ValueError: ``problem``, what is wrong with it, and ``remedy``.
+    """
+    try:
+        text = text if isinstance(text, str) else text.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_finite)
+        _require_sound(value)
+    except (ValueError, RecursionError) as error:  # of text, of its encoding, or nested by the thousand
+        raise ValueError(f"{problem} ({error}); {remedy}") from None
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"a key is there twice among {', '.join(name for name, _ in pairs)[:80]}")
+    return dict(pairs)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return float(text)
+
+
+def _require_sound(value: Any, levels: int = 100) -> None:
+    """What can be read but not be written again is a ValueError: too deep, or half of a surrogate pair."""
+    if not levels:
+        raise ValueError("it is nested deeper than 100 levels")
+    if isinstance(value, str):
+        value.encode()
+    for inner in (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _require_sound(inner, levels - 1)
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -114,6 +152,31 @@ def file_hash(path: str | Path) -> str:
     """Give SHA-256 of the bytes of a file, in hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def named_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Give SHA-256 over names, types, shapes and bytes of tensors on the CPU, in the order of their names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Read a safetensors file into memory: its metadata, and its tensors by name; ValueError if it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            # Copies: a tensor read is a window on the file, which may be replaced.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (SafetensorError, ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file ({error})") from None
 
 
 def fingerprint(tensors: Iterable[torch.Tensor]) -> str:

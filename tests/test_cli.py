@@ -14,9 +14,10 @@ import pytest
 
 from hsds_lib.cli import main
 from hsds_lib.config import preset
-from hsds_lib.fusing.fuse import MODELS
 from hsds_lib.images.batches import load_scenes
 from hsds_lib.images.io import read_rgb, write_rgb
+from hsds_lib.network.model_file import MODELS, load_model, save_model
+from hsds_lib.runtime import file_hash
 
 
 def hsds(*words: str | Path) -> int:
@@ -165,11 +166,13 @@ def test_metrics_of_a_folder_without_any_good_scene_write_nothing(scenes: Path, 
     assert not (tmp_path / "scores.csv").exists()
 
 
-def test_search_then_train_then_fuse_through_files_alone(scenes: Path, tmp_path: Path) -> None:
+def test_search_then_train_then_fuse_through_files_alone(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     short = ["--set", "width=0.0625", "--set", "steps_per_epoch=2", "--set", "batch_size=1"]
     assert hsds("search", "--preset", "tiny", "--data", "embedded", "--out", run, "--epochs", "2", *short) == 0
-    assert {path.name for path in run.iterdir()} == {
+    assert {path.name for path in run.glob("[a-z]*")} == {
         "genotype.json", "loss_weights.json", "history.jsonl", "provenance.json"
     }  # fmt: skip
     skip = 'skip_terms=["perceptual_ref","perceptual_under","perceptual_over"]'
@@ -178,6 +181,20 @@ def test_search_then_train_then_fuse_through_files_alone(scenes: Path, tmp_path:
     scene = sorted(scenes.iterdir())[0]
     words = ["fuse", scene / "under.png", scene / "over.jpg", "-o", tmp_path / "out.png", "--model", run]
     assert hsds(*words) == 0 and (tmp_path / "out.png").is_file()
+    finished = {path.name: path.read_bytes() for path in run.iterdir()}
+    again = ["train", "--run", run, "--preset", "tiny", "--epochs", "1", "--seed", "3", *training]
+    assert hsds(*again) == 2
+    assert "already holds a trained model; --restart (resume=False) trains another one" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == finished
+    assert hsds(*again, "--restart") == 0 and not list(run.glob("*partial*"))
+    assert (
+        file_hash(run / "model.safetensors")
+        == json.loads((run / "training_provenance.json").read_text())["model_sha256"]
+    )
+    assert (run / "model.safetensors").read_bytes() != finished["model.safetensors"]
+    save_model(load_model(run, device="cpu"), run / "half.safetensors", epochs=(1, 60))
+    assert hsds(*words[:-1], run / "half.safetensors") == 0
+    assert "half.safetensors is half-trained: 1 of 60 epochs" in capsys.readouterr().err
     assert json.loads((run / "training_provenance.json").read_text())["config"]["data"] == "embedded"
 
 
@@ -193,6 +210,21 @@ def test_train_takes_a_genotype_that_no_search_found(tmp_path: Path, capsys: pyt
     origin = json.loads((run / "training_provenance.json").read_text())
     assert origin["config"]["data"] == preset("tiny").train.data
     assert origin["genotype"] == json.loads((MODELS / "released" / "genotype.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "null", "[]", '{"config": 3}', '{"config": {}}', "[" * 100_000, '{"a": NaN}'], ids=str.__len__
+)
+def test_train_asks_for_data_where_the_provenance_of_the_search_is_odd(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("genotype.json", "loss_weights.json"):
+        shutil.copyfile(MODELS / "released" / name, tmp_path / name)
+    (tmp_path / "provenance.json").write_text(content)
+    assert hsds("train", "--run", tmp_path, "--preset", "tiny") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'provenance.json'} ") and len(error.splitlines()) == 1
+    assert ("give --data" in error) == (len(content) < 20 and "NaN" not in content)
 
 
 def test_check_reports_every_line_ok(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,13 @@ def test_changed_leaves_the_original_and_ignores_none() -> None:
         ({"top_p": 0}, "setting 'top_p' = 0"),
         ({"lr_omega": float("inf")}, "setting 'lr_omega' = inf: Input should be a finite number"),
         ({"contrast": "both"}, "setting 'contrast' = 'both': Input should be 'hybrid'"),
+        ({"seed": 2**64}, "setting 'seed' = 18446744073709551616: Input should be less than 18446744073709551616"),
+        ({"seed": -1}, "setting 'seed' = -1: Input should be greater than or equal to 0"),
+        ({"width": 1e300}, "setting 'width' = 1e\\+300: Input should be less than or equal to 16"),
+        ({"lr_alpha": 1e308}, "setting 'lr_alpha' = 1e\\+308: Input should be less than or equal to 1000"),
+        ({"batch_size": 10**11}, "setting 'batch_size' = 100000000000: Input should be less than or equal to 4096"),
+        ({"epochs": 10**400}, "setting 'epochs' = 10{79}: "),
+        ({"data": ["x"] * 10**5}, "setting 'data' = .{80}: Input should be a valid string"),
         ({"n_negatives": 3}, "^n_negatives is 3, but a batch of 2 has only as many; raise batch_size$"),
         ({"space": "extended", "crop": 32}, "^crop is 32, but the extended space measures MEF-SSIM at three scales"),
     ],
@@ -38,6 +45,25 @@ def test_changed_leaves_the_original_and_ignores_none() -> None:
 def test_bad_settings_are_refused_by_name(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SearchConfig().changed(**change)
+
+
+def test_a_training_crop_too_small_for_the_validation_is_refused() -> None:
+    assert TrainConfig().changed(crop=44).crop == 44
+    for crop in (24, 43):
+        with pytest.raises(ValueError, match=f"setting 'crop' = {crop}: Input should be greater than or equal to 44"):
+            TrainConfig().changed(crop=crop)
+
+
+@pytest.mark.parametrize("config", [SearchConfig(), TrainConfig()])
+def test_every_number_has_a_limit_and_the_paper_is_far_from_it(config: SearchConfig | TrainConfig) -> None:
+    for name, value in config.model_dump().items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            continue
+        for large in (1e300, 10**19 if name != "seed" else 10**20):
+            with pytest.raises(ValueError, match=f"'{name}'"):
+                config.changed(**{name: large})
+        if name not in ("theta", "fixed_statistics", "n_negatives"):
+            assert getattr(config.changed(**{name: 10 * (value or 1)}), name) == 10 * (value or 1)
 
 
 def test_settings_survive_json() -> None:

@@ -40,6 +40,30 @@ def test_missing_and_broken_json_are_named(tmp_path: Path) -> None:
         read_json(tmp_path / "half.json")
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"a": 1, "a": 2}', "a key is there twice among a, a"),
+        (b"[NaN]", "NaN is not a finite number"),
+        (b"[1e999]", "1e999 is not a finite number"),
+        (b'["\\ud800"]', "surrogates not allowed"),
+        (b"\xff\xfe1", "can't decode byte 0xff"),
+        (b"[" * 150 + b"]" * 150, "nested deeper than 100 levels"),
+        (b'{"a":' * 100_000, "recursion"),
+        (b"9" * 5000, "4300 digits"),
+        (b"", "Expecting value"),
+    ],
+)
+def test_json_that_could_not_be_written_again_is_refused(content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.json").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"odd\.json is not valid JSON \(.*" + reason + r".*\); correct it, or write it again"
+    ):
+        read_json(tmp_path / "odd.json")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        read_json(tmp_path)
+
+
 def test_seeded_repeats_inside_and_leaves_the_outside_alone() -> None:
     torch.manual_seed(5)
     with seeded(1):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hsds_lib.config import PRESETS, SearchConfig, TrainConfig
-from hsds_lib.runtime import atomic_path
+from hsds_lib.runtime import atomic_path, parse_json
 
 FOLDER = Path(str(files("hsds_lib.course"))) / "recordings"
 """Where the recordings that ship lie."""
@@ -41,9 +41,9 @@ def read_recording(path: str | Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise FileNotFoundError(f"there is no recording {path}; the ones that ship lie in {FOLDER}")
     try:
         with zipfile.ZipFile(path) as archive:
-            facts = json.loads(archive.read(_FACTS))
+            facts = parse_json(archive.read(_FACTS), f"{path} is no recording", "make it anew")
             return facts, {name: archive.read(name) for name in archive.namelist() if name != _FACTS}
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
+    except (zipfile.BadZipFile, KeyError) as error:
         raise ValueError(f"{path} is no recording ({error}); make it anew") from None
 
 

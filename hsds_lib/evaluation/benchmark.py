@@ -24,7 +24,7 @@ from hsds_lib.evaluation.methods import (
 )
 from hsds_lib.evaluation.metrics import PAPER_METRICS
 from hsds_lib.evaluation.peers import beside, is_recorded, peers_table, recorded_scenes
-from hsds_lib.evaluation.scoring import Scores, in_processes, joined_hash, metric_version, score_once
+from hsds_lib.evaluation.scoring import Scores, in_processes, metric_version, score_once
 from hsds_lib.evaluation.statistics import (
     DRAWS,
     MEAN_RANK,
@@ -42,8 +42,9 @@ from hsds_lib.evaluation.tables import ScoreTable, differences_table, number_tab
 from hsds_lib.fusing.fuse import SHIPPED
 from hsds_lib.images.datasets import repeated
 from hsds_lib.images.io import read_pair
-from hsds_lib.outputs import place_of, require_apart
+from hsds_lib.outputs import LOCK_FILES, place_of, require_apart
 from hsds_lib.runs.progress import Progress
+from hsds_lib.runs.sources import joined_hash
 from hsds_lib.runtime import atomic_path, file_hash
 
 _MARKER = "written-by-hsds-evaluate.txt"
@@ -188,7 +189,7 @@ def check_plan(plan: Plan, out: Path) -> None:
     out = place_of(out)
     if out.exists() and not out.is_dir():
         raise BenchmarkError(f"--out {out} is a file; name a folder for the results")
-    if out.is_dir() and any(out.iterdir()) and not (out / _MARKER).is_file():
+    if out.is_dir() and {path.name for path in out.iterdir()} - {*LOCK_FILES} and not (out / _MARKER).is_file():
         raise BenchmarkError(f"--out {out} holds other files; name a new folder, or one of an earlier evaluation")
 
 

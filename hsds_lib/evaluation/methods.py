@@ -13,8 +13,7 @@ from typing import get_args
 
 from torch import Tensor
 
-from hsds_lib.evaluation.scoring import code_hash, joined_hash
-from hsds_lib.fusing.fuse import SHIPPED, fuse_files, load_model, model_file
+from hsds_lib.fusing.fuse import fuse_files
 from hsds_lib.images.classical import mertens
 from hsds_lib.images.datasets import (
     DATA_SETS,
@@ -35,6 +34,8 @@ from hsds_lib.images.datasets import (
 )
 from hsds_lib.images.io import check_exposures, read_pair, read_rgb, write_rgb
 from hsds_lib.network.folded import FoldedNet, fold
+from hsds_lib.network.model_file import SHIPPED, load_model, model_file
+from hsds_lib.runs.sources import code_hash, joined_hash
 from hsds_lib.runtime import file_hash, pick_device, read_json, write_json
 
 SPLITS = (*get_args(Split), "all")
@@ -229,8 +230,7 @@ def fuse_scenes(
     """
     weights = None if method.model is None else file_hash(model_file(method.model))
     kind = None if method.model is None else pick_device(device).type
-    code = code_hash("hsds_lib.fusing.fuse", "hsds_lib.images.classical")
-    maker = joined_hash([code, file_hash(__file__), weights or method.name, kind])
+    maker = joined_hash([code_hash(__name__), weights or method.name, kind])
     write = _writer(method, device)
     for scene in scenes:
         target = method.pictures(out) / f"{scene.name}.png"

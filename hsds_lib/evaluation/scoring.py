@@ -5,16 +5,12 @@ Kept scores are JSON, a file a picture, found again by the hashes of all that th
 
 from __future__ import annotations
 
-import ast
 import csv
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import cache, partial
-from importlib.metadata import version
-from importlib.util import find_spec
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -26,13 +22,11 @@ from hsds_lib.evaluation.picture import to_pixels
 from hsds_lib.fusing.fuse import scene_folders
 from hsds_lib.images.datasets import ImageError, SceneFiles, find_image, require_image
 from hsds_lib.images.io import read_rgb
-from hsds_lib.runtime import RunError, atomic_path, file_hash, read_json, write_json
+from hsds_lib.runs.sources import code_hash
+from hsds_lib.runtime import RunError, atomic_path, read_json, write_json
 
 Scores = Mapping[str, float | None]
 """What :func:`hsds_lib.evaluation.metrics.all_metrics` gives: None where a metric has no value."""
-
-COMPUTING = ("torch", "numpy", "scipy", "scikit-image", "kornia", "opencv-python-headless", "pillow")
-"""The packages that fused pictures and scores are computed with; another version may give other digits."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -103,46 +97,9 @@ def score_once(paths: tuple[SceneFiles, Path, str], folder: Path) -> Scores:
         return scores
 
 
-def joined_hash(parts: Iterable[str | None]) -> str:
-    """Give SHA-256 over several texts, their order and None included, as 64 hexadecimal digits.
-
-    Example:
-        >>> joined_hash(["a", None]) == joined_hash(["a", ""])
-        False
-    """
-    return hashlib.sha256(repr(list(parts)).encode()).hexdigest()
-
-
-@cache
-def code_hash(*modules: str) -> str:
-    """Give SHA-256 over the sources of modules, of all that they import of this library, and over ``COMPUTING``."""
-    return joined_hash([*map(file_hash, sources_of(modules)), *map(version, COMPUTING)])
-
-
 def metric_version() -> str:
     """Say which version of the metrics this is: a hash of their code and of the packages that they compute with."""
     return code_hash("hsds_lib.evaluation.metrics", "hsds_lib.images.io")
-
-
-def sources_of(modules: Iterable[str]) -> list[Path]:
-    """Follow the imports from some modules, and give the files of this library that they lead to, sorted."""
-    found: dict[str, Path] = {}
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name in found or not name.startswith("hsds_lib."):
-            continue
-        try:
-            spec = find_spec(name)
-        except ModuleNotFoundError:  # a name within a module
-            spec = None
-        if spec is None or spec.origin is None:
-            continue
-        found[name] = Path(spec.origin)
-        for node in ast.walk(ast.parse(found[name].read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return sorted(found.values())
 
 
 def mean_scores(scores: Sequence[Scores]) -> dict[str, float | None]:

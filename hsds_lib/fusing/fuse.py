@@ -1,15 +1,12 @@
-"""From two photographs to one: load a trained model, fuse pairs and folders of pairs."""
+"""From two photographs to one: fuse pairs and folders of pairs with a trained model."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hsds_lib.fusing.tiling import DEFAULT_TILE, fuse_piece, pieces
@@ -17,69 +14,12 @@ from hsds_lib.images.color import colourise, split_luma
 from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError, require_image
 from hsds_lib.images.io import check_exposures, read_pair, write_rgb
 from hsds_lib.network.folded import FoldedNet, fold
-from hsds_lib.network.fusion_net import FusionNet, derive
-from hsds_lib.network.genotype import Genotype
-from hsds_lib.runtime import pick_device
-
-MODELS = Path(__file__).parents[1] / "models"
-"""The models that ship; each is a folder with weights, genotype, loss weights and card."""
-SHIPPED = {
-    "default": "searched and trained with losses of the pair; what `hsds fuse` uses",
-    "paper": "searched and trained with the losses of the paper alone",
-    "released": "the structure that the paper's authors published, trained like the default",
-}
-"""Their names, and what each of them is; sizes, data and scores are in their cards."""
-
-
-class ModelError(ValueError):
-    """There is no usable model at the place that was named."""
-
-
-def load_model(source: str | Path = "default", *, device: str = "auto") -> FusionNet:
-    """Load a trained network in evaluation mode: one of ``SHIPPED``, a run folder, or a ``.safetensors`` file.
-
-    ModelError if there are no trained weights, or not in a file this library wrote; an untrained network is never
-    returned. ValueError if the device is not present.
-
-    Example:
-        >>> network = load_model("default", device="cpu")
-        >>> network.training, network(torch.rand(1, 2, 5, 7)).shape
-        (False, torch.Size([1, 1, 5, 7]))
-    """
-    path = model_file(source)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ModelError(f"{path} is not a readable safetensors file ({error}); copy or train it again") from None
-    if not {"network", "genotype"} & set(metadata):
-        raise ModelError(f"{path} does not say which genotype it belongs to; use a file that `hsds train` wrote")
-    try:
-        described = _described(metadata)
-        genotype = Genotype.model_validate(described["genotype"])
-        network = derive(genotype, separate_statistics=described["separate_statistics"])
-        network.load_state_dict(tensors)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{path} holds weights and a genotype that do not fit; copy or train it again") from error
-    return network.to(pick_device(device)).eval()
-
-
-def _described(metadata: dict[str, str]) -> dict[str, Any]:
-    """Genotype and kind of statistics: one entry now, one for each in files of an earlier version."""
-    if "network" in metadata:
-        return json.loads(metadata["network"])
-    return {name: json.loads(metadata[name]) for name in ("genotype", "separate_statistics")}
-
-
-def model_file(source: str | Path) -> Path:
-    """Find the weights of a trained network, named as for :func:`load_model`; ModelError if there are none."""
-    path = MODELS / source if str(source) in SHIPPED else Path(source)
-    if path.is_dir():
-        path = path / "model.safetensors"
-    if not path.is_file():
-        raise ModelError(f"no trained model at {path}; give a run folder after `hsds train`, or a .safetensors file")
-    return path
+from hsds_lib.network.fusion_net import FusionNet
+from hsds_lib.network.model_file import MODELS as MODELS
+from hsds_lib.network.model_file import SHIPPED as SHIPPED
+from hsds_lib.network.model_file import ModelError as ModelError
+from hsds_lib.network.model_file import load_model as load_model
+from hsds_lib.network.model_file import model_file as model_file
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsds_lib.runtime import RunError, atomic_path, fingerprint
+from hsds_lib.runtime import RunError, atomic_path, fingerprint, read_tensors
 
 WEIGHTS_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 WEIGHTS_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
@@ -162,16 +162,13 @@ def _convolutions(network: VGG16) -> dict[str, Tensor]:
 
 
 def _read_converted(file: Path) -> VGG16:
-    from safetensors import SafetensorError, safe_open
-
     network = VGG16("imagenet")
     wanted = _convolutions(network)
     try:
-        with safe_open(file, framework="pt") as stored:
-            proof = stored.metadata() or {}
-            for name, tensor in wanted.items():
-                tensor.copy_(stored.get_tensor(name))
-    except (SafetensorError, RuntimeError) as error:  # RuntimeError: of another shape
+        proof, stored = read_tensors(file)
+        for name, tensor in wanted.items():
+            tensor.copy_(stored[name])
+    except (ValueError, KeyError, RuntimeError) as error:  # RuntimeError: of another shape
         raise WeightsError(f"{file} is damaged ({error}); delete it and run `hsds data fetch vgg16`") from error
     if (proof.get("source_sha256"), proof.get("tensors_sha256")) != (WEIGHTS_SHA256, fingerprint(wanted.values())):
         raise WeightsError(f"{file} does not hold the published VGG-16; delete it and run `hsds data fetch vgg16`")

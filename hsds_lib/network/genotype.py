@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
+from hsds_lib.config import WIDEST
 from hsds_lib.network.operations import PRIMITIVES
 from hsds_lib.runtime import read_json, write_json
 
@@ -33,7 +34,7 @@ class Genotype(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     nodes: dict[str, dict[str, float]]
-    width: float = Field(default=1.0, gt=0)
+    width: float = Field(default=1.0, gt=0, le=WIDEST)
 
     @model_validator(mode="after")
     def _check(self) -> Genotype:

@@ -58,6 +58,7 @@ def sweep(
     Given again, the same command does what is missing: runs that failed, were not reached, or whose notebook changed.
     """
     from hsds_lib.reports.grid import load_grid
+    from hsds_lib.runs.lock import alone_in
     from hsds_lib.runs.progress import Stopped
 
     if workers is not None and scheduler is not None:
@@ -68,7 +69,8 @@ def sweep(
     from hsds_lib.reports.sweep import run_sweep
 
     try:
-        outcomes = run_sweep(wanted, folder, workers=workers, scheduler=scheduler, restart=restart)
+        with alone_in(folder, "sweep"):
+            outcomes = run_sweep(wanted, folder, workers=workers, scheduler=scheduler, restart=restart)
     except Stopped as stop:
         typer.echo(str(stop), err=True)
         raise typer.Exit(130) from None

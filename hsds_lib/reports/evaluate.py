@@ -12,6 +12,7 @@ import typer
 
 from hsds_lib.images.datasets import SCENE_SETS, is_in_memory, parts_of
 from hsds_lib.outputs import require_apart
+from hsds_lib.runs.lock import alone_in
 
 if TYPE_CHECKING:
     from hsds_lib.evaluation.methods import Selection
@@ -74,15 +75,16 @@ def evaluate(
         workers=workers,
         device=device,
     )
-    try:
-        found = run_benchmark(plan, out, show=True)
-    except KeyboardInterrupt:
-        typer.echo("stopped; scores so far are kept, and the same command goes on from here", err=True)
-        raise typer.Exit(130) from None
     from hsds_lib.reports.evaluation_page import write_folder
 
     command = shlex.join(["hsds", *sys.argv[1:]])
-    page = write_folder(found, out, command=command, shown=gallery or [], crops=parts)
+    try:
+        with alone_in(out, "evaluate"):
+            found = run_benchmark(plan, out, show=True)
+            page = write_folder(found, out, command=command, shown=gallery or [], crops=parts)
+    except KeyboardInterrupt:
+        typer.echo("stopped; scores so far are kept, and the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
     typer.echo(result_tables(found)["means"].markdown())
     typer.echo(f"open {page}", err=True)
 

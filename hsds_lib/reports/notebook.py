@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
@@ -27,6 +28,18 @@ SLIDE_TAGS = {
 PICTURES = {"image/png", "image/jpeg"}
 KERNEL_NAME = "python3"
 _LIBRARY_FOLDER = Path(hsds_lib.__file__).resolve().parent.parent
+
+
+def read_notebook(path: str | Path) -> NotebookNode:
+    """Read a notebook file, of any version as version 4; a ValueError says that it is none, or not well-formed."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except RecursionError:
+        raise ValueError(f"{path} is no notebook (it is nested too deeply)") from None
+    except (ValueError, LookupError, AttributeError, TypeError, nbformat.ValidationError) as error:
+        raise ValueError(f"{path} is no notebook ({str(error).splitlines()[0][:200]})") from None
+    return notebook
 
 
 def kernel_manager(environment: Mapping[str, str]) -> type[AsyncKernelManager]:

@@ -20,7 +20,7 @@ from docutils import nodes
 from nbformat import NotebookNode
 
 from hsds_lib.outputs import MARKER, own_folder
-from hsds_lib.reports.notebook import alt_text, find_notebooks, pictures, tags
+from hsds_lib.reports.notebook import alt_text, find_notebooks, pictures, read_notebook, tags
 from hsds_lib.reports.page import formula_style, to_html
 from hsds_lib.runtime import RunError
 
@@ -90,7 +90,7 @@ def _assemble(book: Path, notebooks: Iterable[Path], root: Path) -> None:
     guides = [path for path in [root / "notebooks" / "paper_index.md", *_guides(root)] if path.is_file()]
     pages = {path.name: path for path in [*notebooks, *guides]}
     for path in notebooks:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = read_notebook(path)
         _prepare(notebook, set(pages))
         nbformat.write(notebook, book / path.name)
     for source, target in [(root / "README.md", "index.md"), *((path, path.name) for path in guides)]:

@@ -16,7 +16,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-import nbformat
 from bs4 import BeautifulSoup, Tag
 from nbformat import NotebookNode
 from pygments import highlight
@@ -24,7 +23,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from hsds_lib.outputs import place_of, require_apart
-from hsds_lib.reports.notebook import SLIDE_TAGS, tags
+from hsds_lib.reports.notebook import SLIDE_TAGS, read_notebook, tags
 from hsds_lib.reports.page import markdown_html, render
 from hsds_lib.runtime import RunError, atomic_path
 
@@ -80,9 +79,9 @@ def _read_executed(path: Path) -> NotebookNode:
     if not path.is_file():
         raise SlidesError(f"{path} does not exist; `hsds report {path.stem}` executes a notebook and writes it")
     try:
-        notebook = nbformat.read(path, as_version=4)
-    except (ValueError, nbformat.reader.NotJSONError) as error:
-        raise SlidesError(f"{path} is no notebook ({error}); give the .ipynb that `hsds report` wrote") from None
+        notebook = read_notebook(path)
+    except ValueError as error:
+        raise SlidesError(f"{error}; give the .ipynb that `hsds report` wrote") from None
     if any(cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code"):
         raise SlidesError(f"{path} was not executed to its end; run `hsds report {path.stem}` and give what it wrote")
     return notebook

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hsds_lib.runtime import RunError, atomic_path
+from hsds_lib.runs.sources import changed_code
+from hsds_lib.runtime import RunError, atomic_path, named_hash, parse_json, read_tensors
 
 _FACTS = "facts.json"  # a tensor of bytes: the file's own header has a limit
 EVERY = 30.0  # seconds between two checkpoints
@@ -77,7 +77,7 @@ class Checkpoints:
         tensors[_FACTS] = torch.frombuffer(bytearray(facts), dtype=torch.uint8)
         try:
             with atomic_path(self.path) as temporary:
-                save_file(tensors, temporary, metadata={"sha256": _digest(tensors)})
+                save_file(tensors, temporary, metadata={"sha256": named_hash(tensors)})
                 _flush(temporary)
                 # A damaged one must not take the place of the one before it.
                 if self._good is not None and self._good[0] == self.path:
@@ -111,6 +111,10 @@ class Checkpoints:
         for path in (self.previous, self.path, *self.path.parent.glob(f".{self.path.stem}-*")):
             path.unlink(missing_ok=True)
 
+    def exist(self) -> bool:
+        """Say whether there is a file, whole or damaged."""
+        return self.path.exists() or self.previous.exists()
+
     def last_good(self) -> str:
         """Name the last good checkpoint, as part of a sentence."""
         if self._good is None:
@@ -118,11 +122,14 @@ class Checkpoints:
         path, step = self._good
         return f"the last good checkpoint is {path}, after {step} steps"
 
-    def find(self, identity: Mapping[str, Any], say: Callable[[str], None]) -> Checkpoint | None:
+    def find(
+        self, identity: Mapping[str, Any], say: Callable[[str], None], *, accept_code_change: bool = False
+    ) -> Checkpoint | None:
         """Find where to go on: the newest whole checkpoint, or None; ``say`` is told of it, and of damaged files.
 
         ``identity`` is what makes two runs the same one, ready for JSON. RunError if what was saved by these names
-        differs: the checkpoint belongs to a run with other settings or data, and nothing is changed.
+        differs: the checkpoint belongs to a run with other settings or data, and nothing is changed. So it is with
+        other ``code``, a result of ``code_parts``, unless that is accepted: then ``code_changes`` of the facts has it.
         """
         checkpoint, problems = self.load()
         for problem in problems:
@@ -131,14 +138,24 @@ class Checkpoints:
             if problems:
                 say("no checkpoint is whole, so the run begins anew")
             return None
-        differences = _differences(checkpoint.facts, json.loads(json.dumps(identity)))
+        settings = json.loads(json.dumps(identity))
+        code = settings.pop("code", {})
+        differences = _differences(checkpoint.facts, settings)
         if differences:
             raise RunError(
                 f"{self.path.parent} holds an unfinished run with other settings ({'; '.join(differences)}); give the "
                 "same ones to go on, another folder, or --restart (resume=False) to begin anew"
             )
+        changed = changed_code(checkpoint.facts.get("code"), code) if code else []
+        if changed and not accept_code_change:
+            raise RunError(
+                f"{self.path.parent} holds a run that was begun with other code ({'; '.join(changed)}); go on with "
+                "--accept-code-change (accept_code_change=True), which is noted, or --restart (resume=False)"
+            )
         say(f"going on after step {checkpoint.step}, from {self.path.parent}")
-        return checkpoint
+        noted = [{"step": checkpoint.step, "changed": changed}] if changed else []
+        changes = [*checkpoint.facts.get("code_changes", []), *noted]
+        return replace(checkpoint, facts={**checkpoint.facts, "code_changes": changes})
 
 
 def _differences(saved: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
@@ -159,25 +176,13 @@ def _short(value: Any) -> str:
 
 def _read(path: Path) -> Checkpoint:
     try:
-        with safe_open(path, framework="pt") as file:
-            claimed = (file.metadata() or {}).get("sha256")
-            # Copies: a tensor read is a window on the file, which may be replaced.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        metadata, tensors = read_tensors(path)
+        if metadata.get("sha256") != named_hash(tensors):
+            raise ValueError("its contents do not match their checksum")
+        facts = parse_json(tensors.pop(_FACTS).numpy().tobytes(), "its facts are not JSON", "it is another's file")
+        return Checkpoint(facts.pop("step"), tensors, facts)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path} is damaged and was passed over ({error})") from None
-    if claimed != _digest(tensors):
-        raise DamagedError(f"{path} is damaged and was passed over (its contents do not match their checksum)")
-    facts = json.loads(tensors.pop(_FACTS).numpy().tobytes())
-    return Checkpoint(facts.pop("step"), tensors, facts)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -51,11 +51,12 @@ class RunLog:
         self._kept = None if folder is None else Checkpoints(self.folder, name, every=every)
         self._stop = StopRequest()
 
-    def find(self, identity: Mapping[str, Any]) -> Checkpoint | None:
+    def find(self, identity: Mapping[str, Any], *, accept_code_change: bool = False) -> Checkpoint | None:
         """Find where to go on: the newest whole checkpoint of the same run, or None; see ``Checkpoints.find``."""
         if self._kept is None:
             return None
-        return self._kept.find(identity, Progress(0, label=self._name, show=self._show).say)
+        say = Progress(0, label=self._name, show=self._show).say
+        return self._kept.find(identity, say, accept_code_change=accept_code_change)
 
     @contextmanager
     def running(self, total: int, history: Sequence[Mapping[str, Any]], *, done: int | None = None) -> Iterator[None]:

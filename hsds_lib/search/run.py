@@ -19,10 +19,12 @@ from hsds_lib.losses.terms import prepare_targets, term_gradient_norms
 from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES, batch_statistics
 from hsds_lib.runs.checkpoints import EVERY, Checkpoint, optimiser_tensors, restore_optimiser
+from hsds_lib.runs.lock import alone_in
 from hsds_lib.runs.log import RunLog
 from hsds_lib.runs.parallel import Group, process_group
 from hsds_lib.runs.progress import memory_advice
 from hsds_lib.runs.scenes import Endless, halves, referenced_scenes
+from hsds_lib.runs.sources import code_parts
 from hsds_lib.runtime import fingerprint, pick_device, provenance, write_json
 from hsds_lib.search.dual import CONTRAST_NAMES, DualSearch
 
@@ -78,6 +80,7 @@ class _Job:
     steps: int  # in an epoch
     identity: dict[str, Any]
     gradients: dict[str, Any] = field(default_factory=dict)
+    code_changes: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0  # before this process
 
     def __post_init__(self) -> None:
@@ -92,6 +95,7 @@ class _Job:
             "train_left": self.train.left,
             "val_left": self.val.left,
             "gradients": self.gradients,
+            "code_changes": self.code_changes,
             "seconds": self.elapsed(),
             "history": self.search.history,
         }
@@ -104,6 +108,7 @@ class _Job:
         self.generator.set_state(checkpoint.tensors["generator"])
         self.train.left, self.val.left = facts["train_left"], facts["val_left"]
         self.gradients, self.seconds = facts["gradients"], facts["seconds"]
+        self.code_changes = facts["code_changes"]
 
 
 def run_search(
@@ -114,6 +119,7 @@ def run_search(
     show: bool = True,
     on_epoch: Callable[[DualSearch, int], None] | None = None,
     resume: bool = False,
+    accept_code_change: bool = False,
     checkpoint_every: float = EVERY,
 ) -> SearchRun:
     """Search network and loss (Algorithm 1) and write what was found.
@@ -122,14 +128,15 @@ def run_search(
 
     ``out`` is the folder for ``genotype.json``, ``loss_weights.json``, ``history.jsonl`` and ``provenance.json``, and
     for checkpoints until the search is finished, one every ``checkpoint_every`` seconds (0: after every step); without
-    it nothing is written. With ``resume`` the search goes on from the last checkpoint there, to the same bits.
+    it nothing is written. With ``resume`` the search goes on from the last checkpoint there, to the same bits; where
+    the code has changed since, only with ``accept_code_change``, and the provenance tells of it.
     ``on_epoch`` is called with the search and the epoch before the first epoch (-1) and after each that is run, but not
     for one whose last step was stopped at, or done before a resume.
 
     FileExistsError: ``out`` holds a finished search. DataError: the data cannot be read. ValueError: the device is not
     present, a setting cannot be met, or there are fewer than two training scenes. RunError: a loss or a gradient is not
-    finite, memory or disk are full, or the checkpoint belongs to other settings. Stopped: Ctrl-C or SIGTERM; the step
-    was ended and a checkpoint written.
+    finite, memory or disk are full, another process is at work in ``out``, or the checkpoint belongs to other settings
+    or code. Stopped: Ctrl-C or SIGTERM; the step was ended and a checkpoint written.
 
     Example:
         >>> import hsds_lib as hsds, tempfile
@@ -142,14 +149,14 @@ def run_search(
         >>> {scene.name for scene in run.train_scenes} & {scene.name for scene in run.val_scenes}
         set()
     """
-    if out is not None and (Path(out) / "genotype.json").exists():
-        raise FileExistsError(f"{out} already holds a finished search; name another folder, or remove this one")
     where = pick_device(device)
     lower = f"batch_size ({config.batch_size}), crop ({config.crop}) or width ({config.width:g}), or set recompute=true"
-    with process_group(where.type) as group, memory_advice(lower):
+    with process_group(where.type) as group, alone_in(None if group.rank else out, "search"), memory_advice(lower):
+        if out is not None and (Path(out) / "genotype.json").exists():
+            raise FileExistsError(f"{out} already holds a finished search; name another folder, or remove this one")
         job = _prepare(config, where, group)
         log = RunLog(out, "search", show=show, every=checkpoint_every, group=group)
-        found = log.find(job.identity) if resume else None
+        found = log.find(job.identity, accept_code_change=accept_code_change) if resume else None
         if found is not None:
             job.restore(found)
         elif out is not None:
@@ -179,6 +186,7 @@ def _prepare(config: SearchConfig, device: torch.device, group: Group) -> _Job:
         "naturals_sha256": fingerprint(naturals),
         "vgg": vgg.source,
         "processes": group.size,
+        "code": code_parts(__name__),
     }
     turns = {"rank": group.rank, "size": group.size}
     return _Job(
@@ -240,6 +248,7 @@ def _write(run: SearchRun, job: _Job, out: Path) -> None:
         train_scenes=[scene.name for scene in run.train_scenes],
         val_scenes=[scene.name for scene in run.val_scenes],
         **identity,
+        code_changes=job.code_changes,
         term_gradient_norms=job.gradients,
         seconds=job.elapsed(),
     )

@@ -9,15 +9,16 @@ from typing import Any
 import torch
 
 from hsds_lib.config import TrainConfig
-from hsds_lib.fusing.fuse import load_model, model_file
-from hsds_lib.images.batches import PairBatches, load_naturals
+from hsds_lib.images.batches import PairBatches, Scene, load_naturals
 from hsds_lib.losses.features import load_vgg16
 from hsds_lib.losses.space import LossWeights, training_weights
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import Genotype
+from hsds_lib.network.model_file import PROVENANCE, load_model, model_file
 from hsds_lib.runs.checkpoints import Checkpoint, optimiser_tensors, restore_optimiser
 from hsds_lib.runs.parallel import Group
 from hsds_lib.runs.scenes import Endless, referenced_scenes
+from hsds_lib.runs.sources import code_parts
 from hsds_lib.runtime import file_hash, fingerprint, provenance, read_json, seeded
 
 
@@ -54,6 +55,7 @@ class TrainingJob:
             generator=self.generator,
             jitter=config.jitter,
         )
+        validation_batches(self.val_scenes, config.crop)  # now, and not after the first epoch
         self.batches = Endless(batches, rank=group.rank, size=group.size)
         self.steps = config.steps_per_epoch or max(1, len(batches) // group.size)  # in an epoch
         self.weights = training_weights(loss_weights, config.skip_terms, only=config.only_terms)
@@ -75,7 +77,9 @@ class TrainingJob:
             "vgg": self.vgg.source,
             "start_sha256": started,
             "processes": group.size,
+            "code": code_parts("hsds_lib.training.train"),
         }
+        self.code_changes: list[dict[str, Any]] = []  # that were accepted
         self.losses: list[float] = []  # of this epoch
         self.seconds = 0.0  # before this process
         self._began = time.perf_counter()
@@ -107,6 +111,7 @@ class TrainingJob:
         tensors |= optimiser_tensors("adam", self.optimiser, dict(network.named_parameters()))
         tensors["generator"] = self.generator.get_state()
         own = {"left": self.batches.left, "losses": self.losses, "seconds": self.elapsed(), "history": self.run.history}
+        own["code_changes"] = self.code_changes
         return Checkpoint(self.done, tensors, {**self.identity, **own})
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -119,13 +124,14 @@ class TrainingJob:
         restore_optimiser("adam", self.optimiser, dict(network.named_parameters()), tensors)
         self.generator.set_state(tensors["generator"])
         self.batches.left, self.losses, self.seconds = facts["left"], facts["losses"], facts["seconds"]
-        self.run.history[:] = facts["history"]
+        self.run.history[:], self.code_changes = facts["history"], facts["code_changes"]
 
     def origin(self) -> dict[str, Any]:
         """Say where the network comes from, ready for JSON; ``before`` is the same of the one it went on from."""
         return provenance(
             kind="training",
             **self.identity,
+            code_changes=self.code_changes,
             train_scenes=[scene.name for scene in self.train_scenes],
             val_scenes=[scene.name for scene in self.val_scenes],
             references={scene.name: scene.ref_origin for scene in self.train_scenes},
@@ -133,6 +139,13 @@ class TrainingJob:
             history=self.run.history,
             before=self.before,
         )
+
+
+def validation_batches(scenes: list[Scene], crop: int) -> PairBatches:
+    """The central crop of every scene, one at a time; DataError if there are no scenes or one cannot be used."""
+    naturals = [scene.under for scene in scenes[:1]]  # not used by the score
+    generator = torch.Generator().manual_seed(0)
+    return PairBatches(scenes, naturals, crop=crop, batch_size=1, generator=generator, augment=False)
 
 
 def _start(network: FusionNet, source: str) -> str:
@@ -150,5 +163,5 @@ def _start(network: FusionNet, source: str) -> str:
 
 def _origin_of(source: str) -> dict[str, Any] | None:
     """What is written beside a model about its training; None for a file that lies alone."""
-    beside = model_file(source).parent / "training_provenance.json"
+    beside = model_file(source).parent / PROVENANCE
     return read_json(beside) if beside.is_file() else None

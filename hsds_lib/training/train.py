@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hsds_lib.config import TrainConfig
-from hsds_lib.images.batches import Batch, PairBatches, Scene
+from hsds_lib.images.batches import Batch, Scene
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.losses.space import LossWeights, weighted_loss
 from hsds_lib.losses.terms import prepare_targets, term_vector
 from hsds_lib.network.fusion_net import FusionNet
 from hsds_lib.network.genotype import Genotype
+from hsds_lib.network.model_file import MODEL, PARTIAL, PROVENANCE, described_model, save_model
 from hsds_lib.network.operations import BatchNorm
-from hsds_lib.runs.checkpoints import EVERY
+from hsds_lib.runs.checkpoints import EVERY, Checkpoints
+from hsds_lib.runs.lock import alone_in
 from hsds_lib.runs.log import RunLog
 from hsds_lib.runs.parallel import process_group
 from hsds_lib.runs.progress import memory_advice
-from hsds_lib.runtime import RunError, atomic_path, pick_device, write_json
-from hsds_lib.training.job import TrainingJob, TrainingRun
+from hsds_lib.runtime import RunError, file_hash, pick_device, write_json
+from hsds_lib.training.job import TrainingJob, TrainingRun, validation_batches
+
+_HISTORY = "training.partial.jsonl"
 
 
 def train_network(
@@ -37,23 +40,30 @@ def train_network(
     device: str = "auto",
     show: bool = True,
     resume: bool = False,
+    accept_code_change: bool = False,
     checkpoint_every: float = EVERY,
 ) -> TrainingRun:
     """Train the network a genotype describes with searched loss weights, from fresh weights.
 
     Started by ``torchrun`` in several processes, each takes batches of its own and the gradients are averaged. ``out``
-    gets ``model.safetensors``, ``training.jsonl`` and ``training_provenance.json``, and checkpoints until it is
-    finished; ``resume`` goes on from the last of them, to the same bits. The running statistics are recalibrated at the
-    end. DataError and ValueError say which data or settings cannot be used; RunError that the loss became infinite or
-    NaN, memory or disk are full, or the checkpoint is of other settings; Stopped that Ctrl-C or SIGTERM ended it after
-    a checkpoint.
+    gets ``model.safetensors``, ``training.jsonl`` and ``training_provenance.json`` when the training is finished, in
+    place of those of an earlier one; until then there are checkpoints, and model and history so far, called
+    ``partial``. ``resume`` goes on from the last checkpoint, to the same bits; where the code has changed since, only
+    with ``accept_code_change``, and the provenance tells of it. The running statistics are recalibrated at the end.
+
+    FileExistsError: to ``resume``, but a finished training is there. DataError and ValueError say which data or
+    settings cannot be used; RunError that the loss became infinite or NaN, memory or disk are full, another process is
+    at work in ``out``, or the checkpoint is of other settings or code; Stopped that Ctrl-C or SIGTERM ended it after a
+    checkpoint.
     """
     where = pick_device(device)
     lower = f"batch_size ({config.batch_size}) or crop ({config.crop})"
-    with process_group(where.type) as group, memory_advice(lower):
+    with process_group(where.type) as group, alone_in(None if group.rank else out, "train"), memory_advice(lower):
+        if out is not None and resume and _is_finished(Path(out)) and not Checkpoints(out, "train").exist():
+            raise FileExistsError(f"{out} already holds a trained model; --restart (resume=False) trains another one")
         job = TrainingJob(genotype, loss_weights, config, where, group)
-        log = RunLog(out, "train", show=show, every=checkpoint_every, group=group, history="training.jsonl")
-        found = log.find(job.identity) if resume else None
+        log = RunLog(out, "train", show=show, every=checkpoint_every, group=group, history=_HISTORY)
+        found = log.find(job.identity, accept_code_change=accept_code_change) if resume else None
         if found is not None:
             job.restore(found)
         _descend(job, log)
@@ -61,10 +71,30 @@ def train_network(
         # The layout of a model that was read from a file, so that both give the same bits.
         job.run.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if log.writes:
-            save_model(job.run.network, log.folder / "model.safetensors")
-            write_json(log.folder / "training_provenance.json", job.origin())
+            _save(job, log)
+            write_json(log.folder / PROVENANCE, {**job.origin(), "model_sha256": file_hash(log.folder / PARTIAL)})
+            _put_in_place(log.folder)
             log.finish()
     return job.run
+
+
+def _save(job: TrainingJob, log: RunLog) -> None:
+    save_model(job.run.network, log.folder / PARTIAL, epochs=(len(job.run.history), job.config.epochs))
+
+
+def _put_in_place(folder: Path) -> None:
+    """Let history and model follow the provenance, which was written first and holds the hash of the model."""
+    if (folder / _HISTORY).is_file():
+        os.replace(folder / _HISTORY, folder / "training.jsonl")
+    os.replace(folder / PARTIAL, folder / MODEL)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Say whether a trained model is there; what a kill in the last moment left undone is done now."""
+    partial = folder / PARTIAL
+    if partial.is_file() and described_model(folder) == file_hash(partial):
+        _put_in_place(folder)
+    return (folder / MODEL).is_file()
 
 
 def _descend(job: TrainingJob, log: RunLog) -> None:
@@ -83,7 +113,7 @@ def _descend(job: TrainingJob, log: RunLog) -> None:
                 record = _end_epoch(job, round(time.perf_counter() - began, 1))
                 began = time.perf_counter()
                 if log.writes:
-                    save_model(job.run.network, log.folder / "model.safetensors")
+                    _save(job, log)
             log.step(record, job.checkpoint)
             if record is not None:
                 score = f"loss {record['loss']:.4f}, val MEF-SSIM {record['val_mef_ssim']:.4f}"
@@ -101,10 +131,13 @@ def _end_epoch(job: TrainingJob, seconds: float) -> dict[str, Any]:
     if job.done <= job.fixed_from:  # else the weights were trained for the statistics as they are
         _recalibrate(job)
     job.group.require_equal(list(network.parameters()), "their weights")
+    score = validation_score(network, job.val_scenes, crop=config.crop)
+    if not math.isfinite(score):
+        raise RunError(f"step {job.done}: the network gives pixels that are not finite; lower lr")
     record = {
         "epoch": len(job.run.history),
         "loss": sum(job.losses) / len(job.losses),
-        "val_mef_ssim": validation_score(network, job.val_scenes, crop=config.crop),
+        "val_mef_ssim": score,
         "seconds": seconds,
     }
     job.run.history.append(record)
@@ -188,28 +221,10 @@ def validation_score(network: FusionNet, scenes: list[Scene], *, crop: int) -> f
 
     The crop is at least 44 pixels, else a ValueError; DataError if there are no scenes or one cannot be used.
     """
-    generator = torch.Generator().manual_seed(0)
-    naturals = [scene.under for scene in scenes[:1]]  # not used by the score
-    batches = PairBatches(scenes, naturals, crop=crop, batch_size=1, generator=generator, augment=False)
     device = next(network.parameters()).device
     network.eval()
     scores: list[Tensor] = []
-    for batch in batches:
+    for batch in validation_batches(scenes, crop):
         pair = batch.to(device).over_under_y
         scores.append(mef_ssim_pair(network(pair).clamp(0, 1), pair[:, 1:2], pair[:, 0:1]))
     return float(torch.cat(scores).mean())
-
-
-def save_model(network: FusionNet, path: str | Path) -> None:
-    """Write weights and, in the file's metadata, the genotype they belong to, as one safetensors file, atomically.
-
-    Equal networks give equal files, which ``load_model`` reads. ValueError for a supernet, which has no genotype.
-    """
-    if network.mix is None:
-        raise ValueError("a supernet has no genotype of its own; derive a network first")
-    genotype = Genotype.from_mix(network.mix.double().cpu(), width=network.width)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    described = {"genotype": genotype.model_dump(), "separate_statistics": network.separate_statistics}
-    metadata = {"network": json.dumps(described)}  # safetensors writes several entries in random order
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)

@@ -22,6 +22,7 @@ from hsds_lib.evaluation.scoring import score_files, score_folder
 from hsds_lib.images.datasets import DataError, split_names
 from hsds_lib.images.io import read_rgb
 from hsds_lib.outputs import OutputError
+from hsds_lib.runs import sources
 
 
 def plan_of(contest: Path, *methods: str, **changes: object) -> Plan:
@@ -183,16 +184,18 @@ def test_scoring_gets_as_many_processes_as_were_asked_for(contest: Path, monkeyp
 
 def test_every_file_and_package_that_a_score_is_computed_by_is_in_its_version() -> None:
     """All imports are followed, also of names within packages; of other packages those that compute are named."""
-    found = scoring.sources_of(["hsds_lib.evaluation.metrics", "hsds_lib.images.io"])
-    names = {path.relative_to(Path(scoring.__file__).parents[1]).as_posix() for path in found}
-    assert {"evaluation/metrics.py", "losses/mef_ssim.py", "images/io.py"} <= names
-    assert {Path(inspect.getfile(metric.compute)) for metric in METRICS.values()} <= set(found)
-    assert not {"evaluation/tables.py", "evaluation/benchmark.py", "cli.py"} & names
-    trees = [ast.parse(path.read_text()) for path in scoring.sources_of(["hsds_lib.evaluation.methods"])]
+    found = sources.sources_of(["hsds_lib.evaluation.metrics", "hsds_lib.images.io"])
+    assert {f"hsds_lib.{name}" for name in ("evaluation.metrics", "losses.mef_ssim", "images.io")} <= set(found)
+    assert {Path(inspect.getfile(metric.compute)) for metric in METRICS.values()} <= set(found.values())
+    assert not {f"hsds_lib.{name}" for name in ("evaluation.tables", "evaluation.benchmark", "cli")} & set(found)
+    computing = ["hsds_lib.evaluation.methods", "hsds_lib.search.run", "hsds_lib.training.train"]
+    trees = [ast.parse(path.read_text()) for path in sources.sources_of(computing).values()]
     modules = {name.partition(".")[0] for tree in trees for name in imported(tree)}
-    others = modules - set(sys.stdlib_module_names) - {"hsds_lib", "pydantic", "tqdm", "safetensors"}
+    others = (
+        modules - set(sys.stdlib_module_names) - {"hsds_lib", "pydantic", "tqdm", "safetensors", "filelock", "pooch"}
+    )
     packages = {"PIL": "pillow", "cv2": "opencv-python-headless", "skimage": "scikit-image"}
-    assert {packages.get(name, name) for name in others} <= set(scoring.COMPUTING)
+    assert {packages.get(name, name) for name in others} <= set(sources.COMPUTING)
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -19,9 +19,9 @@ from hsds_lib.images.io import ImageError, read_rgb, write_rgb
 from hsds_lib.network.folded import fold
 from hsds_lib.network.fusion_net import FusionNet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.model_file import save_model
 from hsds_lib.network.operations import BatchNorm
 from hsds_lib.runtime import fingerprint
-from hsds_lib.training.train import save_model
 
 
 @pytest.fixture

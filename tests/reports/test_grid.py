@@ -36,14 +36,14 @@ def written(folder: Path, text: str) -> Path:
             '{"notebook": "01_swept", "parameters": {"seed": [[1]]}}',
             r"'parameters.seed' is \[1\], but must be a number",
         ),
-        ('{"notebook": "01_swept", "parameters": {"seed": NaN}}', "'parameters.seed' is nan, but must be a number"),
+        ('{"notebook": "01_swept", "parameters": {"seed": NaN}}', "NaN is not a finite number"),
         ('{"notebook": "01_swept", "parameters": {"seed": {"a": 1}}}', "must be a list or a single value"),
         ('{"notebook": "01_swept", "runs": [{}]}', "'runs.0' is empty"),
         ("[1]", "holds no JSON object"),
         ("{", "is not valid JSON"),
         ("null", "holds no JSON object"),
-        ('{"notebook": "01_swept", "parameters": {"seed": ' + "[" * 300 + "]" * 300 + "}}", "must be a number"),
-        ('{"notebook": "01_swept", "parameters": {"\\ud800": [{"\\ud800": "\\n"}]}}', "must be a number"),
+        ('{"notebook": "01_swept", "parameters": {"seed": ' + "[" * 300 + "]" * 300 + "}}", "nested deeper than 100"),
+        ('{"notebook": "01_swept", "parameters": {"\\ud800": [{"\\ud800": "\\n"}]}}', "surrogates not allowed"),
     ],
 )
 def test_a_bad_grid_file_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,23 @@ def test_slides_replace_slides_and_nothing_else(notebook: Any, tmp_path: Path) -
     assert (tmp_path / "01_toy.ipynb").read_bytes() == before and "the report" in (tmp_path / "01_toy.html").read_text()
     once = write_slides(tmp_path / "01_toy.ipynb", tmp_path / "deck.html").read_bytes()
     assert write_slides(tmp_path / "01_toy.ipynb", tmp_path / "deck.html").read_bytes() == once
+
+
+@pytest.mark.parametrize(
+    "content", ["null", "[]", "{}", "[" * 100_000, '{"nbformat": 3, "nbformat_minor": 0}'], ids=len
+)
+def test_json_that_is_no_notebook_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.ipynb").write_text(content)
+    with pytest.raises(SlidesError, match=r"odd\.ipynb is no notebook \(.+\); give the \.ipynb that"):
+        write_slides(tmp_path / "odd.ipynb", tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("source", None), ("cell_type", []), ("metadata", 3), ("outputs", {})])
+def test_a_notebook_with_an_odd_cell_is_refused(key: str, value: object, notebook: Any, tmp_path: Path) -> None:
+    notebook.cells[1][key] = value
+    (tmp_path / "odd.ipynb").write_text(json.dumps(notebook))
+    with pytest.raises(SlidesError, match=r"odd\.ipynb is no notebook"):
+        write_slides(tmp_path / "odd.ipynb", tmp_path)
 
 
 def test_vendored_files_are_those_of_the_readme() -> None:

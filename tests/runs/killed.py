@@ -1,9 +1,9 @@
 """Run a small search or training again and again while it is killed, until it gets through; then print what happened.
 
-python killed.py {search,train} FOLDER --kills N --seed SEED [--points]
+python killed.py {search,train,restart} FOLDER --kills N --seed SEED [--points]
 
 The children are forks, so that torch and the data are loaded once. With --points another run dies at chosen places
-inside the writing of a checkpoint.
+inside the writing of a checkpoint. What "restart" kills is a training where a finished model is already.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -26,8 +28,9 @@ from hsds_lib import runtime
 from hsds_lib.config import SearchConfig, TrainConfig
 from hsds_lib.losses.space import LossWeights
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.model_file import MODEL, PARTIAL, PROVENANCE, described_model, load_model, model_file
 from hsds_lib.runs import checkpoints
-from hsds_lib.runtime import fingerprint
+from hsds_lib.runtime import file_hash, fingerprint
 from hsds_lib.search import run as search_run
 from hsds_lib.search.run import run_search, search_tensors
 from hsds_lib.training import job
@@ -41,19 +44,23 @@ TRAIN = TrainConfig(
     epochs=3, steps_per_epoch=4, batch_size=1, crop=48, lr=5e-3, schedule="cosine", recalibration_batches=2,
     features="random", skip_terms=("perceptual_ref", "perceptual_under", "perceptual_over"),
 )  # fmt: skip
+BRIEF = TRAIN.changed(epochs=2, steps_per_epoch=2, recalibration_batches=1)  # what takes the place of a model
 GENOTYPE = Genotype(nodes={node: {"conv_3x3": 0.75, "dil_3x3": 0.25} for node in NODES}, width=0.0625)
 
-HISTORY = {"search": "history.jsonl", "train": "training.jsonl"}
+HISTORY = {"search": "history.jsonl", "train": "training.partial.jsonl"}  # while it runs
+RESULTS = (PARTIAL, PROVENANCE, "training.jsonl", MODEL)  # of a training, in the order in which they are written
 
 
-def work(kind: str, folder: Path, *, resume: bool = True) -> None:
+def work(kind: str, folder: Path, *, resume: bool = True, seed: int = 0) -> None:
     """One attempt; leaves a fingerprint of all weights and states at its end."""
     common = {"device": "cpu", "show": False, "resume": resume, "checkpoint_every": 0.0}
     if kind == "search":
         run = run_search(SEARCH, folder, **common)
         tensors = search_tensors(run.search)
     else:
-        tensors = train_network(GENOTYPE, LossWeights.uniform(), TRAIN, out=folder, **common).network.state_dict()
+        config = TRAIN if seed == 0 else BRIEF.changed(seed=seed)
+        trained = train_network(GENOTYPE, LossWeights.uniform(), config, out=folder, **common)
+        tensors = trained.network.state_dict()
     (folder / "fingerprint.txt").write_text(fingerprint(tensors[name] for name in sorted(tensors)))
 
 
@@ -70,10 +77,10 @@ def dying_at(point: str, count: int) -> mock._patch:
         return calls[0] == count
 
     def replace(source: str, target: str) -> None:
-        if point == "before a rename" and reached():
+        if point in ("before a rename", f"before {Path(target).name}") and reached():
             die()
         real_replace(source, target)
-        if point == "after a rename" and reached():
+        if point in ("after a rename", f"after {Path(target).name}") and reached():
             die()
 
     def save(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -95,7 +102,13 @@ def load_once() -> None:
 
 
 def attempt(
-    kind: str, folder: Path, prepare: Callable[[], None] = lambda: None, *, records: int = 0, delay: float | None = None
+    kind: str,
+    folder: Path,
+    prepare: Callable[[], None] = lambda: None,
+    *,
+    records: int = 0,
+    delay: float | None = None,
+    **how: Any,
 ) -> bool:
     """Fork one attempt, and kill it so many seconds after it has written so many records; say if it got through."""
     child = os.fork()
@@ -103,7 +116,7 @@ def attempt(
         code = 1
         try:
             prepare()
-            work(kind, folder)
+            work(kind, folder, **how)
             code = 0
         finally:
             sys.stderr.flush()
@@ -137,7 +150,7 @@ def at_random(kind: str, folder: Path, kills: int, seed: int, pace: float) -> in
             killed += 1
             history = run / HISTORY[kind]
             records = max(records + 1, history.read_text().count("\n") if history.exists() else 0)
-            for half in run.glob(".*") if run.is_dir() else ():
+            for half in run.glob(".*.*") if run.is_dir() else ():
                 half.unlink()
         runs += 1
     return killed
@@ -155,9 +168,34 @@ def at_points(kind: str, folder: Path) -> int:
     return len(cases)
 
 
+def beside_a_model(folder: Path, kills: int, seed: int, seconds: float) -> dict[str, int]:
+    """Train anew, with another seed, where a model is; killed at chosen places, then at random times.
+
+    Afterwards the run must hold the old model or the new one, with its own provenance, and training goes on from there.
+    """
+    rng, old, found = random.Random(seed), described_model(folder / "whole"), {"old": 0, "new": 0}
+    places = [(f"{side} {name}", 1) for name in RESULTS for side in ("before", "after")]
+    for number in range(max(kills, len(places))):
+        run = folder / f"run-{number}"
+        shutil.copytree(folder / "whole", run)
+        how: dict[str, Any] = {"delay": rng.uniform(0, seconds)}
+        if number < len(places):
+            how = {"prepare": lambda number=number: dying_at(*places[number]).start()}
+        killed = not attempt("train", run, resume=False, seed=1, **how)
+        model = file_hash(model_file(run))
+        assert model == described_model(run), "a model under another's provenance"
+        load_model(run, device="cpu")
+        kind = "old" if model == old else "new"
+        assert killed or kind == "new"
+        found[kind] += killed
+        assert number >= len(places) or (kind == "new") == (number > 2), places[number]  # from the provenance on
+        shutil.rmtree(run)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["search", "train"])
+    parser.add_argument("kind", choices=["search", "train", "restart"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -165,8 +203,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     load_once()
-    work(options.kind, options.folder / "whole", resume=False)
-    last = (options.folder / "whole" / HISTORY[options.kind]).read_text().splitlines()[-1]
+    work("search" if options.kind == "search" else "train", options.folder / "whole", resume=False)
+    if options.kind == "restart":
+        lines = (options.folder / "whole" / "training.jsonl").read_text().splitlines()
+        seconds = sum(json.loads(line)["seconds"] for line in lines) / 3
+        print(json.dumps(beside_a_model(options.folder, options.kills, options.seed, seconds)))
+        return
+    last = (options.folder / "whole" / HISTORY[options.kind].replace(".partial", "")).read_text().splitlines()[-1]
     pace = max(0.05, json.loads(last)["seconds"])  # of a step of a search, an epoch of a training
     counts = {"random": at_random(options.kind, options.folder, options.kills, options.seed, pace)}
     if options.points:

@@ -74,7 +74,16 @@ def test_a_killed_run_ends_with_the_same_bits(kind: str, how: list[str], tmp_pat
     assert len(whole) == (4 if kind == "search" else 3)
     for run in tmp_path.glob("run-*"):
         assert results(run) == whole, run.name
-        assert not list(run.glob("*checkpoint*")) and not list(run.glob(".*"))
+        assert not [*run.glob("*checkpoint*"), *run.glob(".*.*"), *run.glob("*partial*")]
+
+
+@pytest.mark.slow  # nine trainings
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="killing children needs fork, which this system lacks")
+def test_killed_at_any_moment_a_run_holds_the_old_model_or_the_new_one_with_its_provenance(tmp_path: Path) -> None:
+    command = [sys.executable, str(KILLED), "restart", str(tmp_path), "--kills", "10"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=560)
+    assert json.loads(done.stdout)["old"] >= 3 and json.loads(done.stdout)["new"] >= 5
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +158,27 @@ def test_other_settings_are_refused_and_nothing_is_lost(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("kind", ["search", "training"])
+def test_under_other_code_a_run_goes_on_only_when_told_to_and_says_so(kind: str, tmp_path: Path) -> None:
+    def run(**more: Any) -> None:
+        if kind == "search":
+            run_search(SMALL["SEARCH"], tmp_path, **QUIET, **more)
+        else:
+            train_network(SMALL["GENOTYPE"], LossWeights.uniform(), SMALL["BRIEF"], out=tmp_path, **QUIET, **more)
+
+    with full_after(1), pytest.raises(RunError, match="No space left"):
+        run()
+    other = {"hsds_lib.losses.terms": "another", "torch": "1.0"}
+    where = "hsds_lib.search.run" if kind == "search" else "hsds_lib.training.job"
+    with mock.patch(f"{where}.code_parts", return_value=other):
+        with pytest.raises(RunError, match=r"other code \(.*hsds_lib\.losses\.terms.*torch .* -> 1\.0.*accept"):
+            run(resume=True)
+        run(resume=True, accept_code_change=True)
+    name = "provenance.json" if kind == "search" else "training_provenance.json"
+    ((step, changed),) = (one.values() for one in json.loads((tmp_path / name).read_text())["code_changes"])
+    assert step == 1 and "hsds_lib.losses.terms" in changed
+
+
 def test_without_resume_a_run_begins_anew(tmp_path: Path, whole: SearchRun) -> None:
     with stopping_after(1), pytest.raises(Stopped):
         run_search(SMALL["SEARCH"].changed(seed=5), tmp_path, **QUIET)
@@ -175,7 +205,7 @@ def test_a_full_disk_stops_with_a_run_that_goes_on(tmp_path: Path, whole: Search
     sentence = r"step 3: .* could not be written .*No space left.*after 2 steps; make room and run the same command"
     with full_after(2), pytest.raises(RunError, match=sentence):
         run_search(SMALL["SEARCH"], tmp_path, **QUIET)
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob(".*.*"))
     resumed = run_search(SMALL["SEARCH"], tmp_path, resume=True, **QUIET)
     assert_same(tensors_of(resumed), tensors_of(whole))
 
