@@ -89,7 +89,7 @@ def fuse(
         _fuse_pairs(network, pairs, out)
         return
     assert under is not None and over is not None
-    swapped = fuse_files(network, under, over, out)
+    swapped = fuse_files(network, under, over, out, say=lambda note: typer.echo(f"note: {note}", err=True))
     if swapped:
         typer.echo(f"note: {under} is the brighter of the two, so it was taken as the over-exposed image", err=True)
     typer.echo(f"{out}")
@@ -104,6 +104,8 @@ def _fuse_pairs(network: Any, pairs: Path, out: Path) -> None:
             outcome = f"skipped: {report.problem}" if report.problem else f"{out / report.name}.png"
             note = " (under and over were swapped)" if report.swapped else ""
             stream = sys.stderr if report.problem else sys.stdout
+            for said in report.notes:
+                progress.say(f"note: {said}", file=sys.stderr)
             progress.say(f"[{number}/{count}] {report.name}: {outcome}{note}", file=stream)
             progress.step()
             bad += bool(report.problem)

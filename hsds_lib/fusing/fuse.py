@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from hsds_lib.fusing.tiling import DEFAULT_TILE, fuse_piece, pieces
 from hsds_lib.images.color import colourise, split_luma
-from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError, require_image
-from hsds_lib.images.io import check_exposures, read_pair, write_rgb
+from hsds_lib.images.datasets import ImageError, require_image
+from hsds_lib.images.io import WRITTEN_SUFFIXES, check_exposures, read_photos, shared_facts, write_rgb
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.network.fusion_net import FusionNet
 from hsds_lib.network.model_file import MODELS as MODELS
@@ -53,23 +54,33 @@ def fuse(network: FusionNet | FoldedNet, under: Tensor, over: Tensor, *, tile: i
     return fused
 
 
-def fuse_files(network: FusionNet | FoldedNet, under: str | Path, over: str | Path, out: str | Path) -> bool:
-    """Fuse two image files into a third of the same size, whose suffix decides on its format; see ``read_rgb``.
+def fuse_files(
+    network: FusionNet | FoldedNet,
+    under: str | Path,
+    over: str | Path,
+    out: str | Path,
+    *,
+    say: Callable[[str], object] = lambda note: None,
+) -> bool:
+    """Fuse two image files into a third of the same size, whose suffix decides on its format; see ``read_photos``.
 
-    What is given back is whether the two were swapped, because the file given as ``under`` is the brighter one.
-    ImageError if a file cannot be read or written, the sizes differ, or one file was given twice.
+    What is given back is whether the two were swapped, because the file given as ``under`` is the brighter one. The
+    result takes over EXIF (of the darker one), resolution, colour profile and 16 bits; ``say`` is called with what the
+    reader should know of the files. ImageError if a file cannot be read or written, the sizes differ, or one file was
+    given twice.
     """
-    if Path(out).suffix.lower() not in IMAGE_SUFFIXES:
-        raise ImageError(f"cannot write '{out}': its name must end in one of {', '.join(IMAGE_SUFFIXES)}")
-    if Path(under).resolve() == Path(over).resolve():
+    if Path(out).suffix.lower() not in WRITTEN_SUFFIXES:
+        raise ImageError(f"cannot write '{out}': its name must end in one of {', '.join(WRITTEN_SUFFIXES)}")
+    if os.path.realpath(under) == os.path.realpath(over):
         raise ImageError(f"'{under}' was given for both exposures; give two different photographs of one scene")
-    darker, brighter = read_pair(under, over)
+    photos = read_photos((under, over))
+    for note in (note for photo in photos for note in photo.notes):
+        say(note)
     # Luma is linear, so its mean is the luma of the mean colour, which needs no second picture in memory.
-    darker_y, brighter_y = (split_luma(image.mean(dim=(1, 2), keepdim=True)[None])[0] for image in (darker, brighter))
-    swapped = bool(darker_y > brighter_y)
-    if swapped:
-        darker, brighter = brighter, darker
-    write_rgb(out, fuse(network, darker, brighter))
+    means = [split_luma(photo.pixels.mean(dim=(1, 2), keepdim=True)[None])[0] for photo in photos]
+    swapped = bool(means[0] > means[1])
+    darker, brighter = reversed(photos) if swapped else photos
+    write_rgb(out, fuse(network, darker.pixels, brighter.pixels), shared_facts((darker, brighter)))
     return swapped
 
 
@@ -80,6 +91,7 @@ class SceneReport:
     name: str
     problem: str | None = None
     swapped: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def scene_folders(pairs: str | Path) -> list[Path]:
@@ -97,10 +109,11 @@ def fuse_folder(network: FusionNet | FoldedNet, pairs: str | Path, out: str | Pa
     A scene that cannot be read is reported and the others go on.
     """
     for scene in scene_folders(pairs):
+        notes: list[str] = []
         try:
             under, over = require_image(scene, "under"), require_image(scene, "over")
-            swapped = fuse_files(network, under, over, Path(out) / f"{scene.name}.png")
+            swapped = fuse_files(network, under, over, Path(out) / f"{scene.name}.png", say=notes.append)
         except (ImageError, OSError) as error:
             yield SceneReport(scene.name, problem=str(error))
         else:
-            yield SceneReport(scene.name, swapped=swapped)
+            yield SceneReport(scene.name, swapped=swapped, notes=tuple(notes))

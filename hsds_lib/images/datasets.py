@@ -16,7 +16,10 @@ from typing import Literal, get_args
 
 Split = Literal["train", "val", "test"]
 DATA_VARIABLE = "HSDS_DATA"
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp", ".bmp"),
+    *(".avif", ".heic", ".heif"),
+)
 
 
 class ImageError(ValueError):

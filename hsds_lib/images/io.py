@@ -7,39 +7,53 @@ this module's functions document, or refused in one sentence that says what to d
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
-from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError
+from hsds_lib.images.datasets import ImageError
+from hsds_lib.images.facts import PhotoFacts, dpi_of, exif_of, in_known_space, upright, write_deep_png, write_tiff
+from hsds_lib.images.formats import READABLE, damage, is_raw, raw_refusal, read_file, refusal, use_heif, zero_tail
 from hsds_lib.runtime import atomic_path
 
-_SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
-    ".png": ("PNG", {}),
-    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
-    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
-    ".tif": ("TIFF", {"compression": "tiff_deflate"}),
-    ".tiff": ("TIFF", {"compression": "tiff_deflate"}),
-    ".webp": ("WEBP", {"lossless": True}),
+_SAVED_AS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
 }
+_SAVE_OPTIONS: dict[str, dict[str, object]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "PNG": {},
+    "WEBP": {"lossless": True},
+}
+WRITTEN_SUFFIXES = tuple(_SAVED_AS)
+"""Of the formats that are written. BMP is not among them, since it holds neither profile nor EXIF."""
+_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "I;16", "I;16B")
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANES, _TIFF_SAMPLE_FORMAT = 258, 262, 284, 339
+_PNG_BITS = 24  # where the header says them
 
-_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP")
-_SUFFIX_LIST = ", ".join(IMAGE_SUFFIXES)
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_TIFF_BITS_PER_SAMPLE = 258
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph as read."""
+
+    pixels: Tensor  # float32 RGB (3, H, W) in [0, 1]
+    facts: PhotoFacts  # what its file says of it
+    notes: tuple[str, ...] = ()  # what the reader should know, a sentence each
 
 
 def read_rgb(path: str | Path) -> Tensor:
-    """Read one photograph (PNG, JPEG, TIFF or WebP by its content): float32 ``(3, H, W)``, multiples of 1/255.
-
-    The EXIF orientation is applied; gray and black-and-white images become three equal channels; a palette is looked
-    up; an alpha channel that is opaque everywhere is dropped. Colour profiles are ignored (pixels are taken as sRGB).
-    Of a camera's multi-picture JPEG the main picture is read. ImageError if the file is missing, empty, damaged, not an
-    image, more than 8 bits deep, transparent, CMYK or another mode without a plain RGB meaning, animated, or too large
-    for Pillow.
+    """Read one photograph as sRGB: float32 ``(3, H, W)`` in [0, 1]; see :func:`read_photo`, which says more of it.
 
     Example:
         >>> import tempfile
@@ -50,42 +64,92 @@ def read_rgb(path: str | Path) -> Tensor:
         >>> image.shape, image.unique()
         (torch.Size([3, 2, 5]), tensor([0.2000]))
     """
+    return read_photo(path).pixels
+
+
+def read_photo(path: str | Path, *, keep: bytes | None = None) -> Photo:
+    """Read one photograph, PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC by its content, with what its file says of it.
+
+    Pixels are multiples of 1/255, or of 1/65535 from a PNG or TIFF with 16 bits. The EXIF orientation is applied; gray
+    and black-and-white images become three equal channels; a palette is looked up; an alpha channel that is opaque
+    everywhere is dropped. Of a camera's multi-picture JPEG the main picture is read. Pixels with an ICC profile are
+    converted to sRGB, with 8 bits, unless it is sRGB already or the profile ``keep``; a profile that cannot be used
+    counts as sRGB. EXIF that cannot be read is left out. Notes say so.
+
+    ImageError if the file is missing, empty, damaged, no image, with another depth, transparent, CMYK or another mode
+    without a plain RGB meaning, animated, a RAW file, or too large for Pillow.
+    """
     path = Path(path)
-    _require_file(path)
+    content = read_file(path)
     try:
-        # Pillow warns about broken EXIF and large pictures; what matters of that is raised below.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as image:
-                _require_eight_bits(path, image)
-                _require_single(path, image)
-                image.load()
-                rgb = _to_rgb(path, ImageOps.exif_transpose(image))
+        with _opened(content) as image:
+            bits = _bits(path, image, content)
+            _require_single(path, image)
+            exif, orientation = exif_of(image)
+            _require_whole(path, image, content)
+            picture = _plain(path, image)
+            turned = 1 if image.format == "TIFF" else orientation  # Pillow turns a TIFF by itself
+            fitting, profile, said = in_known_space(picture, image.info.get("icc_profile"), keep)
+            pixels = upright(np.asarray(fitting.convert("RGB")), turned)
+            if bits == 16 and fitting is picture:
+                pixels = _deep(path, image, content, pixels, orientation)
+            notes = _notes(path, image, content, said, broken=exif is None)
+            facts = PhotoFacts(8 * pixels.itemsize, profile, exif or None, dpi_of(image))
     except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise ImageError(f"{path} is not a readable image; give a PNG, JPEG, TIFF or WebP file") from None
-    except PermissionError:
-        raise ImageError(f"{path} may not be read; change its permissions or copy it") from None
+        raise ImageError(refusal(path, content)) from None
     except Image.DecompressionBombError:
         raise ImageError(
             f"{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels, which is unsafe; reduce it"
         ) from None
     except Exception as error:  # decoders raise almost anything on a damaged file
         raise ImageError(f"{path} is damaged or cut short ({error}); export or copy it again") from error
-    pixels = torch.from_numpy(np.array(rgb, dtype=np.uint8))  # (H, W, 3)
     # One new array, not three: photographs of 24 megapixels take 288 MB each in float32.
-    return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    floats = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32, order="C"))
+    return Photo(floats.div_(2**facts.bits - 1), facts, notes)
+
+
+def read_photos(paths: Sequence[str | Path]) -> list[Photo]:
+    """Read photographs of one scene, of one size and in one colour space; ImageError as for :func:`read_photo`.
+
+    A profile that all share is kept with the pixels as they are, so that no colour is cut off at the borders of sRGB
+    and none is rounded again. Otherwise each is converted to sRGB.
+    """
+    keep = shared_profile(paths)
+    photos = [read_photo(path, keep=keep) for path in paths]
+    for path, photo in zip(paths, photos, strict=True):
+        _require_one_size(paths[0], photos[0].pixels, path, photo.pixels)
+    return photos
+
+
+def shared_profile(paths: Sequence[str | Path]) -> bytes | None:
+    """Give the ICC profile that all these files carry, to be kept by :func:`read_photo`; None if they differ."""
+    found = set()
+    for path in paths:
+        with suppress(Exception), _opened(read_file(Path(path))) as image:  # reading it says what is wrong
+            found.add(image.info.get("icc_profile"))
+    return found.pop() if len(found) == 1 else None
+
+
+def shared_facts(photos: Sequence[Photo]) -> PhotoFacts:
+    """Say what a result of these photographs takes over, the darkest of which comes first.
+
+    EXIF and resolution are those of the first that has them; it has 16 bits if all have.
+    """
+    facts = [photo.facts for photo in photos]
+    return PhotoFacts(
+        min(one.bits for one in facts),
+        next((one.profile for one in facts if one.profile), None),
+        next((one.exif for one in facts if one.exif), None),
+        next((one.dpi for one in facts if one.dpi), None),
+    )
 
 
 def read_pair(under_path: str | Path, over_path: str | Path) -> tuple[Tensor, Tensor]:
-    """Read an under- and an over-exposed photograph; ImageError if one cannot be read or their sizes differ."""
+    """Read an under- and an over-exposed photograph as sRGB; ImageError if one is unreadable or their sizes differ."""
     under, over = read_rgb(under_path), read_rgb(over_path)
-    if under.shape != over.shape:
-        raise ImageError(
-            f"{under_path} is {_size(under)} and {over_path} is {_size(over)} pixels (width x height); "
-            "give two aligned photographs of the same size"
-        )
+    _require_one_size(under_path, under, over_path, over)
     return under, over
 
 
@@ -104,16 +168,18 @@ def check_exposures(under: Tensor, over: Tensor) -> None:
         raise ImageError("under or over holds values that are not finite; give values in [0, 1]")
 
 
-def write_rgb(path: str | Path, image: Tensor) -> None:
-    """Write an image as an 8-bit file: clamped to [0, 1] and rounded to the nearest of 256 levels.
+def write_rgb(path: str | Path, image: Tensor, facts: PhotoFacts | None = None) -> None:
+    """Write an image as a file of 8 bits: clamped to [0, 1] and rounded to the nearest of 256 levels.
 
     It is ``(3, H, W)`` or ``(1, 3, H, W)``, of any floating-point type and device. The suffix decides on the format:
-    PNG, TIFF and WebP are without loss, JPEG has quality 95. The file appears whole or not at all. ImageError for any
+    PNG, TIFF and WebP are without loss, JPEG has quality 95. Of ``facts``, profile, EXIF and resolution go with it, and
+    where they say 16 bits, PNG and TIFF have 65536 levels. The file appears whole or not at all. ImageError for any
     other suffix, shape or value, an image too large for the format, or a folder that cannot be written to.
     """
     path = Path(path)
-    if path.suffix.lower() not in _SAVE_OPTIONS:
-        raise ImageError(f"{path} has no suffix of an image format written here; use one of {_SUFFIX_LIST}")
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
+        known = ", ".join(WRITTEN_SUFFIXES)
+        raise ImageError(f"{path} has no suffix of an image format written here; use one of {known}")
     single = image[0] if image.ndim == 4 and image.shape[0] == 1 else image
     if single.ndim != 3 or single.shape[0] != 3 or 0 in single.shape:
         raise ImageError(
@@ -126,43 +192,61 @@ def write_rgb(path: str | Path, image: Tensor) -> None:
     single = single if single.dtype == torch.float64 else single.float()
     if not _is_finite(single):
         raise ImageError(f"{path}: the image holds values that are not finite; look for a diverged model or input")
-    pixels = torch.empty(*single.shape[1:], 3, dtype=torch.uint8)
+    facts = facts or PhotoFacts()
+    kind = _SAVED_AS[path.suffix.lower()]
+    deep = facts.bits == 16 and kind in {"PNG", "TIFF"}
+    pixels = np.empty((*single.shape[1:], 3), dtype=np.uint16 if deep else np.uint8)
     for number, channel in enumerate(single):  # one at a time, as each step makes an array of the size of its input
-        pixels[..., number] = channel.clamp(0, 1).float().mul_(255).round_()
-    file_format, options = _SAVE_OPTIONS[path.suffix.lower()]
+        pixels[..., number] = channel.clamp(0, 1).float().mul_(65535 if deep else 255).round_().numpy()
     try:
         with atomic_path(path) as temporary:
-            Image.fromarray(pixels.numpy()).save(temporary, format=file_format, **options)
+            if kind == "TIFF":
+                write_tiff(temporary, pixels, facts)
+            elif deep:
+                write_deep_png(temporary, pixels, facts)
+            else:
+                extra = {"icc_profile": facts.profile, "exif": facts.exif, "dpi": facts.dpi}
+                options = _SAVE_OPTIONS[kind] | {name: value for name, value in extra.items() if value}
+                Image.fromarray(pixels).save(temporary, format=kind, **options)
     except (OSError, ValueError) as error:  # ValueError: WebP's limit on sizes, and names that no file can have
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path} cannot be written ({reason}); choose another place or format") from error
 
 
-def _require_file(path: Path) -> None:
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """Open an image in memory; no other library can have told Pillow to be content with half of it."""
+    use_heif()
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except OSError as error:  # such as a name that is too long
-        raise ImageError(f"{path} cannot be looked up ({error.strerror}); give another name") from error
-    if is_folder:
-        raise ImageError(f"{path} is a folder; give an image file ({_SUFFIX_LIST})")
-    if not is_file:
-        raise ImageError(f"{path} does not exist; give an image file ({_SUFFIX_LIST})")
-    if path.stat().st_size == 0:
-        raise ImageError(f"{path} is empty (0 bytes); export or copy it again")
+        # Pillow warns about broken EXIF and large pictures; what matters of that is raised or noted.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(content), formats=READABLE) as image:
+                yield image
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _require_eight_bits(path: Path, image: Image.Image) -> None:
+def _bits(path: Path, image: Image.Image, content: bytes) -> int:
+    """Bits per channel, 8 or 16; any other depth, and all that is no plain picture, is refused."""
+    if is_raw(path, image, content):
+        raise ImageError(raw_refusal(path))
     bits = 8
     if image.format == "PNG":
-        # Pillow gives 16-bit RGB as 8-bit without a word, so the header (IHDR, byte 24) is asked.
-        with path.open("rb") as file:
-            head = file.read(25)
-        bits = head[24] if head.startswith(_PNG_SIGNATURE) else 8
+        bits = content[_PNG_BITS]  # Pillow gives 16-bit RGB as 8-bit without a word
     elif image.format == "TIFF":
-        samples = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        kinds = tags.get(_TIFF_SAMPLE_FORMAT, 1)
+        if 3 in (kinds if isinstance(kinds, tuple) else (kinds,)):
+            raise ImageError(f"{path} holds floating-point numbers; export it with 8 or 16 bits per channel")
+        samples = tags.get(_TIFF_BITS, 8)
         bits = max(samples) if isinstance(samples, tuple) else int(samples)
-    if bits > 8 or image.mode in {"F", "I"} or image.mode.startswith("I;16"):
-        raise ImageError(f"{path} has more than 8 bits per channel; export it with 8 bits")
+        if bits == 16 and (tags.get(_TIFF_PLANES, 1) != 1 or tags.get(_TIFF_PHOTOMETRIC) not in {1, 2}):
+            raise ImageError(f"{path} keeps its 16 bits in an unusual order; export it as plain RGB or gray")
+    if (bits > 8 and bits != 16) or image.mode in {"F", "I"}:
+        raise ImageError(f"{path} has {bits} bits per channel of an unusual kind; export it with 8 or 16 bits")
+    return max(bits, 8)
 
 
 def _require_single(path: Path, image: Image.Image) -> None:
@@ -172,17 +256,61 @@ def _require_single(path: Path, image: Image.Image) -> None:
         raise ImageError(f"{path} holds {frames} pictures; save the one to be used as a file of its own")
 
 
-def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+def _require_whole(path: Path, image: Image.Image, content: bytes) -> None:
+    """Decode the picture; refuse it where a checksum or a length is wrong."""
+    image.load()
+    if image.mode in _MODES and (wrong := damage(image, content)):
+        raise ImageError(f"{path} is damaged or cut short ({wrong}); export or copy it again")
+
+
+def _plain(path: Path, image: Image.Image) -> Image.Image:
+    """The picture in mode L or RGB, with 8 bits; also of one with 16, whose low bits :func:`_deep` adds."""
     if image.width == 0 or image.height == 0:
         raise ImageError(f"{path} has no pixels ({image.width} x {image.height}); export it again")
+    if image.mode not in _MODES:
+        raise ImageError(f"{path} has the colour mode {image.mode}; export it as RGB")
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    mode = "L" if image.mode[0] in "1L" else "RGB"
     if image.mode in {"LA", "PA", "RGBA", "La", "RGBa"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
         if rgba.getchannel("A").getextrema() != (255, 255):
             raise ImageError(f"{path} is transparent in places; flatten it onto a background first")
-        return rgba.convert("RGB")
-    if image.mode in {"1", "L", "P", "RGB"}:
-        return image.convert("RGB")
-    raise ImageError(f"{path} has the colour mode {image.mode}; export it as 8-bit RGB")
+        return rgba.convert(mode)
+    return image.convert(mode)
+
+
+def _deep(path: Path, image: Image.Image, content: bytes, high: np.ndarray, orientation: int) -> np.ndarray:
+    """All 16 bits of a picture, uint16 ``(H, W, 3)``; what Pillow decoded must be their upper half."""
+    if image.mode.startswith("I;16"):
+        gray = np.asarray(image).astype(np.uint16)
+        return np.repeat(upright(gray, 1 if image.format == "TIFF" else orientation)[..., None], 3, axis=2)
+    found = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None or found.dtype != np.uint16 or found.ndim != 3:
+        raise ImageError(f"{path} has 16 bits in a way that OpenCV cannot read; export it as PNG")
+    if found.shape[2] == 4 and found[..., 3].min() < 65535:
+        raise ImageError(f"{path} is transparent in places; flatten it onto a background first")
+    pixels = upright(found[..., 2::-1], orientation)
+    if not np.array_equal(pixels >> 8, high):
+        raise ImageError(f"{path} is read differently by two decoders; export it as PNG")
+    return pixels
+
+
+def _notes(path: Path, image: Image.Image, content: bytes, said: str, *, broken: bool) -> tuple[str, ...]:
+    notes = [said] if said else []
+    if broken:
+        notes.append("has EXIF data that cannot be read; they are left out, and the picture is taken as upright")
+    if zeros := zero_tail(image, content):
+        notes.append(f"ends in {zeros} zeros; if its copy broke off, copy it again")
+    return tuple(f"{path} {note}" for note in notes)
+
+
+def _require_one_size(first_path: str | Path, first: Tensor, path: str | Path, image: Tensor) -> None:
+    if first.shape != image.shape:
+        raise ImageError(
+            f"{first_path} is {_size(first)} and {path} is {_size(image)} pixels (width x height); "
+            "give two aligned photographs of the same size"
+        )
 
 
 def _is_finite(image: Tensor) -> bool:
