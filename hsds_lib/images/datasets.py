@@ -153,13 +153,12 @@ def data_folder(data: str | Path) -> Path:
 def find_image(folder: str | Path, stem: str) -> Path | None:
     """Find the one image called ``stem`` in a folder, whatever its known suffix; None when there is none.
 
-    ImageError if several have this name (``under.png`` and ``under.jpg``).
+    Only where no name is exactly so, case does not matter (``Under.JPG``). ImageError if several have this name
+    (``under.png`` and ``under.jpg``).
     """
-    found = sorted(
-        entry
-        for entry in Path(folder).glob("*")
-        if entry.stem == stem and entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
-    )
+    images = [entry for entry in sorted(Path(folder).glob("*")) if entry.suffix.lower() in IMAGE_SUFFIXES]
+    found = [entry for entry in images if entry.stem == stem and entry.is_file()]
+    found = found or [entry for entry in images if entry.stem.lower() == stem.lower() and entry.is_file()]
     if len(found) > 1:
         names = " and ".join(entry.name for entry in found)
         raise ImageError(f"{folder} holds {names}, so '{stem}' is ambiguous; keep one of them")
@@ -170,7 +169,13 @@ def require_image(folder: str | Path, stem: str) -> Path:
     """Find the one image called ``stem`` in a folder; ImageError if there is none, or several have this name."""
     path = find_image(folder, stem)
     if path is None:
-        raise ImageError(f"no image named {stem}.* in {folder}")
+        names = [entry.name for entry in sorted(Path(folder).glob("*"))]
+        near = sorted(names, key=lambda name: not name.lower().startswith(stem.lower()))
+        held = ", ".join(near[:5]) + (f" and {len(near) - 5} more" if len(near) > 5 else "")
+        raise ImageError(
+            f"no image named {stem}.* in {folder}, which holds {held or 'nothing'}; images end in "
+            f"{', '.join(IMAGE_SUFFIXES)}"
+        )
     return path
 
 

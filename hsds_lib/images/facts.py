@@ -41,18 +41,20 @@ class PhotoFacts:
 
 def in_known_space(
     picture: Image.Image, profile: bytes | None, keep: bytes | None = None
-) -> tuple[Image.Image, bytes | None, str]:
-    """Bring a picture (mode L or RGB) from its ICC profile to sRGB; with the profile of the result, and what to say.
+) -> tuple[Image.Image | None, bytes | None, str]:
+    """Convert a picture (mode L or RGB) from its ICC profile to sRGB where needed, else None; with the profile that it
+    then has, and what to say of it.
 
-    An sRGB profile changes nothing. The profile ``keep`` is kept with RGB pixels as they are, unless its tones are far
-    from sRGB's, for which the network is made. Any other is converted, relative colorimetric with black point
-    compensation. A profile that LittleCMS cannot use counts as none.
+    An sRGB profile changes nothing. The profile ``keep``, or any if that is empty, stays with the pixels as they are,
+    unless its tones are far from sRGB's, for which the network is made. Others are converted, relative colorimetric
+    with black point compensation. A profile that LittleCMS cannot use counts as none.
     """
-    if profile is None:
-        return picture, None, ""
-    is_rgb = picture.mode == "RGB"
+    if not profile or keep == b"":
+        return None, profile if picture.mode == "RGB" else None, ""
     try:
         opened = ImageCms.ImageCmsProfile(BytesIO(profile))
+        is_rgb = opened.profile.xcolor_space == "RGB "
+        picture = picture.convert("RGB") if is_rgb else picture
         intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
         to_srgb = ImageCms.buildTransform(
             opened, ImageCms.createProfile("sRGB"), picture.mode, "RGB", renderingIntent=intent, flags=flags
@@ -60,14 +62,14 @@ def in_known_space(
         patches = Image.fromarray(_CUBE) if is_rgb else Image.linear_gradient("L")
         changed = np.asarray(to_srgb.apply(patches), dtype=int) - np.asarray(patches.convert("RGB"))
         if abs(changed).max() <= _SAME:
-            return picture, (profile if is_rgb else SRGB), ""
+            return None, profile if is_rgb else SRGB, ""
         letters = (letter for letter in ImageCms.getProfileDescription(opened) if letter.isprintable())
         name = "".join(letters).strip()[:60] or "without a name"
         if is_rgb and profile == keep and abs(changed[0, len(_CUBE[0]) // 2]).max() <= _NEAR:
-            return picture, profile, f"has the colour profile {name}, which is kept"
+            return None, profile, f"has the colour profile {name}, which is kept"
         converted = to_srgb.apply(picture)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return picture, None, "has a colour profile that cannot be used; its colours are taken as sRGB"
+        return None, None, "has a colour profile that cannot be used; its colours are taken as sRGB"
     return converted, SRGB, f"was converted from the colour profile {name} to sRGB"
 
 

@@ -1,4 +1,4 @@
-"""Read and write the 8-bit colour photographs that everything else works on.
+"""Read and write the colour photographs that everything else works on.
 
 Two photographs go in and one comes out, so every odd file is met here: it is either converted in a way that
 this module's functions document, or refused in one sentence that says what to do. Nothing is guessed.
@@ -21,26 +21,22 @@ from torch import Tensor
 
 from hsds_lib.images.datasets import ImageError
 from hsds_lib.images.facts import PhotoFacts, dpi_of, exif_of, in_known_space, upright, write_deep_png, write_tiff
-from hsds_lib.images.formats import READABLE, damage, is_raw, raw_refusal, read_file, refusal, use_heif, zero_tail
+from hsds_lib.images.formats import damage, read_file, refusal, require_no_raw, zero_tail
 from hsds_lib.runtime import atomic_path
 
-_SAVED_AS = {
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
-_SAVE_OPTIONS: dict[str, dict[str, object]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "PNG": {},
-    "WEBP": {"lossless": True},
-}
-WRITTEN_SUFFIXES = tuple(_SAVED_AS)
-"""Of the formats that are written. BMP is not among them, since it holds neither profile nor EXIF."""
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "AVIF", "HEIF")
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "I;16", "I;16B")
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANES, _TIFF_SAMPLE_FORMAT = 258, 262, 284, 339
-_PNG_BITS = 24  # where the header says them
+_SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), ("JPEG", {"quality": 95, "subsampling": 0})),
+    ".png": ("PNG", {}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
+    ".webp": ("WEBP", {"lossless": True}),
+}
+WRITTEN_SUFFIXES = tuple(_SAVE_OPTIONS)
+"""Of the formats that are written. BMP is not among them, since it holds neither profile nor EXIF."""
+_PNG_DEPTH = 24  # the byte of the header that says it
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANES = 258, 262, 284
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,9 @@ class Photo:
 
 
 def read_rgb(path: str | Path) -> Tensor:
-    """Read one photograph as sRGB: float32 ``(3, H, W)`` in [0, 1]; see :func:`read_photo`, which says more of it.
+    """Read the pixels of one photograph as stored: float32 ``(3, H, W)`` in [0, 1]; refused as :func:`read_photo` does.
+
+    A colour profile is not applied: published scores are computed so, though a fifth of MEFB is in Display P3.
 
     Example:
         >>> import tempfile
@@ -64,7 +62,7 @@ def read_rgb(path: str | Path) -> Tensor:
         >>> image.shape, image.unique()
         (torch.Size([3, 2, 5]), tensor([0.2000]))
     """
-    return read_photo(path).pixels
+    return read_photo(path, keep=b"").pixels
 
 
 def read_photo(path: str | Path, *, keep: bytes | None = None) -> Photo:
@@ -73,8 +71,8 @@ def read_photo(path: str | Path, *, keep: bytes | None = None) -> Photo:
     Pixels are multiples of 1/255, or of 1/65535 from a PNG or TIFF with 16 bits. The EXIF orientation is applied; gray
     and black-and-white images become three equal channels; a palette is looked up; an alpha channel that is opaque
     everywhere is dropped. Of a camera's multi-picture JPEG the main picture is read. Pixels with an ICC profile are
-    converted to sRGB, with 8 bits, unless it is sRGB already or the profile ``keep``; a profile that cannot be used
-    counts as sRGB. EXIF that cannot be read is left out. Notes say so.
+    converted to sRGB, with 8 bits, unless it is sRGB already or the profile ``keep`` (empty: any); one that cannot be
+    used counts as sRGB. EXIF that cannot be read is left out. Notes say so.
 
     ImageError if the file is missing, empty, damaged, no image, with another depth, transparent, CMYK or another mode
     without a plain RGB meaning, animated, a RAW file, or too large for Pillow.
@@ -83,18 +81,24 @@ def read_photo(path: str | Path, *, keep: bytes | None = None) -> Photo:
     content = read_file(path)
     try:
         with _opened(content) as image:
-            bits = _bits(path, image, content)
-            _require_single(path, image)
+            bits = _require_plain(path, image, content)
             exif, orientation = exif_of(image)
-            _require_whole(path, image, content)
-            picture = _plain(path, image)
-            turned = 1 if image.format == "TIFF" else orientation  # Pillow turns a TIFF by itself
-            fitting, profile, said = in_known_space(picture, image.info.get("icc_profile"), keep)
-            pixels = upright(np.asarray(fitting.convert("RGB")), turned)
-            if bits == 16 and fitting is picture:
-                pixels = _deep(path, image, content, pixels, orientation)
-            notes = _notes(path, image, content, said, broken=exif is None)
+            image.load()
+            if wrong := damage(image, content):
+                raise ValueError(wrong)
+            picture = _eight_bits(path, image)
+            converted, profile, said = in_known_space(picture, image.info.get("icc_profile"), keep)
+            pixels = np.array((converted or picture).convert("RGB"))
+            if image.format != "TIFF":  # which Pillow has turned by itself
+                pixels = upright(pixels, orientation)
+            if bits == 16 and converted is None:
+                pixels = _sixteen_bits(path, image, content, pixels, orientation)
             facts = PhotoFacts(8 * pixels.itemsize, profile, exif or None, dpi_of(image))
+            said += ", with 8 bits" if bits > facts.bits else ""
+            broken = "has EXIF data that cannot be read; they are left out" if exif is None else ""
+            zeros = zero_tail(image, content)
+            tail = f"ends in {zeros} zeros; if it was not copied to its end, copy it again" if zeros else ""
+            notes = tuple(f"{path} {note}" for note in (said, broken, tail) if note)
     except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -105,9 +109,10 @@ def read_photo(path: str | Path, *, keep: bytes | None = None) -> Photo:
         ) from None
     except Exception as error:  # decoders raise almost anything on a damaged file
         raise ImageError(f"{path} is damaged or cut short ({error}); export or copy it again") from error
+    rgb = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
     # One new array, not three: photographs of 24 megapixels take 288 MB each in float32.
-    floats = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32, order="C"))
-    return Photo(floats.div_(2**facts.bits - 1), facts, notes)
+    floats = rgb.to(torch.float32, memory_format=torch.contiguous_format).div_(2**facts.bits - 1)
+    return Photo(floats, facts, notes)
 
 
 def read_photos(paths: Sequence[str | Path]) -> list[Photo]:
@@ -147,7 +152,7 @@ def shared_facts(photos: Sequence[Photo]) -> PhotoFacts:
 
 
 def read_pair(under_path: str | Path, over_path: str | Path) -> tuple[Tensor, Tensor]:
-    """Read an under- and an over-exposed photograph as sRGB; ImageError if one is unreadable or their sizes differ."""
+    """Read two exposures by :func:`read_rgb`; ImageError if one is unreadable or their sizes differ."""
     under, over = read_rgb(under_path), read_rgb(over_path)
     _require_one_size(under_path, under, over_path, over)
     return under, over
@@ -178,8 +183,9 @@ def write_rgb(path: str | Path, image: Tensor, facts: PhotoFacts | None = None) 
     """
     path = Path(path)
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
-        known = ", ".join(WRITTEN_SUFFIXES)
-        raise ImageError(f"{path} has no suffix of an image format written here; use one of {known}")
+        raise ImageError(
+            f"{path} has no suffix of an image format written here; use one of {', '.join(WRITTEN_SUFFIXES)}"
+        )
     single = image[0] if image.ndim == 4 and image.shape[0] == 1 else image
     if single.ndim != 3 or single.shape[0] != 3 or 0 in single.shape:
         raise ImageError(
@@ -193,21 +199,21 @@ def write_rgb(path: str | Path, image: Tensor, facts: PhotoFacts | None = None) 
     if not _is_finite(single):
         raise ImageError(f"{path}: the image holds values that are not finite; look for a diverged model or input")
     facts = facts or PhotoFacts()
-    kind = _SAVED_AS[path.suffix.lower()]
-    deep = facts.bits == 16 and kind in {"PNG", "TIFF"}
+    file_format, options = _SAVE_OPTIONS[path.suffix.lower()]
+    deep = facts.bits == 16 and file_format in {"PNG", "TIFF"}
     pixels = np.empty((*single.shape[1:], 3), dtype=np.uint16 if deep else np.uint8)
     for number, channel in enumerate(single):  # one at a time, as each step makes an array of the size of its input
         pixels[..., number] = channel.clamp(0, 1).float().mul_(65535 if deep else 255).round_().numpy()
     try:
         with atomic_path(path) as temporary:
-            if kind == "TIFF":
+            if file_format == "TIFF":
                 write_tiff(temporary, pixels, facts)
             elif deep:
                 write_deep_png(temporary, pixels, facts)
             else:
-                extra = {"icc_profile": facts.profile, "exif": facts.exif, "dpi": facts.dpi}
-                options = _SAVE_OPTIONS[kind] | {name: value for name, value in extra.items() if value}
-                Image.fromarray(pixels).save(temporary, format=kind, **options)
+                carried = {"icc_profile": facts.profile, "exif": facts.exif, "dpi": facts.dpi}
+                options = options | {name: value for name, value in carried.items() if value}
+                Image.fromarray(pixels).save(temporary, format=file_format, **options)
     except (OSError, ValueError) as error:  # ValueError: WebP's limit on sizes, and names that no file can have
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path} cannot be written ({reason}); choose another place or format") from error
@@ -216,59 +222,49 @@ def write_rgb(path: str | Path, image: Tensor, facts: PhotoFacts | None = None) 
 @contextmanager
 def _opened(content: bytes) -> Iterator[Image.Image]:
     """Open an image in memory; no other library can have told Pillow to be content with half of it."""
-    use_heif()
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         # Pillow warns about broken EXIF and large pictures; what matters of that is raised or noted.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(BytesIO(content), formats=READABLE) as image:
+            with Image.open(BytesIO(content), formats=_FORMATS) as image:
                 yield image
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _bits(path: Path, image: Image.Image, content: bytes) -> int:
-    """Bits per channel, 8 or 16; any other depth, and all that is no plain picture, is refused."""
-    if is_raw(path, image, content):
-        raise ImageError(raw_refusal(path))
-    bits = 8
-    if image.format == "PNG":
-        bits = content[_PNG_BITS]  # Pillow gives 16-bit RGB as 8-bit without a word
-    elif image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        kinds = tags.get(_TIFF_SAMPLE_FORMAT, 1)
-        if 3 in (kinds if isinstance(kinds, tuple) else (kinds,)):
-            raise ImageError(f"{path} holds floating-point numbers; export it with 8 or 16 bits per channel")
-        samples = tags.get(_TIFF_BITS, 8)
-        bits = max(samples) if isinstance(samples, tuple) else int(samples)
-        if bits == 16 and (tags.get(_TIFF_PLANES, 1) != 1 or tags.get(_TIFF_PHOTOMETRIC) not in {1, 2}):
-            raise ImageError(f"{path} keeps its 16 bits in an unusual order; export it as plain RGB or gray")
-    if (bits > 8 and bits != 16) or image.mode in {"F", "I"}:
-        raise ImageError(f"{path} has {bits} bits per channel of an unusual kind; export it with 8 or 16 bits")
-    return max(bits, 8)
-
-
-def _require_single(path: Path, image: Image.Image) -> None:
+def _require_plain(path: Path, image: Image.Image, content: bytes) -> int:
+    """Refuse all but one gray or RGB picture with 8 or 16 bits per channel; give these bits."""
+    require_no_raw(path, image, content)
     frames = getattr(image, "n_frames", 1)
     # MPO is what many cameras and telephones write into a .jpg: a JPEG followed by further views.
     if frames > 1 and image.format != "MPO":
         raise ImageError(f"{path} holds {frames} pictures; save the one to be used as a file of its own")
-
-
-def _require_whole(path: Path, image: Image.Image, content: bytes) -> None:
-    """Decode the picture; refuse it where a checksum or a length is wrong."""
-    image.load()
-    if image.mode in _MODES and (wrong := damage(image, content)):
-        raise ImageError(f"{path} is damaged or cut short ({wrong}); export or copy it again")
-
-
-def _plain(path: Path, image: Image.Image) -> Image.Image:
-    """The picture in mode L or RGB, with 8 bits; also of one with 16, whose low bits :func:`_deep` adds."""
     if image.width == 0 or image.height == 0:
         raise ImageError(f"{path} has no pixels ({image.width} x {image.height}); export it again")
+    bits, tags = 8, getattr(image, "tag_v2", {})
+    if image.format == "PNG":
+        bits = content[_PNG_DEPTH]  # Pillow gives 16-bit RGB as 8-bit without a word
+    elif image.format == "TIFF":
+        bits = max(np.atleast_1d(tags.get(_TIFF_BITS, 8)))
+    if image.mode == "F":
+        raise ImageError(f"{path} holds floating-point numbers; export it with 8 or 16 bits per channel")
+    if (bits > 8 and bits != 16) or image.mode == "I":
+        raise ImageError(f"{path} has {bits} bits per channel of an unusual kind; export it with 8 or 16")
     if image.mode not in _MODES:
-        raise ImageError(f"{path} has the colour mode {image.mode}; export it as RGB")
+        raise ImageError(f"{path} has the colour mode {image.mode}; export it as 8-bit RGB")
+    is_odd = tags.get(_TIFF_PLANES, 1) != 1 or tags.get(_TIFF_PHOTOMETRIC, 2) not in {1, 2}
+    if bits == 16 and (is_odd or "transparency" in image.info):
+        raise ImageError(f"{path} keeps its 16 bits in an unusual way; export it as plain RGB or gray")
+    return max(bits, 8)
+
+
+def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
+    """The picture in mode L or RGB; of one with 16 bits the upper half."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     mode = "L" if image.mode[0] in "1L" else "RGB"
@@ -280,29 +276,20 @@ def _plain(path: Path, image: Image.Image) -> Image.Image:
     return image.convert(mode)
 
 
-def _deep(path: Path, image: Image.Image, content: bytes, high: np.ndarray, orientation: int) -> np.ndarray:
-    """All 16 bits of a picture, uint16 ``(H, W, 3)``; what Pillow decoded must be their upper half."""
+def _sixteen_bits(path: Path, image: Image.Image, content: bytes, upper: np.ndarray, orientation: int) -> np.ndarray:
+    """The same as uint16 ``(H, W, 3)``; ``upper`` is what Pillow made of it."""
     if image.mode.startswith("I;16"):
-        gray = np.asarray(image).astype(np.uint16)
-        return np.repeat(upright(gray, 1 if image.format == "TIFF" else orientation)[..., None], 3, axis=2)
+        gray = upright(np.asarray(image), 1 if image.format == "TIFF" else orientation)
+        return np.repeat(gray[..., None].astype(np.uint16), 3, axis=2)
     found = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if found is None or found.dtype != np.uint16 or found.ndim != 3:
+    if found is None or found.ndim != 3:
         raise ImageError(f"{path} has 16 bits in a way that OpenCV cannot read; export it as PNG")
     if found.shape[2] == 4 and found[..., 3].min() < 65535:
         raise ImageError(f"{path} is transparent in places; flatten it onto a background first")
     pixels = upright(found[..., 2::-1], orientation)
-    if not np.array_equal(pixels >> 8, high):
-        raise ImageError(f"{path} is read differently by two decoders; export it as PNG")
+    if not np.array_equal(pixels >> 8, upper):
+        raise ImageError(f"{path} is not read alike by two decoders; export it as PNG")
     return pixels
-
-
-def _notes(path: Path, image: Image.Image, content: bytes, said: str, *, broken: bool) -> tuple[str, ...]:
-    notes = [said] if said else []
-    if broken:
-        notes.append("has EXIF data that cannot be read; they are left out, and the picture is taken as upright")
-    if zeros := zero_tail(image, content):
-        notes.append(f"ends in {zeros} zeros; if its copy broke off, copy it again")
-    return tuple(f"{path} {note}" for note in notes)
 
 
 def _require_one_size(first_path: str | Path, first: Tensor, path: str | Path, image: Tensor) -> None:
