@@ -42,12 +42,12 @@ class PhotoFacts:
 def in_known_space(
     picture: Image.Image, profile: bytes | None, keep: bytes | None = None
 ) -> tuple[Image.Image | None, bytes | None, str]:
-    """Convert a picture (mode L or RGB) from its ICC profile to sRGB where needed, else None; with the profile that it
-    then has, and what to say of it.
+    """Convert a picture (mode L or RGB) from its ICC profile to sRGB; None where its pixels stay as they are.
 
-    An sRGB profile changes nothing. The profile ``keep``, or any if that is empty, stays with the pixels as they are,
-    unless its tones are far from sRGB's, for which the network is made. Others are converted, relative colorimetric
-    with black point compensation. A profile that LittleCMS cannot use counts as none.
+    With it come the profile that it then has, and what to say of it. An sRGB profile changes nothing. The profile
+    ``keep``, or any if that is empty, stays with the pixels as they are, unless its tones are far from sRGB's, for
+    which the network is made. Others are converted, relative colorimetric with black point compensation. A profile that
+    LittleCMS cannot use counts as none.
     """
     if not profile or keep == b"":
         return None, profile if picture.mode == "RGB" else None, ""
@@ -106,7 +106,7 @@ def exif_of(image: Image.Image) -> tuple[bytes | None, int]:
 def dpi_of(image: Image.Image) -> tuple[float, float] | None:
     """Give the dots per inch that an image states, across and down; None for nothing, or for nonsense."""
     try:
-        across, down = (float(value) for value in image.info["dpi"])
+        across, down = (round(float(value), 2) for value in image.info["dpi"])  # PNG counts dots per metre
     except (KeyError, TypeError, ValueError, ArithmeticError):
         return None
     return (across, down) if 1 <= across <= 65535 and 1 <= down <= 65535 else None

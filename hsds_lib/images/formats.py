@@ -14,22 +14,27 @@ from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError
 
 _WANTED = f"give an image file ({', '.join(IMAGE_SUFFIXES)})"
 _MOST_BYTES = 2**31  # the largest picture that Pillow opens has less
-_RAW = "camera's RAW file; develop it and export a TIFF with 16 bits, or a JPEG"
-_RAW_SUFFIXES = ".3fr .arw .cr2 .cr3 .crw .dng .iiq .nef .nrw .orf .pef .raf .rw2 .sr2 .srw .x3f".split()
-_HEIC = "HEIC photograph; install the package pillow-heif, or export it as JPEG, PNG or TIFF"
+_RAW = "a camera's RAW file; develop it and export a TIFF with 16 bits, or a JPEG"
+_RAW_SUFFIXES = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw"),
+    *(".orf", ".pef", ".raf", ".rw2", ".sr2", ".srw", ".x3f"),
+)
+_HEIC = "a HEIC photograph; install the package pillow-heif, or export it as JPEG, PNG or TIFF"
+_TIFF = "a TIFF file, damaged or of a kind not read (as floating point); export it as RGB with 8 or 16 bits"
 _OTHER = "; export it as PNG, JPEG or TIFF"
 # What a file may begin with, or have at byte 4.
 _REFUSED = {
     **dict.fromkeys((b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"ftypcrx "), _RAW),
     **dict.fromkeys((b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), _HEIC),
-    b"ftypavi": "AVIF picture, which the installed Pillow does not read" + _OTHER,
-    b"GIF8": "GIF picture" + _OTHER,
-    b"8BPS": "Photoshop document" + _OTHER,
-    b"v/1\x01": "OpenEXR picture" + _OTHER,
-    b"\xff\x0a": "JPEG XL picture" + _OTHER,
-    b"JXL ": "JPEG XL picture" + _OTHER,
-    b"jP  ": "JPEG 2000 picture" + _OTHER,
-    b"%PDF": "PDF document" + _OTHER,
+    b"ftypavi": "an AVIF picture, damaged or not read by the installed Pillow" + _OTHER,
+    b"GIF8": "a GIF picture" + _OTHER,
+    b"8BPS": "a Photoshop document" + _OTHER,
+    b"v/1\x01": "an OpenEXR picture" + _OTHER,
+    b"\xff\x0a": "a JPEG XL picture" + _OTHER,
+    b"JXL ": "a JPEG XL picture" + _OTHER,
+    b"jP  ": "a JPEG 2000 picture" + _OTHER,
+    b"%PDF": "a PDF document" + _OTHER,
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _TIFF),
 }
 
 
@@ -64,7 +69,7 @@ def refusal(path: Path, content: bytes) -> str:
     kind = _RAW if path.suffix.lower() in _RAW_SUFFIXES else next(found, None)
     if kind is None:
         return f"{path} is not a readable image; give a PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC file"
-    return f"{path} is a {kind}"
+    return f"{path} is {kind}"
 
 
 def require_no_raw(path: Path, image: Image.Image, content: bytes) -> None:
@@ -72,7 +77,7 @@ def require_no_raw(path: Path, image: Image.Image, content: bytes) -> None:
     tags = getattr(image, "tag_v2", {})
     is_dng, is_preview, is_canon = 50706 in tags, tags.get(254) == 1, content[8:10] == b"CR"
     if is_dng or (image.format == "TIFF" and (is_preview or is_canon)) or path.suffix.lower() in _RAW_SUFFIXES:
-        raise ImageError(f"{path} is a {_RAW}")
+        raise ImageError(f"{path} is {_RAW}")
 
 
 def damage(image: Image.Image, content: bytes) -> str:

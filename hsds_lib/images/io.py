@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 import cv2
+import kornia_rs
 import numpy as np
 import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -24,7 +25,7 @@ from hsds_lib.images.facts import PhotoFacts, dpi_of, exif_of, in_known_space, u
 from hsds_lib.images.formats import damage, read_file, refusal, require_no_raw, zero_tail
 from hsds_lib.runtime import atomic_path
 
-_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "AVIF", "HEIF")
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "AVIF")
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "I;16", "I;16B")
 _SAVE_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), ("JPEG", {"quality": 95, "subsampling": 0})),
@@ -83,9 +84,9 @@ def read_photo(path: str | Path, *, keep: bytes | None = None) -> Photo:
         with _opened(content) as image:
             bits = _require_plain(path, image, content)
             exif, orientation = exif_of(image)
-            image.load()
             if wrong := damage(image, content):
                 raise ValueError(wrong)
+            image.load()
             picture = _eight_bits(path, image)
             converted, profile, said = in_known_space(picture, image.info.get("icc_profile"), keep)
             pixels = np.array((converted or picture).convert("RGB"))
@@ -222,16 +223,18 @@ def write_rgb(path: str | Path, image: Tensor, facts: PhotoFacts | None = None) 
 @contextmanager
 def _opened(content: bytes) -> Iterator[Image.Image]:
     """Open an image in memory; no other library can have told Pillow to be content with half of it."""
+    formats: tuple[str, ...] = _FORMATS
     with suppress(ImportError):
         import pillow_heif
 
         pillow_heif.register_heif_opener()
+        formats += ("HEIF",)
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         # Pillow warns about broken EXIF and large pictures; what matters of that is raised or noted.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(BytesIO(content), formats=_FORMATS) as image:
+            with Image.open(BytesIO(content), formats=formats) as image:
                 yield image
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
@@ -258,7 +261,8 @@ def _require_plain(path: Path, image: Image.Image, content: bytes) -> int:
     if image.mode not in _MODES:
         raise ImageError(f"{path} has the colour mode {image.mode}; export it as 8-bit RGB")
     is_odd = tags.get(_TIFF_PLANES, 1) != 1 or tags.get(_TIFF_PHOTOMETRIC, 2) not in {1, 2}
-    if bits == 16 and (is_odd or "transparency" in image.info):
+    is_odd |= "transparency" in image.info or (image.format == "TIFF" and image.mode == "RGBA")
+    if bits == 16 and is_odd:
         raise ImageError(f"{path} keeps its 16 bits in an unusual way; export it as plain RGB or gray")
     return max(bits, 8)
 
@@ -281,12 +285,14 @@ def _sixteen_bits(path: Path, image: Image.Image, content: bytes, upper: np.ndar
     if image.mode.startswith("I;16"):
         gray = upright(np.asarray(image), 1 if image.format == "TIFF" else orientation)
         return np.repeat(gray[..., None].astype(np.uint16), 3, axis=2)
-    found = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if found is None or found.ndim != 3:
-        raise ImageError(f"{path} has 16 bits in a way that OpenCV cannot read; export it as PNG")
-    if found.shape[2] == 4 and found[..., 3].min() < 65535:
-        raise ImageError(f"{path} is transparent in places; flatten it onto a background first")
-    pixels = upright(found[..., 2::-1], orientation)
+    if image.format == "TIFF":  # of which OpenCV cannot turn all
+        found = np.asarray(kornia_rs.io.read_image_tiff_u16(str(path), "rgb"))
+    else:
+        found = np.asarray(cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED))
+        if found.shape[2] == 4 and found[..., 3].min() < 65535:
+            raise ImageError(f"{path} is transparent in places; flatten it onto a background first")
+        found = found[..., 2::-1]
+    pixels = upright(found, orientation)
     if not np.array_equal(pixels >> 8, upper):
         raise ImageError(f"{path} is not read alike by two decoders; export it as PNG")
     return pixels

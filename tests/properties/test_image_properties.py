@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import tempfile
 from dataclasses import fields
 from pathlib import Path
@@ -12,12 +13,14 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from hsds_lib.images.batches import Batch, DataError, PairBatches, Scene
-from hsds_lib.images.datasets import IMAGE_SUFFIXES, ImageError
+from hsds_lib.images.datasets import ImageError
 from hsds_lib.images.exposure import Camera, illumination, linear_to_srgb, simulate_triple, srgb_to_linear
-from hsds_lib.images.io import read_pair, read_rgb, write_rgb
+from hsds_lib.images.facts import SRGB, PhotoFacts
+from hsds_lib.images.io import WRITTEN_SUFFIXES, read_pair, read_photo, read_rgb, write_rgb
 from hsds_lib.runs.scenes import halves
 
 LOSSLESS = (".png", ".PNG", ".tif", ".tiff", ".webp")
@@ -111,21 +114,54 @@ def test_any_other_shape_is_refused(shape: list[int]) -> None:
                 write_rgb(f"{folder}/image.png", torch.zeros(shape))
 
 
-@cases(200)
-@given(suffix=st.sampled_from(IMAGE_SUFFIXES), place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
-def test_a_file_with_one_changed_byte_is_an_image_or_one_clear_error(suffix: str, place: float, byte: int) -> None:
+def mutated(content: bytes, kind: str, draw: random.Random) -> bytes:
+    """Change a byte, cut, put zeros at the end or in the middle, swap two pieces, or leave one out."""
+    place, size = draw.randrange(len(content) - 1), draw.choice([1, 16, 200])
+    if kind == "byte":
+        return content[:place] + bytes([content[place] ^ draw.randrange(1, 256)]) + content[place + 1 :]
+    if kind == "cut":
+        return content[: place + 1]
+    if kind == "zero tail":
+        return content[:place] + bytes(len(content) - place)
+    if kind == "zeros":
+        return content[:place] + bytes(len(content[place : place + size])) + content[place + size :]
+    if kind == "swap":
+        piece, other = content[place : place + size], content[:size]
+        return piece + content[size:place] + other + content[place + size :] if place >= size else content
+    return content[:place] + content[place + size :]
+
+
+EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0f\x01\x02\0\x06\0\0\0\x1a\0\0\0\0\0\0\0Maker\0"
+
+
+@cases(300)
+@given(
+    suffix=st.sampled_from([*WRITTEN_SUFFIXES, ".bmp"]),
+    bits=st.sampled_from([8, 16]),
+    kind=st.sampled_from(["byte", "cut", "zero tail", "zeros", "swap", "left out"]),
+    seed=seeds,
+)
+def test_a_mutated_file_is_one_clear_error_or_a_picture_and_never_another_where_checksums_are(
+    suffix: str, bits: int, kind: str, seed: int
+) -> None:
+    facts = PhotoFacts(bits, SRGB, EXIF, (300, 300))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"image{suffix}"
-        write_rgb(path, picture("random", 9, 7))
-        content = bytearray(path.read_bytes())
-        content[int(place * len(content))] = byte
-        path.write_bytes(content)
-        try:
-            image = read_rgb(path)
-        except ImageError as error:
-            assert path.name in str(error)
+        if suffix == ".bmp":
+            Image.effect_noise((9, 17), 50).convert("RGB").save(path)
         else:
-            assert is_picture(image, image.shape) and image.shape[0] == 3
+            write_rgb(path, picture("random", 17, 9), facts)
+        whole = read_rgb(path)
+        path.write_bytes(mutated(path.read_bytes(), kind, random.Random(seed)))
+        try:
+            photo = read_photo(path)
+        except ImageError as error:
+            assert path.name in str(error) and "\n" not in str(error)
+            return
+        assert is_picture(photo.pixels, photo.pixels.shape) and photo.pixels.shape[0] == 3
+        if suffix == ".png":
+            assert torch.equal(photo.pixels, whole)
+        write_rgb(Path(folder) / "again.tif", photo.pixels, photo.facts)
 
 
 @cases(13)
