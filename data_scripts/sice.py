@@ -265,7 +265,7 @@ def shift_between(one: Image.Image, other: Image.Image) -> float:
 def _read(path: Path, long_side: int, *, exact: bool = True) -> Image.Image:
     """A picture as 8-bit RGB, upright, reduced; not ``exact`` lets JPEG's decoder reduce, quick and a bit different."""
     try:
-        with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP")) as opened:
+        with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP", "BMP", "AVIF")) as opened:
             if long_side and not exact:
                 opened.draft("RGB", (long_side, long_side))
             picture = ImageOps.exif_transpose(opened).convert("RGB")

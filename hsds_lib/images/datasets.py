@@ -88,7 +88,7 @@ def set_of(folder: str | Path) -> DataSet:
     No link can so open test scenes that are kept apart. The folder need not exist.
     """
     folder = Path(folder)
-    called = (folder.name, folder.resolve().name)
+    called = (folder.name, Path(os.path.realpath(folder)).name)
     found = [DATA_SETS[name] for name in NAMED_SETS if name in called]
     return max(found, key=lambda one: bool(one.apart), default=DataSet(folder.name))
 
@@ -248,7 +248,7 @@ def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles
 
     The shares are drawn by ``seed`` from the scenes' names, in whatever order the disk lists them.
     """
-    called = (folder.name, folder.resolve().name)
+    called = (folder.name, Path(os.path.realpath(folder)).name)
     known = next((one for one in DATA_SETS.values() if one.split_file and {one.name, one.apart} & {*called}), None)
     if known is not None:
         return _list_known(folder, split, known, beside=known.name in called)

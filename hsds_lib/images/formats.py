@@ -93,7 +93,7 @@ def damage(image: Image.Image, content: bytes) -> str:
         return _tiff_damage(image, memoryview(content))
     if image.format in {"JPEG", "MPO"}:
         with suppress(Exception):  # Pillow hides the warnings of libjpeg, of which this decoder makes errors
-            kornia_rs.io.ImageDecoder().decode(content)
+            kornia_rs.io.ImageDecoder().decode_gray8(content)
             return ""
         return "its JPEG data do not fit together"
     is_short = image.format == "WEBP" and len(content) < 8 + int.from_bytes(content[4:8], "little")

@@ -83,9 +83,11 @@ def read_photo(path: str | Path, *, keep: bytes | None = None) -> Photo:
     try:
         with _opened(content) as image:
             bits = _require_plain(path, image, content)
+            # As much as the rest takes: a MemoryError now, where some decoders would end the whole process.
+            np.empty(16 * image.width * image.height, dtype=np.uint8)
             exif, orientation = exif_of(image)
             if wrong := damage(image, content):
-                raise ValueError(wrong)
+                raise ImageError(f"{path} is damaged or cut short ({wrong}); export or copy it again")
             image.load()
             picture = _eight_bits(path, image)
             converted, profile, said = in_known_space(picture, image.info.get("icc_profile"), keep)
