@@ -19,22 +19,19 @@ _RAW_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".iiq", ".nef", ".nrw"),
     *(".orf", ".pef", ".raf", ".rw2", ".sr2", ".srw", ".x3f"),
 )
-_HEIC = "a HEIC photograph; install the package pillow-heif, or export it as JPEG, PNG or TIFF"
+_HEIC = "a HEIC photograph, damaged or unread for lack of the package pillow-heif; install that or export it as JPEG"
 _TIFF = "a TIFF file, damaged or of a kind not read (as floating point); export it as RGB with 8 or 16 bits"
 _OTHER = "; export it as PNG, JPEG or TIFF"
 # What a file may begin with, or have at byte 4.
 _REFUSED = {
     **dict.fromkeys((b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"ftypcrx "), _RAW),
     **dict.fromkeys((b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), _HEIC),
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _TIFF),
     b"ftypavi": "an AVIF picture, damaged or not read by the installed Pillow" + _OTHER,
     b"GIF8": "a GIF picture" + _OTHER,
     b"8BPS": "a Photoshop document" + _OTHER,
     b"v/1\x01": "an OpenEXR picture" + _OTHER,
-    b"\xff\x0a": "a JPEG XL picture" + _OTHER,
-    b"JXL ": "a JPEG XL picture" + _OTHER,
-    b"jP  ": "a JPEG 2000 picture" + _OTHER,
-    b"%PDF": "a PDF document" + _OTHER,
-    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _TIFF),
+    **dict.fromkeys((b"\xff\x0a", b"JXL "), "a JPEG XL picture" + _OTHER),
 }
 
 
@@ -46,10 +43,9 @@ def read_file(path: Path) -> bytes:
         raise ImageError(f"{path} does not exist; {_WANTED}") from None
     except (OSError, ValueError) as error:  # such as a name that is too long, or a link to itself
         raise ImageError(f"{path} cannot be looked up ({_reason(error)}); give another name") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError(f"{path} is a folder; {_WANTED}")
     if not stat.S_ISREG(status.st_mode):
-        raise ImageError(f"{path} is a pipe, a device or a socket; {_WANTED}")
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a device or a socket"
+        raise ImageError(f"{path} is {kind}; {_WANTED}")
     if not 0 < status.st_size <= _MOST_BYTES:
         kind = "too large for a picture" if status.st_size else "empty"
         raise ImageError(f"{path} is {kind} ({status.st_size} bytes); export or copy it again")
@@ -73,7 +69,7 @@ def refusal(path: Path, content: bytes) -> str:
 
 
 def require_no_raw(path: Path, image: Image.Image, content: bytes) -> None:
-    """Refuse a RAW file of which Pillow opened the small preview; most are TIFF files by their bytes."""
+    """Refuse, by an ImageError, a RAW file of which Pillow opened the preview; most are TIFF files by their bytes."""
     tags = getattr(image, "tag_v2", {})
     is_dng, is_preview, is_canon = 50706 in tags, tags.get(254) == 1, content[8:10] == b"CR"
     if is_dng or (image.format == "TIFF" and (is_preview or is_canon)) or path.suffix.lower() in _RAW_SUFFIXES:

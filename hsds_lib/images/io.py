@@ -52,7 +52,7 @@ class Photo:
 def read_rgb(path: str | Path) -> Tensor:
     """Read the pixels of one photograph as stored: float32 ``(3, H, W)`` in [0, 1]; refused as :func:`read_photo` does.
 
-    A colour profile is not applied: published scores are computed so, though a fifth of MEFB is in Display P3.
+    A colour profile is not applied: published scores are computed so, although some of MEFB is in Display P3.
 
     Example:
         >>> import tempfile

@@ -391,7 +391,7 @@ def test_what_is_no_image_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\0\0\0\x18ftypheic", "a HEIC photograph; install the package pillow-heif, or export"),
+        (b"\0\0\0\x18ftypheic", "a HEIC photograph, .* of the package pillow-heif; install that or export"),
         (b"\0\0\0\x18ftypcrx ", "a camera's RAW file; develop it and export a TIFF with 16 bits"),
         (b"FUJIFILMCCD-RAW 0201", "a camera's RAW file"),
         (b"IIU\0\x18\0\0\0", "a camera's RAW file"),
