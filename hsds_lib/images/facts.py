@@ -19,7 +19,9 @@ _EXIF, _GPS, _INTEROP = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.In
 _ORIENTATION, _MAKER_NOTE, _COLOUR_SPACE, _WIDTH, _HEIGHT = 0x0112, 0x927C, 0xA001, 0xA002, 0xA003
 _MOST_EXIF = 65533  # bytes that a JPEG can hold
 _SAME = 3  # levels of 255: sRGB profiles of different makers differ by up to 2
-_NEAR = 32  # ProPhoto's middle gray is 19 levels from sRGB's, that of linear light 60
+# ProPhoto's middle gray is 19 levels from sRGB's, that of linear light 60. Fused as they are, test scenes are then
+# 0.5 and 3.2 Delta E 2000 farther from their references than converted; those in Display P3 0.03.
+_NEAR = 32
 _AXIS = np.linspace(0, 255, 9, dtype=np.uint8)
 _CUBE = np.stack(np.meshgrid(_AXIS, _AXIS, _AXIS), axis=-1).reshape(1, -1, 3)  # colours; middle gray in the middle
 _STRIP_BYTES = 2**20
