@@ -194,7 +194,9 @@ def test_of_a_profile_that_is_gone_exif_says_nothing(tmp_path: Path) -> None:
 def test_exif_that_is_broken_stops_nothing(tmp_path: Path, suffix: str, broken: bytes) -> None:
     photo = read_photo(store(tmp_path / f"a{suffix}", exif=broken))
     assert photo.pixels.shape == (3, 6, 8) and photo.facts.exif is None
-    assert all(note.endswith("has EXIF data that cannot be read, or too many; they are left out") for note in photo.notes)
+    assert all(
+        note.endswith("has EXIF data that cannot be read, or too many; they are left out") for note in photo.notes
+    )
     write_rgb(tmp_path / "b.jpg", photo.pixels, photo.facts)
 
 
