@@ -8,9 +8,8 @@ Their mean luma has to differ by a tenth of the range.
 
 Not used is a sequence without a reference, with fewer than 3 or more than 18 pictures (as published), with a file that
 cannot be read, of different sizes, with pixels that were there before, or whose over-exposed picture and one of the
-other two are shifted by a pixel or more of what is stored (phase correlation of histogram-equalised gray). That measure
-errs on pairs of great difference: of 52 real pairs that are used (40 of MEFB, 12 of the SICE sample), it finds a pixel
-or more in three.
+other two are shifted by a pixel or more of what is stored, as :func:`hsds_lib.images.align.shift_between` measures. Of
+52 real pairs that are used (40 of MEFB, 12 of the SICE sample), it finds that in one, which is shifted.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from PIL import Image, ImageOps
 from data_scripts.archives import is_archive, require_given, unpack
 from data_scripts.download import EVERY, require_space
 from data_scripts.registry import below, write_index
+from hsds_lib.images.align import LEAST_SIDE, shift_between
 from hsds_lib.images.datasets import IMAGE_SUFFIXES, DataError
 from hsds_lib.outputs import require_apart
 from hsds_lib.runs.progress import Progress
@@ -43,7 +43,6 @@ PAPER_TRAIN, PAPER_ALL = 452, 565
 FEWEST, MOST = 3, 18  # pictures in a sequence, as published
 LARGEST_SHIFT = 1.0  # pixels of the stored picture
 _LOOK = 512  # pixels of the longer side at which exposures are compared
-_ALIGN = 1024  # likewise, for alignment
 _THUMB = 96
 _GRAY_LEVELS = (16, 239)
 _LEAST_SHARE = 0.10  # of pixels that are neither black nor white
@@ -225,7 +224,10 @@ def _check(found: ExposureSequence, long_side: int) -> None:
         role: hashlib.sha256(f"{sizes[role]}\n".encode() + picture.tobytes()).hexdigest()
         for role, picture in pictures.items()
     }
-    found.shift = max(shift_between(pictures["over"], pictures[role]) for role in ("under", "ref"))
+    grays = {role: np.asarray(picture.convert("L"), dtype=np.float32) for role, picture in pictures.items()}
+    if min(grays["over"].shape) < LEAST_SIDE:
+        raise DataError(f"has pictures of {sizes['over']} pixels, too small to be aligned")
+    found.shift = max(float(np.hypot(*shift_between(grays["over"], grays[role]))) for role in ("under", "ref"))
     if found.shift >= LARGEST_SHIFT:
         expected = f"expected less than {LARGEST_SHIFT:g}"
         raise DataError(f"is not aligned: shifted by {found.shift:.1f} pixels, {expected}")
@@ -239,27 +241,6 @@ def _refuse_twins(found: ExposureSequence, seen: dict[str, str]) -> None:
     if len(set(found.hashes.values())) < len(found.hashes):
         raise DataError("has the same pixels in two of under, over and reference")
     seen.update(dict.fromkeys(found.hashes.values(), found.name))
-
-
-def shift_between(one: Image.Image, other: Image.Image) -> float:
-    """How far two pictures of a scene, of one size, are shifted, whatever their exposure; pixels.
-
-    By phase correlation of histogram-equalised gray, at most 1024 pixels on a side. DataError below 8 on a side.
-    """
-    import cv2
-
-    longer = max(one.size)
-    scale = max(1.0, longer / _ALIGN)
-    size = (max(1, round(one.width / scale)), max(1, round(one.height / scale)))
-    grays = [
-        cv2.equalizeHist(np.asarray(picture.convert("L").resize(size, Image.Resampling.BOX))).astype(np.float32)
-        for picture in (one, other)
-    ]
-    if min(size) < 8:
-        raise DataError(f"has pictures of {one.width} x {one.height} pixels, too small to be aligned")
-    window = cv2.createHanningWindow(size, cv2.CV_32F)
-    (x, y), _ = cv2.phaseCorrelate(grays[0], grays[1], window)
-    return float(np.hypot(x, y) * scale)
 
 
 def _read(path: Path, long_side: int, *, exact: bool = True) -> Image.Image:

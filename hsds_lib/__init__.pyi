@@ -66,7 +66,7 @@ from .config import (
 )
 from .training.train import train_network as train_network
 from .network.model_file import MODELS as MODELS, load_model as load_model
-from .fusing.fuse import fuse as fuse, fuse_files as fuse_files
+from .fusing.fuse import fuse as fuse, fuse_files as fuse_files, fuse_stack as fuse_stack
 
 # Evaluation: Tables 2 and 3
 from .evaluation.metrics import METRICS as METRICS, all_metrics as all_metrics, to_pixels as to_pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -15,6 +16,7 @@ import typer
 from data_scripts.commands import data_app
 from hsds_lib import __version__
 from hsds_lib.arguments import UsageError, merged, require_words
+from hsds_lib.fusing.commands import fuse
 from hsds_lib.images.datasets import SCENE_SETS
 from hsds_lib.outputs import own_folder
 from hsds_lib.reports import commands
@@ -68,60 +70,19 @@ def check() -> None:
         raise typer.Exit(1)
 
 
-@app.command()
-def fuse(
-    out: Annotated[Path, typer.Option("-o", "--out", help="the picture to write, or a folder with --pairs")],
-    under: Annotated[Path | None, typer.Argument(help="the darker exposure")] = None,
-    over: Annotated[Path | None, typer.Argument(help="the brighter exposure")] = None,
-    pairs: Annotated[
-        Path | None, typer.Option(help="a folder of scenes: DIR/<scene>/under.* and over.*", metavar="DIR")
-    ] = None,
-    model: Annotated[str, typer.Option(help="default, paper, released, a run folder or a file")] = "default",
-    device: Device = "auto",
-) -> None:
-    """Fuse two exposures of one scene into one picture of the same size, or a whole folder of scenes."""
-    from hsds_lib.fusing.fuse import fuse_files, load_model
-
-    if (pairs is None) == (under is None and over is None) or (under is None) != (over is None):
-        raise UsageError("give either UNDER and OVER, or --pairs DIR; see `hsds fuse --help`")
-    network = load_model(model, device=device)
-    if pairs is not None:
-        _fuse_pairs(network, pairs, out)
-        return
-    assert under is not None and over is not None
-    swapped = fuse_files(network, under, over, out, say=lambda note: typer.echo(f"note: {note}", err=True))
-    if swapped:
-        typer.echo(f"note: {under} is the brighter of the two, so it was taken as the over-exposed image", err=True)
-    typer.echo(f"{out}")
-
-
-def _fuse_pairs(network: Any, pairs: Path, out: Path) -> None:
-    from hsds_lib.fusing.fuse import fuse_folder, scene_folders
-
-    count, bad = len(scene_folders(pairs)), 0
-    with Progress(count, unit="scenes") as progress:
-        for number, report in enumerate(fuse_folder(network, pairs, out), start=1):
-            outcome = f"skipped: {report.problem}" if report.problem else f"{out / report.name}.png"
-            note = " (under and over were swapped)" if report.swapped else ""
-            stream = sys.stderr if report.problem else sys.stdout
-            for said in report.notes:
-                progress.say(f"note: {said}", file=sys.stderr)
-            progress.say(f"[{number}/{count}] {report.name}: {outcome}{note}", file=stream)
-            progress.step()
-            bad += bool(report.problem)
-    if bad:
-        typer.echo(f"{bad} of {count} scenes could not be fused; see the lines marked 'skipped'", err=True)
-        raise typer.Exit(1)
+app.command()(fuse)
 
 
 @app.command()
 def metrics(
-    fused: Annotated[Path, typer.Option(help="the fused image, or with --pairs a folder of <scene>.*")],
+    fused: Annotated[
+        Path, typer.Option(help="the fused image, or with --pairs a folder of <scene>.* or <scene>_<method>.*")
+    ],
     under: Annotated[Path | None, typer.Option(help="the darker exposure")] = None,
     over: Annotated[Path | None, typer.Option(help="the brighter exposure")] = None,
     ref: Annotated[Path | None, typer.Option(help="the reference; CC, TMQI and others need one")] = None,
     pairs: Annotated[
-        Path | None, typer.Option(help="a folder of scenes: DIR/<scene>/{under,over[,ref]}.*", metavar="DIR")
+        Path | None, typer.Option(help="a folder of scenes, as `hsds fuse` takes it; ref.* beside them", metavar="DIR")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="with --pairs: a row per scene, all digits", metavar="CSV")] = None,
     workers: Annotated[int, typer.Option(help="with --pairs: processes to compute in")] = 1,
@@ -161,10 +122,11 @@ def metrics(
 
 def _score_pairs(pairs: Path, fused: Path, out: Path, workers: int) -> tuple[dict[str, float | None], bool]:
     """Write the scores of a folder; give their means, and whether a scene was skipped."""
-    from hsds_lib.evaluation.scoring import mean_scores, score_folder, write_scores
-    from hsds_lib.fusing.fuse import scene_folders
+    from hsds_lib.evaluation.scoring import mean_scores, require_scores_file, score_folder, write_scores
+    from hsds_lib.images.folders import look
 
-    count, table = len(scene_folders(pairs)), {}
+    require_scores_file(out, pairs, fused)
+    count, table = len(look(pairs).found), {}
     with Progress(count, unit="scenes") as progress:
         for number, result in enumerate(score_folder(pairs, fused, workers=workers), start=1):
             if result.problem is None:
@@ -306,6 +268,8 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Run the command line; a mistake of the user is one sentence and SystemExit(2), never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         require_words(sys.argv[1:])
         with warnings.catch_warnings():

@@ -24,7 +24,7 @@ from hsds_lib.evaluation.methods import (
 )
 from hsds_lib.evaluation.metrics import PAPER_METRICS
 from hsds_lib.evaluation.peers import beside, is_recorded, peers_table, recorded_scenes
-from hsds_lib.evaluation.scoring import Scores, in_processes, metric_version, score_once
+from hsds_lib.evaluation.scoring import Scores, in_processes, metric_version, score_or_say
 from hsds_lib.evaluation.statistics import (
     DRAWS,
     MEAN_RANK,
@@ -45,7 +45,7 @@ from hsds_lib.images.io import read_pair
 from hsds_lib.outputs import LOCK_FILES, place_of, require_apart
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runs.sources import joined_hash
-from hsds_lib.runtime import atomic_path, file_hash
+from hsds_lib.runtime import RunError, atomic_path, file_hash
 
 _MARKER = "written-by-hsds-evaluate.txt"
 _HIGHER = "Higher is better in all of these metrics (for SD and EN by convention: noise raises both)."
@@ -286,9 +286,17 @@ def _scores(
         files = [*(sources[role].get(scene.name) for role in ("under", "over", "ref")), hashes[method][scene.name]]
         jobs.append((scene, fused[method][scene.name], joined_hash([*files, metric_version()])))
     scores: dict[str, dict[str, Scores]] = {method: {} for method in fused}
-    results = in_processes(partial(score_once, folder=cache), jobs, workers=plan.workers)
+    results = in_processes(partial(score_or_say, folder=cache), jobs, workers=plan.workers)
+    failed = []
     for (method, scene), found in zip(places, _watched(results, len(jobs), "scoring", show), strict=True):
-        scores[method][scene.name] = found
+        if isinstance(found, str):
+            failed.append(found)
+        else:
+            scores[method][scene.name] = found
+    if failed:
+        raise RunError(
+            f"{len(failed)} pictures could not be scored: {', '.join(failed[:4])}; scores of others are kept"
+        )
     return {**scores, **(beside(scores, plan.selection.names) if plan.recorded else {})}
 
 

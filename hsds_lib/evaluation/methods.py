@@ -17,26 +17,25 @@ from hsds_lib.fusing.fuse import fuse_files
 from hsds_lib.images.classical import mertens
 from hsds_lib.images.datasets import (
     DATA_SETS,
-    IMAGE_SUFFIXES,
     DataError,
     ImageError,
-    SceneFiles,
     Split,
-    all_scenes,
     data_folder,
     find_image,
+    images_in,
     is_in_memory,
-    list_scenes,
     parts_of,
     repeated,
     set_of,
     split_names,
 )
+from hsds_lib.images.folders import SceneFiles, all_scenes, list_scenes, picture_ending
 from hsds_lib.images.io import check_exposures, read_pair, read_rgb, write_rgb
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.network.model_file import SHIPPED, load_model, model_file
+from hsds_lib.runs.progress import memory_advice
 from hsds_lib.runs.sources import code_hash, joined_hash
-from hsds_lib.runtime import file_hash, pick_device, read_json, write_json
+from hsds_lib.runtime import RunError, file_hash, pick_device, read_json, write_json
 
 SPLITS = (*get_args(Split), "all")
 _NAMES_SHOWN = 6
@@ -226,20 +225,28 @@ def fuse_scenes(
     """Fuse scenes into the results ``out``, and give name and picture of each as soon as it is there.
 
     What is there already and made from the same is left as it is. ``ModelError``: there is no usable model;
-    ``ImageError``: exposures cannot be read or do not fit together.
+    ``ImageError``: exposures cannot be read or do not fit together; ``RunError``, after all others are done: for some
+    there is too little memory.
     """
     weights = None if method.model is None else file_hash(model_file(method.model))
     kind = None if method.model is None else pick_device(device).type
     maker = joined_hash([code_hash(__name__), weights or method.name, kind])
-    write = _writer(method, device)
+    write, failed = _writer(method, device), []
     for scene in scenes:
         target = method.pictures(out) / f"{scene.name}.png"
         made = joined_hash([maker, file_hash(scene.under), file_hash(scene.over)])
         note = out / "cache" / f"fused-{made}.json"
         if not _is_made(target, note):
-            write(scene, target)
+            try:
+                with memory_advice("the number of pixels: reduce the pictures"):
+                    write(scene, target)
+            except RunError as error:
+                failed.append(f"{scene.name} ({error})")
+                continue
             write_json(note, {"method": method.name, "scene": scene.name, "sha256": file_hash(target)})
         yield scene.name, target
+    if failed:
+        raise RunError(f"{method.name} could not fuse {_some(failed)}; the other pictures are kept for the next time")
 
 
 def _writer(method: Method, device: str) -> Callable[[SceneFiles, Path], object]:
@@ -279,11 +286,16 @@ def _names_of(folder: Path) -> Iterator[str]:
 def _find_pictures(selection: Selection, method: str, folder: Path) -> tuple[dict[str, Path], list[str]]:
     if not folder.is_dir():
         return {}, [f"{method}: {folder} is not a folder; give the one that holds <scene>.png of every scene"]
+    known = {*selection.names, *selection.others}
+    try:
+        ending = picture_ending(folder, selection.names, method)
+    except ImageError as error:
+        return {}, [f"{method}: {error}"]
     found: dict[str, Path] = {}
     problems, missing = [], []
     for name in selection.names:
         try:
-            path = find_image(folder, name)
+            path = find_image(folder, f"{name}{ending}")
         except ImageError as error:
             problems.append(f"{method}: {error}")
             continue
@@ -294,9 +306,10 @@ def _find_pictures(selection: Selection, method: str, folder: Path) -> tuple[dic
     if missing:
         share = f"{len(missing)} of {len(selection.scenes)} scenes"
         problems.append(f"{method} lacks pictures of {share}: {_some(missing)}")
-    known = {*selection.names, *selection.others}
-    pictures = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES)
-    extra = [path.name for path in pictures if path.stem not in known and not path.name.startswith(".")]
+    # Where the method is part of a name, other methods may lie in the same folder.
+    starts = tuple(f"{name}_" for name in known) if ending else ()
+    strangers = (path for path in images_in(folder) if path.stem not in known)
+    extra = [path.name for path in strangers if not path.stem.startswith(starts)]
     if extra:
         problems.append(f"{method} has pictures of no scene: {_some(extra)}")
     return found, problems
@@ -322,7 +335,11 @@ def _size_problems(scene: SceneFiles, fused: Mapping[str, Path | None]) -> list[
 
 def _size(path: Path) -> tuple[int, int]:
     """Width and height; the whole file is decoded, so that a damaged one is met now and not after hours."""
-    _, height, width = read_rgb(path).shape
+    try:
+        with memory_advice("the number of pixels: reduce the pictures"):
+            _, height, width = read_rgb(path).shape
+    except RunError as error:
+        raise ImageError(f"{path}: {error}") from None
     return width, height
 
 

@@ -19,9 +19,11 @@ import torch
 
 from hsds_lib.evaluation.metrics import CORRECT_FORM, METRICS, PAPER_METRICS, all_metrics
 from hsds_lib.evaluation.picture import to_pixels
-from hsds_lib.fusing.fuse import scene_folders
-from hsds_lib.images.datasets import ImageError, SceneFiles, find_image, require_image
+from hsds_lib.images.datasets import ImageError, require_image
+from hsds_lib.images.folders import SceneFiles, look, pair_of, picture_ending
 from hsds_lib.images.io import read_rgb
+from hsds_lib.outputs import OutputError, require_apart
+from hsds_lib.runs.progress import memory_advice
 from hsds_lib.runs.sources import code_hash
 from hsds_lib.runtime import RunError, atomic_path, read_json, write_json
 
@@ -46,24 +48,28 @@ def score_files(
 ) -> dict[str, float | None]:
     """Compute all metrics of a fused image file, as :func:`hsds_lib.evaluation.metrics.all_metrics` does of arrays.
 
-    A file that is not 8-bit RGB is an ``ImageError``, different sizes are a ``ValueError``.
+    A file that cannot be read is an ``ImageError``, different sizes are a ``ValueError``, too little memory a
+    ``RunError``.
     """
-    first, second, third = (to_pixels(read_rgb(path)) for path in (under, over, fused))
-    return all_metrics(first, second, third, None if ref is None else to_pixels(read_rgb(ref)))
+    with memory_advice("the number of pixels: reduce the pictures"):
+        first, second, third = (to_pixels(read_rgb(path)) for path in (under, over, fused))
+        return all_metrics(first, second, third, None if ref is None else to_pixels(read_rgb(ref)))
 
 
 def score_folder(pairs: str | Path, fused: str | Path, *, workers: int = 1) -> Iterator[SceneScores]:
-    """Score ``fused/<scene>.*`` for every ``pairs/<scene>/{under,over[,ref]}.*``, one result per scene, in order.
+    """Score ``fused/<scene>.*``, or ``<scene>_<method>.*``, for every scene of ``pairs``, one result each, in order.
 
-    A scene that cannot be scored is reported and the others go on. ``ImageError``: ``pairs`` holds no scene folders or
-    ``fused`` is no folder; ``ValueError``: less than 1 process; ``RunError``: a process ended early.
+    A scene that cannot be scored is reported and the others go on. ``DataError``: ``pairs`` holds no scenes, as
+    :func:`hsds_lib.images.folders.look` finds them; ``ImageError``: ``fused`` is no folder; ``ValueError``: less than 1
+    process; ``RunError``: a process ended early.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; give at least 1 process")
-    scenes, folder = scene_folders(pairs), Path(fused)
+    scenes, folder = look(pairs).found, Path(fused)
     if not folder.is_dir():
         raise ImageError(f"'{fused}' is not a folder; give the one that holds <scene>.png of every scene")
-    yield from in_processes(partial(_score_scene, fused=folder), scenes, workers=workers)
+    work = partial(_score_scene, fused=folder, ending=picture_ending(folder, scenes))
+    yield from in_processes(work, list(scenes.items()), workers=workers)
 
 
 def in_processes(work: Callable[[_Item], _Result], items: Sequence[_Item], *, workers: int = 1) -> Iterator[_Result]:
@@ -97,6 +103,14 @@ def score_once(paths: tuple[SceneFiles, Path, str], folder: Path) -> Scores:
         return scores
 
 
+def score_or_say(paths: tuple[SceneFiles, Path, str], folder: Path) -> Scores | str:
+    """Do as :func:`score_once`, but say it in words where there is too little memory, so that the others go on."""
+    try:
+        return score_once(paths, folder)
+    except RunError as error:
+        return f"{paths[1]} ({error})"
+
+
 def metric_version() -> str:
     """Say which version of the metrics this is: a hash of their code and of the packages that they compute with."""
     return code_hash("hsds_lib.evaluation.metrics", "hsds_lib.images.io")
@@ -114,6 +128,20 @@ def mean_scores(scores: Sequence[Scores]) -> dict[str, float | None]:
         values = [value for row in scores if (value := row.get(name)) is not None]
         means[name] = sum(values) / len(values) if values else None
     return means
+
+
+def require_scores_file(path: str | Path, *inputs: str | Path) -> None:
+    """Refuse, as ``OutputError``, to write scores over anything but scores: a CSV that :func:`write_scores` wrote."""
+    path = Path(path)
+    if path.suffix.lower() != ".csv":
+        raise OutputError(f"the output {path} is not called .csv; scores are written as CSV")
+    require_apart(path, *inputs)
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        header = stream.readline(10_000).strip().split(",")
+    if header != [""] and (header[0] != "scene" or not {*header[1:]} <= {*METRICS}):
+        raise OutputError(f"{path} is there already, and `hsds metrics` did not write it; name another file")
 
 
 def write_scores(path: str | Path, scores: Mapping[str, Scores]) -> None:
@@ -158,10 +186,12 @@ def _names(scores: Sequence[Scores]) -> list[str]:
     return [name for name in METRICS if any(name in row for row in scores)]
 
 
-def _score_scene(scene: Path, fused: Path) -> SceneScores:
+def _score_scene(item: tuple[str, SceneFiles | str], fused: Path, ending: str) -> SceneScores:
+    name, scene = item
+    if isinstance(scene, str):
+        return SceneScores(name, problem=scene)
     try:
-        places = ((scene, "under"), (scene, "over"), (fused, scene.name))
-        under, over, picture = (require_image(*place) for place in places)
-        return SceneScores(scene.name, score_files(under, over, picture, find_image(scene, "ref")))
-    except (ValueError, OSError) as error:
-        return SceneScores(scene.name, problem=str(error))
+        pair, picture = pair_of(name, scene), require_image(fused, f"{name}{ending}")
+        return SceneScores(name, score_files(pair.under, pair.over, picture, pair.ref))
+    except (ValueError, OSError, RunError) as error:
+        return SceneScores(name, problem=str(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from hsds_lib.fusing.tiling import DEFAULT_TILE, fuse_piece, pieces
-from hsds_lib.images.color import colourise, split_luma
-from hsds_lib.images.datasets import ImageError, require_image
+from hsds_lib.images.align import aligned, disagreements
+from hsds_lib.images.classical import mertens_of
+from hsds_lib.images.color import colourise, mean_luma, split_luma
+from hsds_lib.images.datasets import ImageError, repeated
+from hsds_lib.images.folders import MOST_EXPOSURES, look
 from hsds_lib.images.io import WRITTEN_SUFFIXES, check_exposures, read_photos, shared_facts, write_rgb
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.network.fusion_net import FusionNet
@@ -21,6 +24,9 @@ from hsds_lib.network.model_file import SHIPPED as SHIPPED
 from hsds_lib.network.model_file import ModelError as ModelError
 from hsds_lib.network.model_file import load_model as load_model
 from hsds_lib.network.model_file import model_file as model_file
+from hsds_lib.outputs import OutputError, require_apart
+from hsds_lib.runs.progress import memory_advice
+from hsds_lib.runtime import RunError
 
 
 @torch.no_grad()
@@ -54,34 +60,89 @@ def fuse(network: FusionNet | FoldedNet, under: Tensor, over: Tensor, *, tile: i
     return fused
 
 
+def fuse_stack(network: FusionNet | FoldedNet, images: Sequence[Tensor], *, tile: int = DEFAULT_TILE) -> Tensor:
+    """Fuse two to nine exposures of one scene, RGB ``(3, H, W)`` in [0, 1], in any order; see :func:`fuse`.
+
+    The network fuses the darkest with the brightest, the second darkest with the second brightest and so on; what comes
+    of that, and the one in the middle of an odd number, are joined by exposure fusion (Mertens, OpenCV's weights). The
+    rule is the best compromise of 20 on 12 simulated stacks each of 3 and of 5 exposures: 15.6 and 15.6 dB PSNR to the
+    reference, SSIM 0.861 and 0.865, MEF-SSIM with all exposures 0.953 and 0.929, where Mertens' fusion of all has 15.3
+    and 14.9, 0.822 and 0.823, 0.956 and 0.936; the darkest with the brightest alone 15.8 and 16.0, 0.848 and 0.804,
+    0.921 and 0.817; pairs folded by the network alone, from the ends, 13.8 and 13.8, 0.817 and 0.810, 0.947 and 0.931.
+    """
+    _require_some(images)
+    ordered, half = sorted(images, key=mean_luma), len(images) // 2
+    folded = network if isinstance(network, FoldedNet) else fold(network)
+    pairs = [fuse(folded, ordered[number], ordered[-1 - number], tile=tile) for number in range(half)]
+    rest = ordered[half : len(ordered) - half]
+    return mertens_of([*pairs, *rest]) if len(ordered) > 2 else pairs[0]
+
+
+def require_fusable(photos: Sequence[str | Path], out: str | Path) -> None:
+    """Refuse what cannot be fused whatever the files hold: ImageError or OutputError; nothing is read."""
+    if Path(out).suffix.lower() not in WRITTEN_SUFFIXES:
+        raise ImageError(f"cannot write '{out}': its name must end in one of {', '.join(WRITTEN_SUFFIXES)}")
+    twice = repeated([os.path.realpath(photo) for photo in photos])
+    if twice is not None:
+        first = next(photo for photo in photos if os.path.realpath(photo) == twice)
+        both = "both" if len(photos) == 2 else "two"
+        raise ImageError(f"'{first}' was given for {both} exposures; give different photographs of one scene")
+    _require_some(photos)
+    require_apart(out, *photos)
+
+
+def _require_some(exposures: Sequence[object]) -> None:
+    if not 2 <= len(exposures) <= MOST_EXPOSURES:
+        raise ImageError(f"{len(exposures)} exposures were given; give 2 to {MOST_EXPOSURES} of one scene")
+
+
 def fuse_files(
     network: FusionNet | FoldedNet,
     under: str | Path,
     over: str | Path,
     out: str | Path,
     *,
-    say: Callable[[str], object] = lambda note: None,
+    say: Callable[[str], object] | None = None,
 ) -> bool:
-    """Fuse two image files into a third of the same size, whose suffix decides on its format; see ``read_photos``.
+    """Fuse two image files into a third of the same size, as :func:`fuse_photos` does any number.
 
-    What is given back is whether the two were swapped, because the file given as ``under`` is the brighter one. The
-    result takes over EXIF (of the darker one), resolution, colour profile and 16 bits; ``say`` is called with what the
-    reader should know of the files. ImageError if a file cannot be read or written, the sizes differ, or one file was
-    given twice.
+    What is given back is whether the two were swapped, because the file given as ``under`` is the brighter one.
     """
-    if Path(out).suffix.lower() not in WRITTEN_SUFFIXES:
-        raise ImageError(f"cannot write '{out}': its name must end in one of {', '.join(WRITTEN_SUFFIXES)}")
-    if os.path.realpath(under) == os.path.realpath(over):
-        raise ImageError(f"'{under}' was given for both exposures; give two different photographs of one scene")
-    photos = read_photos((under, over))
-    for note in (note for photo in photos for note in photo.notes):
-        say(note)
-    # Luma is linear, so its mean is the luma of the mean colour, which needs no second picture in memory.
-    means = [split_luma(photo.pixels.mean(dim=(1, 2), keepdim=True)[None])[0] for photo in photos]
-    swapped = bool(means[0] > means[1])
-    darker, brighter = reversed(photos) if swapped else photos
-    write_rgb(out, fuse(network, darker.pixels, brighter.pixels), shared_facts((darker, brighter)))
-    return swapped
+    return fuse_photos(network, [under, over], out, say=say)[0] != Path(under)
+
+
+def fuse_photos(
+    network: FusionNet | FoldedNet,
+    photos: Sequence[str | Path],
+    out: str | Path,
+    *,
+    align: bool = False,
+    say: Callable[[str], object] | None = None,
+) -> list[Path]:
+    """Fuse two to nine files, in any order, into one whose suffix decides on its format, and give them dark to bright.
+
+    The size is that of the files, unless ``align`` mends shifts and small turns and crops to what all of them show. The
+    result takes over EXIF (of the darkest), resolution, colour profile and 16 bits. ``say`` is called with what the
+    reader should know of the files, and of whether they lie on each other; without it that is not looked at.
+    ImageError if a file cannot be read or written, the sizes differ, or one was given twice; OutputError if ``out`` is
+    one of them; RunError for want of memory.
+    """
+    require_fusable(photos, out)
+    with memory_advice("the number of pixels: reduce the pictures"):
+        read = read_photos(photos)
+        lumas = [mean_luma(photo.pixels) for photo in read]
+        order = sorted(range(len(read)), key=lambda number: lumas[number])
+        facts, images = shared_facts([read[number] for number in order]), [read[number].pixels for number in order]
+        notes = [note for photo in read for note in photo.notes]
+        del read
+        if align:
+            images, said = aligned(images)
+            notes.append(said)
+        if say is not None:
+            for note in [*notes, *disagreements(images, aligned=align)]:
+                say(note)
+        write_rgb(out, fuse_stack(network, images), facts)
+    return [Path(photos[number]) for number in order]
 
 
 @dataclass(frozen=True)
@@ -94,26 +155,23 @@ class SceneReport:
     notes: tuple[str, ...] = ()
 
 
-def scene_folders(pairs: str | Path) -> list[Path]:
-    """List the scene folders of a folder, sorted; ImageError if there are none."""
-    root = Path(pairs)
-    scenes = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    if not scenes:
-        raise ImageError(f"'{pairs}' holds no scenes; expected folders <scene>/ with under.* and over.* in each")
-    return scenes
+def fuse_folder(
+    network: FusionNet | FoldedNet, pairs: str | Path, out: str | Path, *, align: bool = False
+) -> Iterator[SceneReport]:
+    """Fuse the scenes of a folder into ``out/<scene>.png``, one report per scene as soon as it is known.
 
-
-def fuse_folder(network: FusionNet | FoldedNet, pairs: str | Path, out: str | Path) -> Iterator[SceneReport]:
-    """Fuse ``pairs/<scene>/{under,over}.*`` into ``out/<scene>.png``, one report per scene as soon as it is known.
-
-    A scene that cannot be read is reported and the others go on.
+    Where they are looked for, :func:`hsds_lib.images.folders.look` says; DataError if there are none. A scene that
+    cannot be read, or for which there is too little memory, is reported and the others go on.
     """
-    for scene in scene_folders(pairs):
+    for name, scene in look(pairs).found.items():
+        if isinstance(scene, str):
+            yield SceneReport(name, problem=scene)
+            continue
         notes: list[str] = []
         try:
-            under, over = require_image(scene, "under"), require_image(scene, "over")
-            swapped = fuse_files(network, under, over, Path(out) / f"{scene.name}.png", say=notes.append)
-        except (ImageError, OSError) as error:
-            yield SceneReport(scene.name, problem=str(error))
+            target = Path(out) / f"{name}.png"
+            order = fuse_photos(network, scene.exposures, target, align=align, say=notes.append)
+        except (ImageError, OutputError, OSError, RunError) as error:
+            yield SceneReport(name, problem=str(error))
         else:
-            yield SceneReport(scene.name, swapped=swapped, notes=tuple(notes))
+            yield SceneReport(name, swapped=order[0] != scene.under, notes=tuple(notes))

@@ -21,16 +21,15 @@ from hsds_lib.images.datasets import (
     NAMED_SETS,
     DataError,
     ImageError,
-    SceneFiles,
     Split,
     check_split,
     data_folder,
     is_in_memory,
     list_images,
-    list_scenes,
     parts_of,
 )
 from hsds_lib.images.exposure import Camera, embedded_photographs, simulate_triple
+from hsds_lib.images.folders import SceneFiles, list_scenes
 from hsds_lib.images.io import read_pair, read_rgb
 
 LEAST_SCALE = 0.4  # of the pixels' side; a crop of a scene reduced to this shows more of it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -25,14 +27,25 @@ def mertens(
         >>> {name: round(float((image.diff(dim=2) > 1e-3).float().mean()), 1) for name, image in pictures.items()}
         {'under': 0.5, 'over': 0.5, 'fused': 1.0}
     """
-    check_exposures(under, over)
+    return mertens_of([under, over], contrast=contrast, saturation=saturation, exposedness=exposedness)
+
+
+def mertens_of(
+    images: Sequence[Tensor], *, contrast: float = 1.0, saturation: float = 1.0, exposedness: float = 0.0
+) -> Tensor:
+    """Fuse two or more RGB ``(3, H, W)`` in [0, 1], of one size, as :func:`mertens` does two.
+
+    Other images are an ImageError, exponents below 0 or infinite a ValueError.
+    """
+    for image in images[1:]:
+        check_exposures(images[0], image)
     if not all(0 <= exponent < float("inf") for exponent in (contrast, saturation, exposedness)):
         raise ValueError(
             f"Mertens fusion got the exponents {contrast}, {saturation} and {exposedness}; give numbers from 0 up"
         )
     merger = cv2.createMergeMertens(contrast, saturation, exposedness)
     # OpenCV divides by 255 whatever the type, and takes channels as BGR.
-    fused = merger.process([_to_bgr(under), _to_bgr(over)])
+    fused = merger.process([_to_bgr(image) for image in images])
     rgb = torch.from_numpy(np.ascontiguousarray(fused[..., ::-1])).permute(2, 0, 1)
     return rgb.to(torch.float32).clamp(0, 1).contiguous()
 

@@ -33,6 +33,11 @@ def split_luma(rgb: Tensor) -> tuple[Tensor, Tensor]:
     return ycbcr[:, :1], ycbcr[:, 1:]
 
 
+def mean_luma(rgb: Tensor) -> float:
+    """Give the mean brightness of RGB ``(3, H, W)`` in [0, 1]; luma is linear, so no second picture is needed."""
+    return float(split_luma(rgb.mean(dim=(1, 2), keepdim=True)[None])[0])
+
+
 def merge_luma(y: Tensor, cbcr: Tensor) -> Tensor:
     """Join Y ``(B, 1, H, W)`` and CbCr ``(B, 2, H, W)`` into RGB: the inverse of ``split_luma``.
 

@@ -5,7 +5,6 @@ Nothing is read here but file names, and the split files that ship.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, get_args
+
+from hsds_lib.outputs import MARKER
 
 Split = Literal["train", "val", "test"]
 DATA_VARIABLE = "HSDS_DATA"
@@ -179,9 +180,25 @@ def require_image(folder: str | Path, stem: str) -> Path:
     return path
 
 
+def is_junk(name: str) -> bool:
+    """Say whether a file or folder is what systems and programs leave behind: hidden, ``@eaDir``, ``__MACOSX`` ..."""
+    return name.startswith((".", "@")) or name.lower() in {"__macosx", "thumbs.db", "desktop.ini"}
+
+
+def listed(folder: Path) -> list[Path]:
+    """List what lies in a folder, sorted, but for junk and for folders that a command made."""
+    return sorted(path for path in folder.iterdir() if not is_junk(path.name) and not (path / MARKER).is_file())
+
+
+def images_in(folder: Path) -> list[Path]:
+    """List the images that lie in a folder itself, sorted; a file is an image by its suffix."""
+    return [path for path in listed(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+
+
 def list_images(folder: Path) -> list[Path]:
     """List all images in a folder and its sub-folders, sorted; a file is an image by its suffix. DataError for none."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    found = [path for path in found if not any(map(is_junk, path.relative_to(folder).parts))]
     if not found:
         raise DataError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     return found
@@ -190,136 +207,3 @@ def list_images(folder: Path) -> list[Path]:
 def repeated(names: Sequence[str]) -> str | None:
     """Give the first name that comes more than once."""
     return next((name for name in names if names.count(name) > 1), None)
-
-
-@dataclass(frozen=True)
-class SceneFiles:
-    """The image files of one scene."""
-
-    name: str
-    under: Path
-    over: Path
-    ref: Path | None
-
-
-_ROLES = ("under", "over", "ref")
-
-
-def scan(folder: Path) -> list[SceneFiles]:
-    """List the scenes of a folder that is not divided further, sorted by name.
-
-    It holds ``<scene>/{under,over[,ref]}.*``, or ``{under,over[,ref]}/NNN.*``. DataError if there are none, or if one
-    is incomplete.
-    """
-    if (folder / "under").is_dir() and (folder / "over").is_dir():
-        stems = {path.stem for role in ("under", "over") for path in list_images(folder / role)}
-        scenes = [_scene(stem, folder, {role: (folder / role, stem) for role in _ROLES}) for stem in sorted(stems)]
-    else:
-        places = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        scenes = [_scene(place.name, place, {role: (place, role) for role in _ROLES}) for place in places]
-    if not scenes:
-        raise DataError(
-            f"{folder} holds no scenes; expected <scene>/{{under,over[,ref]}}.* or {{under,over[,ref]}}/NNN.*"
-        )
-    return scenes
-
-
-def _scene(name: str, place: Path, wanted: dict[str, tuple[Path, str]]) -> SceneFiles:
-    try:
-        found = {role: find_image(folder, stem) for role, (folder, stem) in wanted.items()}
-    except ImageError as error:
-        raise DataError(str(error)) from error
-    under, over = found["under"], found["over"]
-    if under is None or over is None:
-        missing = "under" if under is None else "over"
-        raise DataError(f"scene '{name}' in {place} has no '{missing}' image; add it or remove the scene")
-    return SceneFiles(name, under, over, found["ref"])
-
-
-def list_scenes(folder: Path, split: Split, *, seed: int = 0) -> list[SceneFiles]:
-    """List the scenes of one split of a folder, by name; DataError if there are none or the layout is not known.
-
-    - A data set with a split file: that decides; the scenes for final evaluation may lie in a folder beside it, which
-      holds nothing for training. No other scene may be there.
-    - ``{train,test}/``, each with ``{under,over[,ref]}/NNN.*`` or ``<scene>/{under,over[,ref]}.*``: a fifth of
-      ``train`` is val, or the scenes that the table names; ``test`` is test.
-    - ``<scene>/{under,over[,ref]}.*``, or ``{under,over[,ref]}/NNN.*`` without train and test: a fifth is
-      test, a fifth of the rest is val, so that a model is never tested on what it was trained on.
-
-    The shares are drawn by ``seed`` from the scenes' names, in whatever order the disk lists them.
-    """
-    called = (folder.name, Path(os.path.realpath(folder)).name)
-    known = next((one for one in DATA_SETS.values() if one.split_file and {one.name, one.apart} & {*called}), None)
-    if known is not None:
-        return _list_known(folder, split, known, beside=known.name in called)
-    if (folder / "train").is_dir() or (folder / "test").is_dir():
-        return _list_train_test(folder, split, seed)
-    scenes = scan(folder)
-    test = _drawn_fifth([scene.name for scene in scenes], seed, least=len(scenes) >= 3)
-    rest = [scene.name for scene in scenes if scene.name not in test]
-    val = _drawn_fifth(rest, seed, least=len(rest) >= 2)
-    wanted = {"train": set(rest) - val, "val": val, "test": test}[split]
-    return _require_some(folder, split, [scene for scene in scenes if scene.name in wanted])
-
-
-def all_scenes(folder: Path) -> list[SceneFiles]:
-    """List the scenes of all splits of a folder, sorted by name, but for test scenes that a split file keeps apart.
-
-    DataError if there are none, one is incomplete, or two have one name.
-    """
-    names = split_names(set_of(folder).name)
-    if names:
-        allowed = {*names["train"], *names["val"]}
-        return _require_some(folder, "train or val", [scene for scene in scan(folder) if scene.name in allowed])
-    parts = [folder / name for name in ("train", "test") if (folder / name).is_dir()] or [folder]
-    scenes = sorted((scene for part in parts for scene in scan(part)), key=lambda scene: scene.name)
-    listed = [scene.name for scene in scenes]
-    twice = repeated(listed)
-    if twice is not None:
-        raise DataError(f"{folder} has a scene '{twice}' in train and in test; take one split")
-    return scenes
-
-
-def _list_known(folder: Path, split: Split, known: DataSet, *, beside: bool) -> list[SceneFiles]:
-    names, apart = split_names(known.name), folder.with_name(known.apart)
-    scenes = scan(folder)
-    if split == "test" and beside and apart.is_dir():
-        scenes += scan(apart)
-    unknown = sorted({scene.name for scene in scenes} - set().union(*names.values()))
-    if unknown:
-        raise DataError(
-            f"{folder} holds '{unknown[0]}', which is no scene of {known.title}'s split file; move it elsewhere"
-        )
-    chosen = [scene for scene in scenes if scene.name in names[split]]
-    if not chosen and split == "test":
-        raise DataError(
-            f"{folder} holds none of the {len(names['test'])} {known.title} scenes for final evaluation; fetch them, "
-            "or use split val"
-        )
-    return _require_some(folder, split, chosen)
-
-
-def _list_train_test(folder: Path, split: Split, seed: int) -> list[SceneFiles]:
-    part = folder / ("test" if split == "test" else "train")
-    if not part.is_dir():
-        raise DataError(
-            f"{folder} has no folder '{part.name}', so there is no {split} split; use another split or data"
-        )
-    scenes = scan(part)
-    if split != "test":
-        names = [scene.name for scene in scenes]
-        val = set(set_of(folder).val) or _drawn_fifth(names, seed, least=len(names) >= 2)
-        scenes = [scene for scene in scenes if (scene.name in val) == (split == "val")]
-    return _require_some(folder, split, scenes)
-
-
-def _require_some(folder: Path, split: str, scenes: list[SceneFiles]) -> list[SceneFiles]:
-    if not scenes:
-        raise DataError(f"{folder} has too few scenes for a {split} split; add scenes or use data 'embedded'")
-    return scenes
-
-
-def _drawn_fifth(names: list[str], seed: int, *, least: bool) -> set[str]:
-    # Ordered by a hash of the name: independent of the other names and of Python's own hash seed.
-    drawn = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
-    return set(drawn[: max(round(len(names) / 5), int(least))])

@@ -28,7 +28,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="the folder to write", metavar="RESULTS")],
     method: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=DIR", help="a folder of fused pictures, <scene>.png or .jpg; repeatable"),
+        typer.Option(metavar="NAME=DIR", help="a folder of fused pictures, <scene>.* or <scene>_<method>.*"),
     ] = None,
     builtin: Annotated[str, typer.Option(metavar="NAMES", help=f"fused by the library: {_BUILT_IN}")] = "",
     model: Annotated[

@@ -19,7 +19,7 @@ from hsds_lib.course import style
 from hsds_lib.evaluation.benchmark import Evaluation
 from hsds_lib.evaluation.picture import rgb2gray, to_pixels
 from hsds_lib.evaluation.statistics import Difference, MethodScores
-from hsds_lib.images.datasets import SceneFiles
+from hsds_lib.images.folders import SceneFiles
 from hsds_lib.images.io import read_rgb
 
 _Arguments = ParamSpec("_Arguments")

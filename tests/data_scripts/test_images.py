@@ -18,7 +18,8 @@ from data_scripts.download import FetchError
 from data_scripts.images import chosen_images, fetch_images, image_state, pixel_hash, store_image, store_png
 from data_scripts.registry import Entry, RemoteFile, StoredImage, load_entry, read_index
 from data_scripts.verify import verify
-from hsds_lib.images.datasets import DataError, all_scenes, list_scenes, split_names
+from hsds_lib.images.datasets import DataError, split_names
+from hsds_lib.images.folders import all_scenes, list_scenes
 from hsds_lib.outputs import OutputError
 
 

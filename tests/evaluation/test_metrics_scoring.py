@@ -12,7 +12,7 @@ from PIL import Image
 
 from hsds_lib.evaluation.metrics import METRICS, all_metrics
 from hsds_lib.evaluation.scoring import mean_scores, score_files, score_folder, score_table, write_scores
-from hsds_lib.images.io import ImageError
+from hsds_lib.images.datasets import DataError, ImageError
 
 MakeExposures = Callable[..., tuple[np.ndarray, ...]]
 
@@ -65,24 +65,24 @@ def test_several_processes_give_the_same_in_the_same_order(folder: Path) -> None
 
 def test_bad_scenes_are_reported_and_the_others_go_on(folder: Path, make_exposures: MakeExposures) -> None:
     pairs, fused = folder / "pairs", folder / "fused"
-    for name in ("no-over", "no-fused", "sixteen", "sizes"):
+    for name in ("no-over", "no-fused", "cmyk", "sizes"):
         (pairs / name).mkdir()
         for role in ("under", "over"):
             Image.fromarray(make_exposures(50, 46)[0]).save(pairs / name / f"{role}.png")
     (pairs / "no-over" / "over.png").unlink()
-    Image.fromarray(np.zeros((50, 46), dtype=np.uint16)).save(fused / "sixteen.png")
+    Image.new("CMYK", (46, 50)).save(fused / "cmyk.jpg")
     Image.fromarray(np.zeros((50, 45, 3), dtype=np.uint8)).save(fused / "sizes.png")
     problems = {scene.name: scene.problem for scene in score_folder(pairs, fused)}
     assert [name for name, problem in problems.items() if problem is None] == ["attic", "barn"]
     assert "no image named over.*" in str(problems["no-over"])
     assert "no image named no-fused.*" in str(problems["no-fused"])
-    assert "more than 8 bits per channel" in str(problems["sixteen"])
+    assert "CMYK" in str(problems["cmyk"])
     assert "different sizes" in str(problems["sizes"])
     assert all("\n" not in str(problem) for problem in problems.values())
 
 
 def test_folders_that_are_none_are_refused(folder: Path) -> None:
-    with pytest.raises(ImageError, match="holds no scenes"):
+    with pytest.raises(DataError, match="holds no scenes"):
         next(score_folder(folder / "gone", folder / "fused"))
     with pytest.raises(ImageError, match="gone' is not a folder"):
         next(score_folder(folder / "pairs", folder / "gone"))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hsds_lib.images.datasets import DataError, data_folder, list_images, list_scenes, split_names
+from hsds_lib.images.datasets import DataError, data_folder, list_images, split_names
+from hsds_lib.images.folders import list_scenes
 from hsds_lib.images.io import write_rgb
 
 
@@ -128,11 +129,11 @@ def test_each_scene_has_its_own_files_and_a_reference_if_there_is_one(tmp_path: 
 
 def test_incomplete_and_ambiguous_scenes_are_named(tmp_path: Path) -> None:
     put(tmp_path / "a" / "s" / "under.png")
-    with pytest.raises(DataError, match=r"scene 's' in .* has no 'over' image"):
+    with pytest.raises(DataError, match=r"scene 's': no image named over\.\*"):
         names(tmp_path / "a", "train")
     put_roles(tmp_path / "b", "1", "2")
     (tmp_path / "b" / "under" / "2.png").unlink()
-    with pytest.raises(DataError, match=r"scene '2' in .* has no 'under' image"):
+    with pytest.raises(DataError, match=r"scene '2': no image named 2\.\* in .*under"):
         names(tmp_path / "b", "train")
     put_scene(tmp_path / "c", "s")
     put(tmp_path / "c" / "s" / "under.jpg")
@@ -143,7 +144,9 @@ def test_incomplete_and_ambiguous_scenes_are_named(tmp_path: Path) -> None:
 def test_a_folder_without_scenes_says_what_is_expected(tmp_path: Path) -> None:
     put(tmp_path / "picture.png")
     (tmp_path / ".hidden").mkdir()
-    with pytest.raises(DataError, match=r"holds no scenes; expected <scene>/\{under,over\[,ref\]\}"):
+    with pytest.raises(
+        DataError, match=r"holds no scenes \(there lie picture.png\); expected <scene>/\{under,over\[,ref\]\}"
+    ):
         names(tmp_path, "train")
 
 
