@@ -308,7 +308,7 @@ def _find_pictures(selection: Selection, method: str, folder: Path) -> tuple[dic
         problems.append(f"{method} lacks pictures of {share}: {_some(missing)}")
     # Where the method is part of a name, other methods may lie in the same folder.
     starts = tuple(f"{name}_" for name in known) if ending else ()
-    strangers = (path for path in images_in(folder) if path.stem not in known)
+    strangers = (path for path in images_in(folder) if path.stem not in known and path not in found.values())
     extra = [path.name for path in strangers if not path.stem.startswith(starts)]
     if extra:
         problems.append(f"{method} has pictures of no scene: {_some(extra)}")

@@ -195,7 +195,10 @@ def picture_ending(folder: Path, scenes: Iterable[str], method: str = "") -> str
     ImageError where two words are as frequent, and none is the method's name.
     """
     stems = [path.stem for path in images_in(folder)]
-    counts = Counter(stem[len(name) :] for name in scenes for stem in stems if f"{stem}_".startswith(f"{name}_"))
+    starts = {f"{name}_".lower(): len(name) for name in scenes}
+    counts = Counter(
+        stem[end:] for start, end in starts.items() for stem in stems if f"{stem}_".lower().startswith(start)
+    )
     if "" in counts or not counts:
         return ""
     named = next((ending for ending in counts if ending.lower() == f"_{method}".lower()), None)

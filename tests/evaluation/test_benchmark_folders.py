@@ -22,6 +22,8 @@ def test_pictures_may_carry_the_name_of_their_method(contest: Path) -> None:
     assert {scene: path.read_bytes() for scene, path in require_fair(selection, given)["near"].items()} == expected
     with pytest.raises(BenchmarkError, match=r"other: .* holds pictures of several methods"):
         require_fair(selection, [Method("other", contest / "near")])
+    (contest / "near" / "attic_Near.png").rename(contest / "near" / "ATTIC_Near.PNG")
+    assert require_fair(selection, given)["near"]["attic"].name == "ATTIC_Near.PNG"
     (contest / "near" / "stranger_Near.png").write_bytes(expected["attic"])
     with pytest.raises(BenchmarkError, match=r"pictures of no scene: stranger_Near\.png"):
         require_fair(selection, given)
