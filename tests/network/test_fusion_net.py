@@ -105,7 +105,7 @@ def test_genotype_survives_its_file(tmp_path: Path) -> None:
         ({"x_1": {}}, "node x_1 needs operations"),
         ({"x_1": {"conv_9x9": 1.0}}, "node x_1 needs operations"),
         ({"x_1": {"conv_1x1": 0.4}}, "must be positive and sum to 1"),
-        ({"x_1": {"conv_1x1": float("nan")}}, "should be a finite number"),
+        ({"x_1": {"conv_1x1": float("nan")}}, "is not a finite number"),
         ({"z_1": {"conv_1x1": 1.0}}, "names exactly the nodes"),
     ],
 )
