@@ -28,12 +28,13 @@ from PIL import Image
 from torch import nn
 from turns import take_turns
 
-from hsds_lib.fusing.fuse import MODELS, fuse_files, load_model
+from hsds_lib.fusing.fuse import fuse_files
 from hsds_lib.fusing.tiling import DEFAULT_TILE
 from hsds_lib.images.color import fuse_chroma
 from hsds_lib.network.folded import fold
 from hsds_lib.network.fusion_net import FusionNet, derive, receptive_radius
 from hsds_lib.network.genotype import Genotype
+from hsds_lib.network.model_file import MODELS, load_model
 from hsds_lib.runtime import seeded
 
 

@@ -15,8 +15,8 @@ import statistics
 import torch
 from turns import take_turns
 
-from hsds_lib.fusing.fuse import load_model
 from hsds_lib.network.fusion_net import FusionNet
+from hsds_lib.network.model_file import load_model
 
 
 def make(source: str, layout: torch.memory_format) -> FusionNet:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hsds_lib.fusing.fuse import MODELS
 from hsds_lib.images.batches import DataError, load_scenes
 from hsds_lib.images.datasets import DATA_VARIABLE, NAMED_SETS
 from hsds_lib.losses.features import load_vgg16
+from hsds_lib.network.model_file import MODELS
 from hsds_lib.runtime import pick_device
 
 

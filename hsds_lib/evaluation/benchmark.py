@@ -39,9 +39,9 @@ from hsds_lib.evaluation.statistics import (
     score_frame,
 )
 from hsds_lib.evaluation.tables import ScoreTable, differences_table, number_table, write_csv
-from hsds_lib.fusing.fuse import SHIPPED
 from hsds_lib.images.datasets import repeated
 from hsds_lib.images.io import read_pair
+from hsds_lib.network.model_file import SHIPPED
 from hsds_lib.outputs import LOCK_FILES, place_of, require_apart
 from hsds_lib.runs.progress import Progress
 from hsds_lib.runs.sources import joined_hash

@@ -150,7 +150,7 @@ def read_method_scores(path: str | Path) -> dict[str, dict[str, dict[str, float 
     A missing file is a ``FileNotFoundError``, another table a ``ValueError``; None where there was no value.
 
     Example:
-        >>> from hsds_lib.fusing.fuse import MODELS
+        >>> from hsds_lib.network.model_file import MODELS
         >>> round(read_method_scores(MODELS / "validation.csv")["mertens"]["Cave"]["Qabf"], 3)
         0.877
     """

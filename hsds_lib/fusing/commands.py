@@ -46,8 +46,9 @@ def fuse(
         _fuse_pairs(pairs, out, align=align, dry_run=dry_run, model=model, device=device)
         return
     assert images
-    from hsds_lib.fusing.fuse import fuse_photos, load_model, require_fusable
+    from hsds_lib.fusing.fuse import fuse_photos, require_fusable
     from hsds_lib.images.folders import dark_to_bright
+    from hsds_lib.network.model_file import load_model
 
     require_fusable(images, out)
     if dry_run:
@@ -61,8 +62,9 @@ def fuse(
 
 
 def _fuse_pairs(pairs: Path, out: Path, *, align: bool, dry_run: bool, model: str, device: str) -> None:
-    from hsds_lib.fusing.fuse import fuse_folder, load_model
+    from hsds_lib.fusing.fuse import fuse_folder
     from hsds_lib.images.folders import look
+    from hsds_lib.network.model_file import load_model
 
     require_apart(out, pairs)
     folder = look(pairs)

@@ -19,11 +19,6 @@ from hsds_lib.images.folders import MOST_EXPOSURES, look
 from hsds_lib.images.io import WRITTEN_SUFFIXES, check_exposures, read_photos, shared_facts, write_rgb
 from hsds_lib.network.folded import FoldedNet, fold
 from hsds_lib.network.fusion_net import FusionNet
-from hsds_lib.network.model_file import MODELS as MODELS
-from hsds_lib.network.model_file import SHIPPED as SHIPPED
-from hsds_lib.network.model_file import ModelError as ModelError
-from hsds_lib.network.model_file import load_model as load_model
-from hsds_lib.network.model_file import model_file as model_file
 from hsds_lib.outputs import OutputError, require_apart
 from hsds_lib.runs.progress import memory_advice
 from hsds_lib.runtime import RunError

@@ -44,7 +44,7 @@ def pieces(network: FusionNet | FoldedNet, height: int, width: int, tile: int) -
     The network decides on the margin. ValueError if the tile is smaller than 2 pixels.
 
     Example:
-        >>> from hsds_lib.fusing.fuse import load_model
+        >>> from hsds_lib.network.model_file import load_model
         >>> network = load_model("default", device="cpu")
         >>> [piece.inner[1] for piece in pieces(network, 20, 1000, tile=400)]
         [slice(0, 334, None), slice(334, 668, None), slice(668, 1000, None)]

@@ -94,7 +94,7 @@ def fold(network: FusionNet) -> FoldedNet:
     ValueError: the network has no node weights of its own, has negative ones, or is in training mode.
 
     Example:
-        >>> from hsds_lib.fusing.fuse import load_model
+        >>> from hsds_lib.network.model_file import load_model
         >>> network, pair = load_model("default", device="cpu"), torch.rand(1, 2, 30, 41)
         >>> bool((fold(network)(pair) - network(pair)).abs().max() < 1e-5)
         True

@@ -16,8 +16,8 @@ from hsds_lib.evaluation.benchmark import Evaluation, result_tables, write_resul
 from hsds_lib.evaluation.peers import peers
 from hsds_lib.evaluation.scoring import metric_version
 from hsds_lib.evaluation.statistics import RANKED
-from hsds_lib.fusing.fuse import SHIPPED
 from hsds_lib.images.datasets import DATA_SETS, set_of, split_names
+from hsds_lib.network.model_file import SHIPPED
 from hsds_lib.reports.evaluation_figures import (
     Crop,
     gallery,

@@ -209,7 +209,8 @@ explore(compare.explorer(results))
 # In Python:
 #
 # ```python
-# from hsds_lib.fusing.fuse import fuse_files, load_model
+# from hsds_lib.fusing.fuse import fuse_files
+# from hsds_lib.network.model_file import load_model
 # network = load_model()
 # fuse_files(network, "dark.jpg", "bright.jpg", "fused.png")
 # ```

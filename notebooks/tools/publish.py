@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hsds_lib.fusing.fuse import MODELS, SHIPPED, fuse, load_model
+from hsds_lib.fusing.fuse import fuse
 from hsds_lib.images.batches import Scene, load_scenes
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.color import split_luma
 from hsds_lib.images.io import write_rgb
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.network.fusion_net import FusionNet
+from hsds_lib.network.model_file import MODELS, SHIPPED, load_model
 from hsds_lib.runtime import read_json, write_json
 
 METHODS = ("model", "mertens", "average")

@@ -17,11 +17,11 @@ from hsds_lib.course.figures.ablation_pictures import (
 )
 from hsds_lib.course.recording import FOLDER, RECORDED_STUDIES, SEEDS, read_recording
 from hsds_lib.evaluation.paper import table3
-from hsds_lib.fusing.fuse import load_model
 from hsds_lib.images.datasets import split_names
 from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.model_file import load_model
 from hsds_lib.network.operations import PRIMITIVES
 from notebooks.tools.recordings import ablations
 

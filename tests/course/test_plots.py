@@ -16,10 +16,10 @@ from matplotlib.patches import Rectangle
 from hsds_lib.course import pictures, plots
 from hsds_lib.course.figures import ablation_pictures, drawing, loss_pictures
 from hsds_lib.course.tables import Table
-from hsds_lib.fusing.fuse import MODELS
 from hsds_lib.losses.space import SPACES, term_names
 from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.model_file import MODELS
 from hsds_lib.network.operations import PRIMITIVES
 
 RANDOM = "random VGG-16 features: not comparable with the paper"

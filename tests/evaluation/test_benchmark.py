@@ -234,7 +234,7 @@ def test_the_average_is_in_whole_levels_with_halves_rounded_up(contest: Path) ->
 
 
 def test_a_trained_model_takes_part_under_its_name(contest: Path) -> None:
-    from hsds_lib.fusing.fuse import MODELS
+    from hsds_lib.network.model_file import MODELS
 
     plan = plan_of(contest, "near", built_in=built_ins([], [("ours", str(MODELS / "default"))]))
     outcome = run_benchmark(plan, contest / "results")

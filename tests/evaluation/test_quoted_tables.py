@@ -13,7 +13,7 @@ from hsds_lib.course.recording import FOLDER, RECORDED_STUDIES, read_recording
 from hsds_lib.evaluation.peers import peer_scores, recorded_scenes
 from hsds_lib.evaluation.statistics import paired_differences, rank_table
 from hsds_lib.evaluation.tables import read_method_scores
-from hsds_lib.fusing.fuse import MODELS, SHIPPED
+from hsds_lib.network.model_file import MODELS, SHIPPED
 
 METRICS = {
     **{name: name for name in ("MEF-SSIM", "MS-SSIM", "Qabf", "EN")},

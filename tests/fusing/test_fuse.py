@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hsds_lib.fusing.fuse import ModelError, fuse, fuse_files, fuse_folder, load_model
+from hsds_lib.fusing.fuse import fuse, fuse_files, fuse_folder
 from hsds_lib.fusing.tiling import fuse_luma, pieces
 from hsds_lib.images.batches import load_scenes
 from hsds_lib.images.classical import average, mertens
@@ -19,7 +19,7 @@ from hsds_lib.images.io import ImageError, read_rgb, write_rgb
 from hsds_lib.network.folded import fold
 from hsds_lib.network.fusion_net import FusionNet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
-from hsds_lib.network.model_file import save_model
+from hsds_lib.network.model_file import ModelError, load_model, save_model
 from hsds_lib.network.operations import BatchNorm
 from hsds_lib.runtime import fingerprint
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hsds_lib.fusing.fuse import MODELS
 from hsds_lib.network.budget import (
     check_budget,
     expected_macs,
@@ -20,6 +19,7 @@ from hsds_lib.network.budget import (
 )
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.model_file import MODELS
 from hsds_lib.network.operations import PRIMITIVES, softmax_active
 
 SHAPE = (len(NODES), len(PRIMITIVES))

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from hsds_lib.fusing.fuse import MODELS, load_model
 from hsds_lib.network.folded import FoldedConv, FoldedNode, fold
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.model_file import MODELS, load_model
 from hsds_lib.network.operations import PRIMITIVES, BatchNorm, MixedOp
 from hsds_lib.runtime import fingerprint
 

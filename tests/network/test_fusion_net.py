@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hsds_lib.fusing.fuse import MODELS, load_model
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
-from hsds_lib.network.model_file import save_model
+from hsds_lib.network.model_file import MODELS, load_model, save_model
 from hsds_lib.network.operations import PRIMITIVES, BatchNorm, softmax_active
 from hsds_lib.search.wsras import prune_step, retain
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hsds_lib.fusing.fuse import fuse, fuse_files, fuse_folder, load_model
+from hsds_lib.fusing.fuse import fuse, fuse_files, fuse_folder
 from hsds_lib.fusing.tiling import fuse_luma
 from hsds_lib.images.batches import Scene
 from hsds_lib.images.classical import average, mertens
@@ -21,6 +21,7 @@ from hsds_lib.images.color import colourise, fuse_chroma
 from hsds_lib.images.io import ImageError, read_rgb, write_rgb
 from hsds_lib.network.fusion_net import FusionNet, derive
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.model_file import load_model
 from hsds_lib.network.operations import BatchNorm
 from hsds_lib.runs.scenes import attach_references, candidate_references
 from hsds_lib.runtime import fingerprint, seeded

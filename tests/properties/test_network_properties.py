@@ -11,11 +11,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hsds_lib.fusing.fuse import load_model
 from hsds_lib.fusing.tiling import fuse_luma
 from hsds_lib.network.fusion_net import FusionNet, Supernet, derive, receptive_radius
 from hsds_lib.network.genotype import NODES, Genotype
-from hsds_lib.network.model_file import save_model
+from hsds_lib.network.model_file import load_model, save_model
 from hsds_lib.network.operations import PRIMITIVES, softmax_active
 from hsds_lib.released.network import load_released_state, released_names
 

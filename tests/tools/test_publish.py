@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from hsds_lib.evaluation.metrics import all_metrics, to_pixels
-from hsds_lib.fusing.fuse import MODELS, SHIPPED, fuse, load_model
+from hsds_lib.fusing.fuse import fuse
 from hsds_lib.images.batches import load_scenes
 from hsds_lib.images.classical import average, mertens
 from hsds_lib.images.io import read_pair
 from hsds_lib.losses.terms import TERM_NAMES
 from hsds_lib.network.budget import genotype_macs
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.model_file import MODELS, SHIPPED, load_model
 from hsds_lib.runtime import read_json, write_json
 from notebooks.tools.publish import FILES, METHODS, compare, picture_score, publish
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from hsds_lib.config import preset
-from hsds_lib.fusing.fuse import load_model
 from hsds_lib.images.batches import Batch, DataError
 from hsds_lib.losses.space import LossWeights
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import NODES, Genotype
+from hsds_lib.network.model_file import load_model
 from hsds_lib.network.operations import BatchNorm
 from hsds_lib.runtime import fingerprint
 from hsds_lib.training.train import recalibrate, train_network, validation_score

@@ -154,9 +154,10 @@ def _check(pictures: Mapping[str, Tensor], start: tuple[str, str] | None) -> Non
 
 
 def _embedded() -> dict[str, Tensor]:
-    from hsds_lib.fusing.fuse import fuse, load_model
+    from hsds_lib.fusing.fuse import fuse
     from hsds_lib.images.batches import load_scenes
     from hsds_lib.images.classical import average, mertens
+    from hsds_lib.network.model_file import load_model
 
     scene = load_scenes("embedded", "test", limit=2)[1]
     found = {"under": scene.under, "over": scene.over}

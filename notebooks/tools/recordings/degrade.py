@@ -12,8 +12,9 @@ from hsds_lib.course.explorers.degrade import DEGRADATIONS, degrade
 from hsds_lib.course.explorers.media import encode
 from hsds_lib.course.recording import write_recording
 from hsds_lib.evaluation.metrics import CORRECT_FORM, PAPER_METRICS, Picture, all_metrics, to_pixels
-from hsds_lib.fusing.fuse import fuse, load_model
+from hsds_lib.fusing.fuse import fuse
 from hsds_lib.images.batches import load_scenes
+from hsds_lib.network.model_file import load_model
 from hsds_lib.runtime import provenance
 from notebooks.tools.recordings import main
 
