@@ -238,7 +238,7 @@ def fuse_scenes(
         note = out / "cache" / f"fused-{made}.json"
         if not _is_made(target, note):
             try:
-                with memory_advice("the number of pixels: reduce the pictures"):
+                with memory_advice("the size of the pictures"):
                     write(scene, target)
             except RunError as error:
                 failed.append(f"{scene.name} ({error})")
@@ -336,7 +336,7 @@ def _size_problems(scene: SceneFiles, fused: Mapping[str, Path | None]) -> list[
 def _size(path: Path) -> tuple[int, int]:
     """Width and height; the whole file is decoded, so that a damaged one is met now and not after hours."""
     try:
-        with memory_advice("the number of pixels: reduce the pictures"):
+        with memory_advice("the size of the pictures"):
             _, height, width = read_rgb(path).shape
     except RunError as error:
         raise ImageError(f"{path}: {error}") from None

@@ -51,7 +51,7 @@ def score_files(
     A file that cannot be read is an ``ImageError``, different sizes are a ``ValueError``, too little memory a
     ``RunError``.
     """
-    with memory_advice("the number of pixels: reduce the pictures"):
+    with memory_advice("the size of the pictures"):
         first, second, third = (to_pixels(read_rgb(path)) for path in (under, over, fused))
         return all_metrics(first, second, third, None if ref is None else to_pixels(read_rgb(ref)))
 

@@ -123,7 +123,7 @@ def fuse_photos(
     one of them; RunError for want of memory.
     """
     require_fusable(photos, out)
-    with memory_advice("the number of pixels: reduce the pictures"):
+    with memory_advice("the size of the pictures"):
         read = read_photos(photos)
         lumas = [mean_luma(photo.pixels) for photo in read]
         order = sorted(range(len(read)), key=lambda number: lumas[number])

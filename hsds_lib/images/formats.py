@@ -104,7 +104,7 @@ def _png_damage(view: memoryview) -> str:
         if end > len(view):
             return "it breaks off"
         if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            return f"the checksum of its part {name!r} at byte {start} is wrong"
+            return f"the checksum of its part {name.decode('latin-1')!r} at byte {start} is wrong"
     return ""
 
 
