@@ -109,7 +109,7 @@ def _raise(error: Exception) -> Callable[..., Any]:
 
 
 def _bootstrap_words() -> str:
-    known = {"$LOCK": "requirements.lock", "$VENV": ".venv", "$torch": "torch…", "$blame": ""}
+    known = {"$LOCK": "requirements.lock", "$lock": "requirements.lock", "$VENV": ".venv", "$torch": "torch…", "$blame": ""}
     text = BOOTSTRAP.replace("\\\n", "")
     for variable, value in known.items():
         text = text.replace(variable, value)

@@ -15,6 +15,7 @@ from hsds_lib.cli import main
 from hsds_lib.evaluation.scoring import require_scores_file, score_folder
 from hsds_lib.images.batches import load_scenes
 from hsds_lib.images.io import read_rgb, write_rgb
+from hsds_lib.network import model_file
 from hsds_lib.outputs import OutputError
 
 
@@ -76,9 +77,9 @@ def test_no_output_lies_over_what_was_there(
     words: list[str], sentence: str, shots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(shots.parent)
-    monkeypatch.setattr(fusing, "load_model", lambda *_, **__: pytest.fail("refused before anything is loaded"))
+    monkeypatch.setattr(model_file, "load_model", lambda *_, **__: pytest.fail("refused before anything is loaded"))
     if "thesis" in words[-1] and words[0] == "fuse":
-        monkeypatch.setattr(fusing, "load_model", lambda *_, **__: None)
+        monkeypatch.setattr(model_file, "load_model", lambda *_, **__: None)
     Path("link.png").symlink_to("shots/x_A.png")
     Path("thesis").mkdir()
     Path("thesis/thesis.csv").write_text("year,scene\n2026,1\n")
@@ -112,7 +113,7 @@ def test_a_scene_without_memory_is_a_sentence_and_the_others_go_on(
     monkeypatch.setattr(fusing, "fuse_stack", scarce)
     assert hsds("fuse", "--pairs", shots, "-o", tmp_path / "out") == 1
     said = capsys.readouterr()
-    assert "x: skipped: out of memory; lower the number of pixels" in said.err and "y.png" in said.out
+    assert "x: skipped: out of memory; lower the size of the pictures" in said.err and "y.png" in said.out
     assert hsds("fuse", shots / "x_A.png", shots / "x_B.png", "-o", tmp_path / "o.png") == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: out of memory; lower")
     assert not (tmp_path / "o.png").exists()
