@@ -33,8 +33,10 @@ def _messages(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     from hsds_lib.images.datasets import data_folder
     from hsds_lib.losses.features import load_vgg16
     from hsds_lib.network.genotype import Genotype
+    from hsds_lib.outputs import own_folder, require_apart
     from hsds_lib.reports.execute import run_reports
     from hsds_lib.reports.site import build_site
+    from hsds_lib.runs.lock import alone_in
     from hsds_lib.runtime import pick_device
     from hsds_lib.search.run import run_search
 
@@ -73,6 +75,10 @@ def _messages(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.undo()
     yield _message(lambda: run_search(config.preset("tiny").search, folder, device="cpu"))
     yield from _interrupted(folder / "run")
+    yield _message(lambda: require_apart(folder / "other.pth", folder / "other.pth"))
+    yield _message(lambda: own_folder(folder, "hsds site"))
+    with alone_in(folder / "run", "search"):
+        yield _message(lambda: alone_in(folder / "run", "train").__enter__())
     yield _message(lambda: Genotype.load(folder / "none" / "genotype.json"))
     yield _message(lambda: build_site(folder / "site", executed=folder))
     monkeypatch.setattr("pooch.retrieve", _raise(ConnectionError()))
@@ -109,7 +115,13 @@ def _raise(error: Exception) -> Callable[..., Any]:
 
 
 def _bootstrap_words() -> str:
-    known = {"$LOCK": "requirements.lock", "$lock": "requirements.lock", "$VENV": ".venv", "$torch": "torch…", "$blame": ""}
+    known = {
+        "$LOCK": "requirements.lock",
+        "$lock": "requirements.lock",
+        "$VENV": ".venv",
+        "$torch": "torch…",
+        "$blame": "",
+    }
     text = BOOTSTRAP.replace("\\\n", "")
     for variable, value in known.items():
         text = text.replace(variable, value)
