@@ -34,9 +34,9 @@ def fuse(network: FusionNet | FoldedNet, under: Tensor, over: Tensor, *, tile: i
     one size, or not finite; ValueError for a tile below 2 pixels or a network in training mode.
 
     Example:
-        >>> from hsds_lib.images.batches import load_scenes
-        >>> scene = load_scenes("embedded", "test", limit=1)[0]
-        >>> fused = fuse(load_model("default", device="cpu"), scene.under, scene.over)
+        >>> import hsds_lib as hsds
+        >>> scene = hsds.load_scenes("embedded", "test", limit=1)[0]
+        >>> fused = fuse(hsds.load_model("default", device="cpu"), scene.under, scene.over)
         >>> errors = [(image - scene.ref).abs().mean() for image in (fused, scene.under, scene.over)]
         >>> fused.shape, bool(errors[0] < min(errors[1:]))  # nearer to the reference than either exposure
         (torch.Size([3, 256, 256]), True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def example(
             ContrastDraw(*images) for images in zip(*(recorded.input(key, dtype) for key in _DRAWS), strict=True)
         ]
         alpha = torch.cat([recorded.input(f"alphas_{part}", dtype) for part in ("att", "ret")])
-        vggs = released_perceptual_vgg.to(dtype), released_contrast_vgg.to(dtype)
+        vggs = (copy.deepcopy(vgg).to(dtype) for vgg in (released_perceptual_vgg, released_contrast_vgg))
         return Example(network.to(dtype), alpha, recorded.input("hypers", dtype), halves, naturals, *vggs)
 
     return make

@@ -65,7 +65,7 @@ def test_only_what_is_missing_is_printed(monkeypatch: pytest.MonkeyPatch, capsys
         return "1"
 
     wanted = cloud.missing_in_colab()
-    kornia = [line for line in wanted if line.startswith("kornia")]
+    kornia = [line for line in wanted if line.startswith("kornia>")]
     assert cloud.missing_here(wanted, installed=installed) == kornia
     assert cloud.main() == 0
     assert capsys.readouterr().out == "\n"  # everything is installed here
