@@ -44,7 +44,7 @@ TRAIN = TrainConfig(
     epochs=3, steps_per_epoch=4, batch_size=1, crop=48, lr=5e-3, schedule="cosine", recalibration_batches=2,
     features="random", skip_terms=("perceptual_ref", "perceptual_under", "perceptual_over"),
 )  # fmt: skip
-BRIEF = TRAIN.changed(epochs=2, steps_per_epoch=2, recalibration_batches=1)  # what takes the place of a model
+BRIEF = TRAIN.changed(epochs=2, steps_per_epoch=1, recalibration_batches=1)  # what takes the place of a model
 GENOTYPE = Genotype(nodes={node: {"conv_3x3": 0.75, "dil_3x3": 0.25} for node in NODES}, width=0.0625)
 
 HISTORY = {"search": "history.jsonl", "train": "training.partial.jsonl"}  # while it runs
