@@ -103,9 +103,7 @@ class TrainConfig(_Settings):
     start: str = ""  # a run folder or model file whose weights and statistics training goes on from; empty: fresh ones
     jitter: bool = False  # other scales and exposures of the training pairs
     fixed_statistics: float = Field(0.0, ge=0, le=1)  # share of the steps, the last, with the statistics of evaluation
-    range_weight: float = Field(
-        0.0, ge=0, le=1e6
-    )  # of the mean distance of luma from [0, 1]; terms then see it clamped
+    range_weight: Weight = 0.0  # of the mean distance of luma from [0, 1]; terms then see it clamped
     clip_norm: Limit | None = None  # longest gradient; longer ones are shortened
     features: Literal["auto", "imagenet", "random"] = "auto"
 
