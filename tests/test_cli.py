@@ -12,20 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from hsds_lib.cli import main
 from hsds_lib.config import preset
 from hsds_lib.images.batches import load_scenes
 from hsds_lib.images.io import read_rgb, write_rgb
 from hsds_lib.network.model_file import MODELS, load_model, save_model
 from hsds_lib.runtime import file_hash
-
-
-def hsds(*words: str | Path) -> int:
-    """Run the command in this process and give its exit code."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_info:
-        patch.setattr(sys, "argv", ["hsds", *map(str, words)])
-        main()
-    return int(exit_info.value.code or 0)
+from tests.command import hsds
 
 
 @pytest.fixture

@@ -246,8 +246,7 @@ def all_scenes(folder: Path) -> list[SceneFiles]:
         return _require_some(folder, "train or val", [scene for scene in scan(folder) if scene.name in allowed])
     parts = [folder / name for name in ("train", "test") if (folder / name).is_dir()] or [folder]
     scenes = sorted((scene for part in parts for scene in scan(part)), key=lambda scene: scene.name)
-    listed = [scene.name for scene in scenes]
-    twice = repeated(listed)
+    twice = repeated([scene.name for scene in scenes])
     if twice is not None:
         raise DataError(f"{folder} has a scene '{twice}' in train and in test; take one split")
     return scenes

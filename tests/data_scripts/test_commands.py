@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,16 +14,10 @@ import pytest
 
 from data_scripts import commands
 from data_scripts.registry import entry_names
-from hsds_lib.cli import main
+from tests import command
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
-
-
-def hsds(*words: str | Path) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_info:
-        patch.setattr(sys, "argv", ["hsds", "data", *map(str, words)])
-        main()
-    return int(exit_info.value.code or 0)
+hsds = partial(command.hsds, "data")
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
-from hsds_lib.cli import main
 from hsds_lib.evaluation.benchmark import Plan, run_benchmark
 from hsds_lib.evaluation.methods import BenchmarkError, Method, select_scenes
 from hsds_lib.evaluation.picture import rgb2gray
@@ -31,17 +29,10 @@ from hsds_lib.reports.evaluation_figures import (
 )
 from hsds_lib.reports.evaluation_page import evaluation_text
 from hsds_lib.runtime import provenance
+from tests.command import hsds
 from tests.offline import loads_from_elsewhere
 
 ODD = "_b & <b>c $^$"  # no formula, no tag, and not hidden in a legend
-
-
-def hsds(*words: str | Path) -> int:
-    """Run the command in this process and give its exit code."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_info:
-        patch.setattr(sys, "argv", ["hsds", *map(str, words)])
-        main()
-    return int(exit_info.value.code or 0)
 
 
 def words(contest: Path) -> list[str | Path]:

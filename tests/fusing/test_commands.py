@@ -11,20 +11,12 @@ import pytest
 import torch
 
 import hsds_lib.fusing.fuse as fusing
-from hsds_lib.cli import main
 from hsds_lib.evaluation.scoring import require_scores_file, score_folder
 from hsds_lib.images.batches import load_scenes
 from hsds_lib.images.io import read_rgb, write_rgb
 from hsds_lib.network import model_file
 from hsds_lib.outputs import OutputError
-
-
-def hsds(*words: str | Path) -> int:
-    """Run the command in this process and give its exit code."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_info:
-        patch.setattr(sys, "argv", ["hsds", *map(str, words)])
-        main()
-    return int(exit_info.value.code or 0)
+from tests.command import hsds
 
 
 @pytest.fixture

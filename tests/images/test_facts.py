@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import tifffile
 import torch
 from PIL import ExifTags, Image, ImageCms
 
-from hsds_lib.cli import main
 from hsds_lib.images.facts import SRGB, PhotoFacts
 from hsds_lib.images.io import WRITTEN_SUFFIXES, read_photo, read_photos, read_rgb, shared_facts, write_rgb
+from tests.command import hsds
 
 EXIF, GPS, INTEROP, THUMBNAIL = (getattr(ExifTags.IFD, name) for name in ("Exif", "GPSInfo", "Interop", "IFD1"))
 P3 = ((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841))  # primaries, XYZ under D50
@@ -227,16 +226,13 @@ def test_exif_of_the_darkest_and_the_least_depth_go_on(tmp_path: Path) -> None:
 
 
 def test_the_command_keeps_profile_exif_and_depth_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     facts = PhotoFacts(16, profile(), exif_block().tobytes(), (300, 300))
     for name, scale in (("under", 0.4), ("over", 1.0)):
         write_rgb(tmp_path / f"{name}.tif", scale * torch.rand(3, 32, 40), facts)
     files = [str(tmp_path / name) for name in ("under.tif", "over.tif", "out.png")]
-    monkeypatch.setattr(sys, "argv", ["hsds", "fuse", *files[:2], "-o", files[2]])
-    with pytest.raises(SystemExit) as exit_info:
-        main()
-    assert not exit_info.value.code
+    assert hsds("fuse", *files[:2], "-o", files[2]) == 0
     said = capsys.readouterr().err
     for path in files[:2]:
         assert f"note: {path} has the colour profile Invented, which is kept\n" in said
