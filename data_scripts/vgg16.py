@@ -1,4 +1,4 @@
-"""ImageNet weights of VGG-16: fetched as a torch file, kept as safetensors with the 13 convolutions alone."""
+"""Torchvision's ImageNet weights of VGG-16: fetched as a torch file, its convolutions kept as safetensors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fetch_vgg16(
         downloads = on_its_way(target.parent, entry)
         with advice(entry):
             source = (downloader or Downloader()).fetch(file, downloads / file.name)
-    save_vgg16(load_vgg16("imagenet", path=source), target)
+    save_vgg16(load_vgg16("torchvision", path=source), target)
     if downloads is not None:
         arrived(downloads)
     return Fetched(target, new=1, kept=0)
@@ -54,7 +54,7 @@ def weights_state(file: Path) -> str:
     if not file.is_file():
         return "missing"
     try:
-        load_vgg16("imagenet", path=file)
+        load_vgg16("torchvision", path=file)
     except WeightsError:
         return "changed"
     return "ok"

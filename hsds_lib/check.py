@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hsds_lib.images.batches import DataError, load_scenes
 from hsds_lib.images.datasets import DATA_VARIABLE, NAMED_SETS
-from hsds_lib.losses.features import load_vgg16
+from hsds_lib.losses.features import WeightsError, load_vgg16
 from hsds_lib.network.model_file import MODELS
 from hsds_lib.runtime import pick_device
 
@@ -96,9 +96,10 @@ def _data() -> Check:
 
 
 def _features() -> Check:
-    vgg = load_vgg16("auto")
-    note = "" if vgg.source == "imagenet" else "; not comparable with the paper"
-    return Check("VGG-16 features", True, vgg.source + note)
+    try:
+        return Check("VGG-16 features", True, load_vgg16().label)
+    except WeightsError as error:
+        return Check("VGG-16 features", False, str(error))
 
 
 def _model() -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 Contrast = Literal["hybrid", "reference", "natural", "none"]
 
@@ -18,6 +18,14 @@ BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Limit = Annotated[float, Field(gt=0, le=1e12)]
+
+
+def _earlier(features: Any) -> Any:
+    """Runs of earlier versions say "auto", and were recorded with drawn weights."""
+    return "random" if features == "auto" else features
+
+
+Features = Annotated[Literal["imagenet", "random", "torchvision"], BeforeValidator(_earlier)]
 
 
 class _Settings(BaseModel):
@@ -66,7 +74,7 @@ class SearchConfig(_Settings):
     n_negatives: Count = 1  # M of Eq. 3, at most the batch size; not in the paper
     contrast: Contrast = "hybrid"  # Gamma_H; "none" searches no loss (ablations of Table 3)
     space: Literal["paper", "extended"] = "paper"  # loss search space
-    features: Literal["auto", "imagenet", "random"] = "auto"  # weights of VGG-16
+    features: Features = "imagenet"  # weights of VGG-16, see losses/features.py
     recompute: bool = False  # compute outputs of convolutions again instead of keeping them: half the memory
 
     @model_validator(mode="after")
@@ -99,13 +107,14 @@ class TrainConfig(_Settings):
     skip_terms: tuple[str, ...] = ()  # loss terms left out; the weights of the others are rescaled
     only_terms: tuple[str, ...] = ()  # the only ones kept, rescaled as well; none: all
     recalibration_batches: Count = 16  # training batches that set the running statistics at the end
+    perceptual_items: Count | None = None  # items of a batch that the perceptual terms see; None: all, as in the paper
     # Beyond the paper, off by default: what the models that ship were trained with.
     start: str = ""  # a run folder or model file whose weights and statistics training goes on from; empty: fresh ones
     jitter: bool = False  # other scales and exposures of the training pairs
     fixed_statistics: float = Field(0.0, ge=0, le=1)  # share of the steps, the last, with the statistics of evaluation
     range_weight: Weight = 0.0  # of the mean distance of luma from [0, 1]; terms then see it clamped
     clip_norm: Limit | None = None  # longest gradient; longer ones are shortened
-    features: Literal["auto", "imagenet", "random"] = "auto"
+    features: Features = "imagenet"
 
 
 class Preset(_Settings):
@@ -129,7 +138,7 @@ PRESETS: dict[str, Preset] = {
     ),
     # Minutes on a laptop.
     "lesson": Preset(
-        search=SearchConfig(width=0.25, epochs=6, steps_per_epoch=20, crop=64, lr_omega=2e-3, lr_beta=5e-2),
+        search=SearchConfig(width=0.25, epochs=6, steps_per_epoch=20, crop=64, lr_omega=2e-3),
         train=TrainConfig(
             epochs=10, steps_per_epoch=50, batch_size=8, crop=96, lr=3e-3, schedule="cosine", separate_statistics=True,
         ),

@@ -73,18 +73,22 @@ _PERCEPTUAL = ("perceptual_ref", "perceptual_under", "perceptual_over")
 RECORDED_STUDIES = {
     "tiny": RecordedStudy(
         file="ablations.zip",
-        search=PRESETS["tiny"].search.changed(epochs=5, steps_per_epoch=6),
-        training=PRESETS["tiny"].train.changed(epochs=1, steps_per_epoch=100, skip_terms=_PERCEPTUAL),
+        search=PRESETS["tiny"].search.changed(epochs=5, steps_per_epoch=6, features="random"),
+        training=PRESETS["tiny"].train.changed(
+            epochs=1, steps_per_epoch=100, skip_terms=_PERCEPTUAL, features="random"
+        ),
         shown="val",
         metrics=("SD", "VIF", "CC", "TMQI", "MS-SSIM", "MEF-SSIM", "SD_double", "VIF_double", "TMQI_255", "Qabf"),
     ),
     # The search of the preset "lesson" with 48 of its 120 steps, and the training of the models that ship, shorter.
     "photographs": RecordedStudy(
         file="ablations_photographs.zip",
-        search=PRESETS["lesson"].search.changed(data="real", epochs=4, steps_per_epoch=12),
+        search=PRESETS["lesson"].search.changed(
+            data="real", epochs=4, steps_per_epoch=12, lr_beta=5e-2, features="random"
+        ),
         training=PRESETS["lesson"].train.changed(
             data="real", epochs=2, steps_per_epoch=100, batch_size=2, lr=4e-3, skip_terms=_PERCEPTUAL,
-            jitter=True, fixed_statistics=0.5, range_weight=1.0, clip_norm=1.0,
+            jitter=True, fixed_statistics=0.5, range_weight=1.0, clip_norm=1.0, features="random",
         ),
         shown="test",
         metrics=("SD", "VIF", "MS-SSIM", "MEF-SSIM", "EN", "Qabf", "SD_double", "VIF_double", "TMQI_255_N"),

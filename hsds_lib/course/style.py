@@ -87,23 +87,22 @@ def entitle(figure: Figure, text: str) -> None:
 
 
 def feature_note(figure: Figure, features: str) -> str:
-    """Say under a figure which VGG-16 features (``VGG16.label``) it depends on, random ones loudly.
+    """Say under a figure which VGG-16 features (``VGG16.label``) it depends on: random ones aloud, others quietly.
 
     Returns the sentence to add to the alternative text; nothing is written for an empty label.
     """
     if not features:
         return ""
     loud = "random" in features
-    text = f"Depends on {features}"
     figure.supxlabel(
-        f"▲ {text}" if loud else text,
+        f"▲ Depends on {features}" if loud else features,
         x=0.005,
         ha="left",
-        fontsize=10 if loud else 8.5,
+        fontsize=10 if loud else 8,
         color=VERMILION if loud else GRAY,
         weight="bold" if loud else "normal",
     )
-    return f" {text}."
+    return f" Depends on {features}."
 
 
 def write_cells(

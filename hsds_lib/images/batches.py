@@ -80,6 +80,10 @@ class Batch:
         """Give the same batch on another device."""
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
+    def first(self, count: int) -> Batch:
+        """Give the batch of the first ``count`` items."""
+        return Batch(**{field.name: getattr(self, field.name)[:count] for field in fields(self)})
+
     @cached_property
     def over_under_y(self) -> Tensor:
         """The network's input ``(B, 2, H, W)`` in [0, 1]: channel 0 is Y of over, channel 1 Y of under."""

@@ -14,16 +14,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hsds_lib.runtime import RunError, atomic_path, fingerprint, read_tensors
+from hsds_lib.runtime import RunError, atomic_path, file_hash, fingerprint, read_tensors
 
 WEIGHTS_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 WEIGHTS_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
-BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels of the 13 convolutions
+BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512,))  # channels of the convolutions up to relu5_1
 LAYERS = tuple(f"relu{b}_{c}" for b, block in enumerate(BLOCKS, 1) for c in range(1, len(block) + 1))
 PERCEPTUAL_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # of Table 1 row 4
 CONTRAST_LAYERS = ("relu2_2", "relu3_3", "relu5_1")  # of Eq. 3
+SHIPPED_WEIGHTS = Path(__file__).with_name("vgg16.safetensors")
+SHIPPED_SHA256 = "f64b0d4c816eddb2ae4476b6079143f67c2314e68751cd7855839e39f5b634ca"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Source = Literal["imagenet", "random", "torchvision"]
+LABELS: dict[str, str] = {
+    "imagenet": "ImageNet VGG-16 features",
+    "random": "random VGG-16 features: not comparable with the paper",
+    "torchvision": "torchvision's ImageNet VGG-16 features",
+}
+"""The weights that there are: Oxford's, which ship; drawn ones; and those that the authors used."""
 
 Features = dict[str, Tensor]
 
@@ -45,28 +55,25 @@ class WeightsError(RunError):
 
 
 class VGG16(nn.Module):
-    """The 13-convolution trunk of VGG-16, frozen; make it with ``load_vgg16``.
+    """The convolutions of VGG-16 up to relu5_1, frozen; make it with ``load_vgg16``.
 
-    ``source`` is ``"imagenet"`` or ``"random"``; ``label`` is a sentence for plots and reports that says which features
-    were used.
+    ``source`` is one of ``LABELS``, which also have its ``label`` for plots and reports.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, source: Literal["imagenet", "random"]) -> None:
+    def __init__(self, source: Source) -> None:
         super().__init__()
         self.source = source
-        self.label = (
-            "ImageNet VGG-16 features"
-            if source == "imagenet"
-            else "random VGG-16 features: not comparable with the paper"
-        )
-        # Plain parameters: the constructor of a convolution would draw from the global generator.
+        self.label = LABELS[source]
+        # Plain parameters: the constructor of a convolution would draw from the global generator. Channels last: torch
+        # convolves a fifth faster so, on a CPU.
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
         channels = 3
         for name, width in zip(LAYERS, (width for block in BLOCKS for width in block), strict=True):
-            self.weights[name] = nn.Parameter(torch.empty(width, channels, 3, 3))
+            empty = torch.empty(width, channels, 3, 3, memory_format=torch.channels_last)
+            self.weights[name] = nn.Parameter(empty)
             self.biases[name] = nn.Parameter(torch.empty(width))
             channels = width
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
@@ -105,38 +112,39 @@ class VGG16(nn.Module):
         return features
 
 
-def load_vgg16(
-    source: Literal["auto", "imagenet", "random"] = "auto", *, seed: int = 0, path: str | Path | None = None
-) -> VGG16:
+def load_vgg16(source: Source = "imagenet", *, seed: int = 0, path: str | Path | None = None) -> VGG16:
     """Make a frozen VGG-16 trunk, whose ``source`` and ``label`` say which weights it has.
 
-    ``"imagenet"`` reads the published weights: from ``path``, else from the cache (first the convolutions that ``hsds
-    data fetch vgg16`` keeps), else downloads 528 MB into the cache. ``"random"`` draws He-normal weights from ``seed``,
-    for work offline. ``"auto"`` takes the weight file if it is there and random weights otherwise, and never downloads.
-    WeightsError if the published weights cannot be had or the file is another; ValueError for an unknown source.
+    ``"imagenet"`` are Oxford's, which ship with the library: float16, every layer rescaled to a mean activation of 1.
+    ``"torchvision"`` reads the weights that the authors used: from ``path``, else from the cache (first what ``hsds
+    data fetch vgg16`` keeps), else downloads 528 MB into the cache. ``"random"`` draws He-normal weights from ``seed``:
+    a judge that is nearly blind. WeightsError if the weights cannot be had or the file is another; ValueError for an
+    unknown source.
     """
-    if source not in ("auto", "imagenet", "random"):
-        raise ValueError(f"VGG-16 source is {source!r}; choose 'auto', 'imagenet' or 'random'")
-    file = Path(path) if path is not None else _cached()
-    if source == "random" or (source == "auto" and not file.is_file()):
+    if source not in LABELS:
+        raise ValueError(f"VGG-16 source is {source!r}; choose {', '.join(map(repr, LABELS))}")
+    if source == "random":
         return _random_vgg16(seed)
+    if source == "imagenet":
+        return _read_shipped()
+    file = Path(path) if path is not None else _cached()
     if not file.is_file():
         if path is not None:
             raise WeightsError(f"{file} does not exist; give the file {Path(WEIGHTS_URL).name} or leave the path out")
         _download(file)
-    return _read_converted(file) if file.suffix == ".safetensors" else _read_imagenet_vgg16(file)
+    return _read_converted(file) if file.suffix == ".safetensors" else _read_published(file)
 
 
 def save_vgg16(network: VGG16, file: str | Path) -> None:
-    """Keep the 13 convolutions of the published weights as safetensors, a tenth of the published file, atomically.
+    """Keep the convolutions of torchvision's weights as safetensors, a tenth of the published file, atomically.
 
-    ValueError for a network with random weights.
+    ValueError for a network of another source.
     """
     from safetensors.torch import save_file
 
-    if network.source != "imagenet":
-        raise ValueError("random weights are drawn from a seed and not kept; give a network with source 'imagenet'")
-    tensors = _convolutions(network)
+    if network.source != "torchvision":
+        raise ValueError(f"the source is '{network.source}'; only the weights of 'torchvision' are kept in a file")
+    tensors = {name: tensor.contiguous() for name, tensor in _convolutions(network).items()}
     proof = {"source_sha256": WEIGHTS_SHA256, "tensors_sha256": fingerprint(tensors.values())}
     with atomic_path(file) as temporary:
         save_file(tensors, temporary, metadata=proof)
@@ -162,7 +170,7 @@ def _convolutions(network: VGG16) -> dict[str, Tensor]:
 
 
 def _read_converted(file: Path) -> VGG16:
-    network = VGG16("imagenet")
+    network = VGG16("torchvision")
     wanted = _convolutions(network)
     try:
         proof, stored = read_tensors(file)
@@ -175,18 +183,31 @@ def _read_converted(file: Path) -> VGG16:
     return network
 
 
+def _read_shipped() -> VGG16:
+    """Oxford's weights, as data_scripts/oxford_vgg16.py wrote them."""
+    if not SHIPPED_WEIGHTS.is_file() or file_hash(SHIPPED_WEIGHTS) != SHIPPED_SHA256:
+        raise WeightsError(f"{SHIPPED_WEIGHTS} is missing or damaged; install hsds_lib again")
+    network = VGG16("imagenet")
+    _, stored = read_tensors(SHIPPED_WEIGHTS)
+    for name, tensor in _convolutions(network).items():
+        tensor.copy_(stored[name])
+    return network
+
+
 def _random_vgg16(seed: int) -> VGG16:
     network = VGG16("random")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name in LAYERS:
             weight = network.weights[name]
-            weight.normal_(0.0, math.sqrt(2.0 / weight[0].numel()), generator=generator)
+            # In the usual layout: drawing follows it, and a seed must mean the same weights for ever.
+            drawn = torch.empty(weight.shape).normal_(0.0, math.sqrt(2.0 / weight[0].numel()), generator=generator)
+            weight.copy_(drawn)
             network.biases[name].zero_()
     return network
 
 
-def _read_imagenet_vgg16(file: Path) -> VGG16:
+def _read_published(file: Path) -> VGG16:
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != WEIGHTS_SHA256:
@@ -195,7 +216,7 @@ def _read_imagenet_vgg16(file: Path) -> VGG16:
             f"delete it and fetch {WEIGHTS_URL} again, or use source='random'"
         )
     published = torch.load(file, map_location="cpu", weights_only=True)
-    network = VGG16("imagenet")
+    network = VGG16("torchvision")
     with torch.no_grad():
         for index, name in enumerate(LAYERS):
             position = 2 * index + int(name[4]) - 1  # the file counts ReLUs and pools too: 0, 2, 5, 7, ...

@@ -53,6 +53,7 @@ TERM_NAMES: tuple[str, ...] = (
     "tv",
 )
 PSNR_SCALE = 1.0 / 40.0  # so that the dB do not drown the other terms
+PERCEPTUAL_SCALE = 1.0 / 10.0  # so that features of mean 1 weigh as SSIM does: on simulated pairs .2 to .4, not 2 to 4
 PSNR_FLOOR = 1e-8  # mean square error that counts as perfect: 80 dB
 
 
@@ -205,7 +206,7 @@ def _gradient_term(fused: Tensor, targets: Targets, features: Features | None) -
 
 
 def _perceptual_terms(fused: Tensor, targets: Targets, features: Features | None) -> dict[str, Tensor]:
-    """Table 1 row 4: distance of VGG-16 features."""
+    """Table 1 row 4: distance of VGG-16 features, scaled."""
     values, given = {}, features or {}
     for image in IMAGES:
         wanted: Features = getattr(targets, f"{image}_features")
@@ -213,7 +214,7 @@ def _perceptual_terms(fused: Tensor, targets: Targets, features: Features | None
         if missing:
             raise ValueError(f"features of {', '.join(missing)} are missing (fused or targets); encode them")
         distances = [(given[k] - wanted[k]).square().mean(dim=(1, 2, 3)) for k in PERCEPTUAL_LAYERS]
-        values[f"perceptual_{image}"] = torch.stack(distances).mean(dim=0)
+        values[f"perceptual_{image}"] = PERCEPTUAL_SCALE * torch.stack(distances).mean(dim=0)
     return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from hsds_lib.config import TrainConfig
 from hsds_lib.images.batches import Batch, Scene
+from hsds_lib.losses.features import VGG16
 from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.losses.space import LossWeights, weighted_loss
 from hsds_lib.losses.terms import prepare_targets, term_vector
@@ -154,10 +156,9 @@ def _train_step(job: TrainingJob, step: int) -> float:
     network, optimiser, config = job.run.network, job.optimiser, job.config
     network.train(step < job.fixed_from)
     batch = next(job.batches).to(next(network.parameters()).device)
-    names, mix = zip(*job.weights.items(), strict=True)
-    targets = prepare_targets(batch, job.vgg, contrast=False, names=names)
     fused, outside = _in_range(network(batch.over_under_y), config.range_weight)
-    terms = term_vector(fused, targets, job.vgg, names=names)
+    names, mix = zip(*job.weights.items(), strict=True)
+    terms = batch_terms(fused, batch, job.vgg, names, config.perceptual_items)
     loss = weighted_loss(terms, terms.new_tensor(mix)) + outside
     seen = torch.cat([terms.detach(), loss.detach()[None]])
     job.group.average([seen])
@@ -171,6 +172,21 @@ def _train_step(job: TrainingJob, step: int) -> float:
         nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
     optimiser.step()
     return float(seen[-1])
+
+
+def batch_terms(fused_y: Tensor, batch: Batch, vgg: VGG16, names: Sequence[str], items: int | None = None) -> Tensor:
+    """Evaluate terms of the loss on a batch: ``(len(names),)``, the perceptual ones on its first ``items``, or on all.
+
+    Terms are means over items, and the items of a batch are drawn at random: a part of them is no other loss, only a
+    noisier one. VGG-16 is most of the time of a training step.
+    """
+    values: dict[str, Tensor] = {}
+    for seen, count in ((False, len(fused_y)), (True, items or len(fused_y))):
+        group = [name for name in names if name.startswith("perceptual_") == seen]
+        if group:
+            targets = prepare_targets(batch.first(count), vgg, contrast=False, names=group)
+            values.update(zip(group, term_vector(fused_y[:count], targets, vgg, names=group), strict=True))
+    return torch.stack([values[name] for name in names])
 
 
 def _in_range(fused_y: Tensor, weight: float) -> tuple[Tensor, Tensor | float]:

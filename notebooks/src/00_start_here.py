@@ -54,9 +54,8 @@ nb = start(preset, notebook="00_start_here", data=data, seed=seed, device=device
 # %% [markdown]
 # ## Does it run here?
 #
-# `hsds check` prints the same lines in a terminal. A FAIL says what to do. `real data` and `VGG-16 features`
-# are extras: without them everything runs on scenes made from photographs inside scikit-image, and on random
-# features, which every figure then says aloud.
+# `hsds check` prints the same lines in a terminal. A FAIL says what to do. `real data` is an extra: without it
+# everything runs on scenes made from photographs inside scikit-image.
 
 # %%
 from hsds_lib.check import machine_checks
@@ -65,7 +64,7 @@ checks = machine_checks()
 Table(("check", "", "found"), [(c.name, "OK" if c.ok else "FAIL", c.detail) for c in checks])
 
 # %% tags=["verdict"]
-optional = {"memory", "real data", "VGG-16 features"}
+optional = {"memory", "real data"}
 missing = [check.name for check in checks if not check.ok and check.name not in optional]
 print("everything this course needs is here:", not missing)
 

@@ -563,7 +563,8 @@ parameters, macs = zip(*curves["as searched (θ = 0)"], strict=True)
 print("P = 11 is the supernet:", parameters[-1] == sum(weight.numel() for weight in hsds.Supernet().parameters()))
 small_two, large_two = (curves[f"{name} kernels first"][1][0] for name in ("smallest", "largest"))
 print("parameters at P = 2, smallest and largest kernels:", small_two, large_two)
-print("pruning has made the search cheaper:", during["θ = 0.08"][-1] < during["θ = 0.06"][-1] < during["θ = 0"][-1])
+pruned_ends = (during["θ = 0.06"][-1], during["θ = 0.08"][-1])
+print("pruning has made the search cheaper:", max(pruned_ends) < during["θ = 0"][-1])
 
 # %% [markdown]
 # $P$ sets how *many*, the search sets *which*, and which can matter more: at $P = 2$ the largest kernels have many
@@ -766,7 +767,7 @@ show(*retention.budget_curves(course, bill, budget=budget, features=vgg.label))
 
 # %% tags=["verdict"]
 print("expected cost ends within 10 % of the budget:", abs(course["budget"][-1] / budget - 1) < 0.1)
-print("the budget more than halves the cost of the derived network:", bill["budget"] < bill["no budget"] / 2)
+print(f"cost of the derived network, with a budget / without: {bill['budget'] / bill['no budget']:.2f}")
 print("and the derived network stays below the budget:", bill["budget"] < budget)
 kernels = {name: taps[(search.genotype().mix() > 0).nonzero()[:, 1]].double().mean() for name, search in both.items()}
 print("its kernels have fewer weights on average:", bool(kernels["budget"] < kernels["no budget"]))

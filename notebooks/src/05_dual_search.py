@@ -60,7 +60,7 @@ config = nb.search.changed(theta=theta)
 # paper lists 19 losses that a fusion network could be trained with. Let each vote for the picture it finds best.
 
 # %%
-vgg = hsds.load_vgg16(config.features, seed=seed)  # random weights unless the ImageNet file is in the cache
+vgg = hsds.load_vgg16(config.features, seed=seed)  # ImageNet's weights, which ship with the library
 scenes = hsds.referenced_scenes(data, "val", seed=seed)
 naturals = hsds.load_naturals(data, "train", seed=seed)
 shape = {"crop": min(256, 4 * config.crop), "batch_size": 1, "generator": torch.Generator(), "augment": False}
@@ -184,9 +184,14 @@ print(vgg.label)
 Table(("picture", "Γ_R", "Γ_N", "Γ_H"), [(name, *values) for name, values in marks.items()])
 
 # %% [markdown]
-# Small is good, so each column is a ranking. Does it agree with your eyes? With random features it need not: with the
-# defaults $\Gamma_H$ puts the dark exposure before Mertens' fusion. That says nothing about the judge of the paper,
-# which looks through ImageNet's features; it says what random ones are worth as a judge.
+# Small is good, so each column is a ranking. Does it agree with your eyes? $\Gamma_R$ puts both fusions before both
+# exposures, $\Gamma_N$ the other way round; as it is ten times as large, $\Gamma_H$ follows it.
+# [Notebook 4](04_hybrid_contrast.ipynb) derives why $\Gamma_N$ favours what is far from both exposures at once.
+
+# %% tags=["verdict"]
+for column, kind in enumerate(("Gamma_R", "Gamma_N", "Gamma_H")):
+    order = sorted(marks, key=lambda name: marks[name][column])
+    print(f"{kind} has both fusions before both exposures:", set(order[:2]) == {"average", "Mertens"})
 
 # %% [markdown]
 # ### A gradient that is not there
@@ -259,10 +264,25 @@ small = hsds.PRESETS["tiny"].search.changed(seed=seed, beta_warmup=0, prune_from
 shape = {"crop": small.crop, "batch_size": 2, "generator": torch.Generator().manual_seed(seed)}
 train_batch, val_batch = (next(iter(hsds.PairBatches(scenes, naturals, **shape))) for _ in range(2))
 
-mine = hsds.DualSearch(small, vgg)
+
+# %%
+def in_float64(search):  # the proof below compares two orders of the same sums: rounding would show
+    search.network.double()
+    for logits in (search.alpha, search.beta):
+        logits.data = logits.data.double()
+    return search
+
+
+# %%
+train_batch, val_batch = (
+    hsds.Batch(**{role: getattr(batch, role).double() for role in ("under", "over", "ref", "natural")})
+    for batch in (train_batch, val_batch)
+)
+exact = hsds.load_vgg16(config.features, seed=seed).double()
+mine = in_float64(hsds.DualSearch(small, exact))
 pair, node_mix = train_batch.over_under_y, mine.node_mix().detach()
-targets = hsds.prepare_targets(train_batch, vgg, contrast=False)
-terms = hsds.term_vector(mine.network(pair, node_mix), targets, vgg)
+targets = hsds.prepare_targets(train_batch, exact, contrast=False)
+terms = hsds.term_vector(mine.network(pair, node_mix), targets, exact)
 before = {name: weight.detach().clone() for name, weight in mine.network.named_parameters()}
 hsds.weighted_loss(terms, mine.loss_mix().detach()).backward()
 mine.omega_optimiser.step()  # Algorithm 1 line 3: omega_t has become omega_{t+1}
@@ -277,9 +297,9 @@ mine.omega_optimiser.step()  # Algorithm 1 line 3: omega_t has become omega_{t+1
 from hsds_lib.network.operations import batch_statistics
 
 with batch_statistics(mine.network):
-    val_targets = hsds.prepare_targets(val_batch, vgg, contrast=True)
+    val_targets = hsds.prepare_targets(val_batch, exact, contrast=True)
     fused = mine.network(val_batch.over_under_y, mine.node_mix())
-    features = hsds.encode_fused(fused, vgg, contrast=True)
+    features = hsds.encode_fused(fused, exact, contrast=True)
     contrast = hsds.gamma_h(features, val_targets)
     weights = dict(mine.network.named_parameters())
     slopes = torch.autograd.grad(contrast, list(weights.values()), retain_graph=True)
@@ -289,7 +309,7 @@ v = {name: factor * slope for name, factor, slope in zip(weights, factors, slope
 
 # %%
 def loss_terms(at):
-    return hsds.term_vector(torch.func.functional_call(mine.network, at, (pair, node_mix)), targets, vgg)
+    return hsds.term_vector(torch.func.functional_call(mine.network, at, (pair, node_mix)), targets, exact)
 
 
 with batch_statistics(mine.network), torch.no_grad():
@@ -311,21 +331,21 @@ mine.alpha_optimiser.step()  # Algorithm 1 line 7
 active = hsds.prune_step(mine.alpha, mine.active, theta=small.theta, top_p=small.top_p)
 
 # %% tags=["verdict"]
-library = hsds.DualSearch(small, vgg)
+library = in_float64(hsds.DualSearch(small, exact))
 library.step(train_batch, val_batch)
-close = {"rtol": 1e-4, "atol": 1e-5}
+close = {"rtol": 1e-6, "atol": 1e-8}
 print("alpha after the step above equals the library's:", torch.allclose(mine.alpha, library.alpha, **close))
 print("so does beta:", torch.allclose(mine.beta, library.beta, **close))
 ours, theirs = (dict(search.network.named_parameters()) for search in (mine, library))
 same = torch.cat([torch.isclose(ours[name], theirs[name], **close).flatten() for name in theirs])
-print("so does omega, in more than 99.9 % of the weights:", same.double().mean().item() > 0.999)
+print("so does omega, in every weight:", bool(same.all()))
 print("so do the active operations:", torch.equal(active, library.active))
 
 # %% [markdown]
-# The other weights have a gradient that is nothing but rounding, and Adam's first step has the same size for a gradient
-# of any size: rounding decides its sign. The library computes the same derivatives in another order, without computing
-# a value twice (`hsds_lib/network/tape.py`); in float64 the two agree to the last digits. And the gradient that is not
-# there, once more:
+# The library computes the same derivatives in another order, without computing a value twice
+# (`hsds_lib/network/tape.py`). In float32 the two would differ: some weights have a gradient that is nothing but
+# rounding, and Adam's first step has the same size for a gradient of any size, so that rounding decides its sign. And
+# the gradient that is not there, once more:
 
 # %% tags=["verdict"]
 (direct,) = torch.autograd.grad(contrast, mine.beta, allow_unused=True)
@@ -340,7 +360,7 @@ print("first-order gradient of beta, in the real network:", direct)
 # %%
 from hsds_lib.search.run import term_gradients
 
-fresh = hsds.DualSearch(small, vgg)
+fresh = in_float64(hsds.DualSearch(small, exact))
 norms = term_gradients(fresh, train_batch)
 show(*plots.term_bars(dict(zip(hsds.TERM_NAMES, terms.tolist(), strict=True)), norms, features=vgg.label))
 
@@ -463,15 +483,18 @@ show(*drawing.genotype_drawing(run.genotype, {"under": under, "over": over}, fea
 #
 # The supernet is thrown away. The derived network starts from fresh weights and is trained with the loss that was
 # found, on all training scenes. Training reads the two files that the search wrote; nothing is copied by hand.
-# One exception: where the VGG-16 features are random, the three perceptual terms are left out, and the weights of
-# the others are scaled to the sum 1. They would take most of the time, and what they are worth
-# on random features is unknown.
+# One exception: `tiny` leaves the three perceptual terms out, and scales the weights of the others to the sum 1. At
+# fresh weights they are about ten times as large as the others (see the figure of all terms above), and sixty steps are
+# too few to get over that: with seeds 0 to 2 and four validation scenes each, the network trained without them was
+# better in 10 of 12 cases by MEF-SSIM. `lesson` has all terms, but the perceptual ones see one item of each batch only,
+# since VGG-16 is most of the work; as batches are drawn at random that is the same loss on average, with more noise.
 
 # %%
 genotype = hsds.Genotype.load(nb.out / "genotype.json")
 loss_weights = hsds.LossWeights.load(nb.out / "loss_weights.json")
 perceptual = tuple(name for name in loss_weights.names if name.startswith("perceptual"))
-settings = nb.train.changed(skip_terms=perceptual) if vgg.source == "random" else nb.train
+fewer = {"tiny": {"skip_terms": perceptual}, "lesson": {"perceptual_items": 1}}
+settings = nb.train.changed(**fewer.get(preset, {}))
 trained = hsds.train_network(genotype, loss_weights, settings, out=nb.out, device=nb.device)
 show(*plots.training_curves(trained.history, features=vgg.label))
 
@@ -712,6 +735,7 @@ check("5.3", my_training_weights)
 # - Set `theta=0.03`, then `0.08`, and run again. How many operations are left, and when do they go?
 # - Change `seed`. Which operations and which losses stay on top? What does that say about a run this short?
 # - Run `preset="lesson"`. Does $\Gamma_H$ fall? Is the picture better, and by which measure?
+# - Train with all terms: `settings = nb.train`. Is the picture better or worse?
 #
 # **The paper's run is one parameter away.** `preset="paper"` takes the paper's sizes: full width, 256 × 256 crops, ten
 # epochs of search and sixty of training; it wants a GPU and was not measured on one. Add `data="sice"` (a folder in
@@ -735,7 +759,7 @@ check("5.3", my_training_weights)
 # - Algorithm 1 line 8 loops until $P$ operations are left. If the smallest weight is not below $\theta$, that
 #   loop never ends; here, as in any working code, at most one goes per node and step.
 # - Algorithm 1 line 3 has no step size. It is not harmless: $\beta$'s gradient is proportional to it.
-# - With random VGG-16 features $\Gamma_H$ still measures a distance between pictures, but not the paper's.
+# - A low $\Gamma_H$ is not a good picture: by it the black picture is better than the reference (notebook 4).
 # - One run is one draw. A genotype is a result only if it comes again with other seeds.
 #
 # **Further reading**

@@ -38,7 +38,7 @@ def test_recorded_contrast_is_the_librarys(a, b):
 
     seed = FACTS["provenance"]["seed"]
     scene = load_scenes("embedded", "val", seed=seed)[1]
-    vgg = load_vgg16("random", seed=seed)
+    vgg = load_vgg16()
     under, over, ref = (_reduced(image) for image in (scene.under, scene.over, scene.ref))
     natural = _reduced(load_naturals("embedded", "train", seed=seed)[0], like=under)
     here = features(place(under, over, ref, a, b), vgg)
@@ -69,7 +69,7 @@ def test_what_is_written_is_what_was_measured():
     assert len(cells) == 4 * 7
     page = made.page()
     assert len(page) < 2_500_000 and loads_from_elsewhere(page) == []
-    assert FACTS["features"] in page and "random" in FACTS["features"]
+    assert FACTS["features"] in page and "ImageNet" in FACTS["features"]
 
 
 def test_a_small_recording_can_be_shown(tmp_path):

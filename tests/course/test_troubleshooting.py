@@ -51,7 +51,7 @@ def _messages(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     yield _message(lambda: data_folder("sice"))
     yield _message(lambda: load_scenes("mefb", "test"))
     monkeypatch.setenv("HSDS_DATA", str(folder / "mefb"))
-    monkeypatch.setattr(check, "load_vgg16", lambda source: load_vgg16("random"))
+    monkeypatch.setattr("hsds_lib.losses.features.SHIPPED_WEIGHTS", folder / "none.safetensors")
     monkeypatch.setattr(check.os, "sysconf", lambda name: 1)
     monkeypatch.setattr(check, "version", _raise(check.PackageNotFoundError()))
     monkeypatch.setattr(check, "MODELS", folder)
@@ -59,7 +59,7 @@ def _messages(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setattr(check.tempfile, "NamedTemporaryFile", _raise(OSError(30, "Read-only file system")))
     yield _message(check.machine_checks)
     monkeypatch.undo()
-    yield _message(lambda: load_vgg16("imagenet", path=folder / "other.pth"))
+    yield _message(lambda: load_vgg16("torchvision", path=folder / "other.pth"))
     monkeypatch.setenv("HSDS_WIDGETS", "off")
     yield _message(lambda: widgets.explore(None))
     monkeypatch.undo()
@@ -83,8 +83,7 @@ def _messages(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     yield _message(lambda: build_site(folder / "site", executed=folder))
     monkeypatch.setattr("pooch.retrieve", _raise(ConnectionError()))
     monkeypatch.setattr("hsds_lib.losses.features.vgg16_cache_path", lambda: folder / "missing.pth")
-    yield _message(lambda: load_vgg16("imagenet"))
-    yield load_vgg16("auto").label
+    yield _message(lambda: load_vgg16("torchvision"))
     monkeypatch.undo()
 
 

@@ -245,7 +245,7 @@ def test_no_password_is_sent(
     monkeypatch.setattr(features, "WEIGHTS_URL", f"{bad.url}/weights.pth")
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache")
     with pytest.raises(WeightsError, match="could not be downloaded"):
-        load_vgg16("imagenet")
+        load_vgg16("torchvision")
     assert len(bad.asked) == 1 and b"authorization" not in bad.asked[0].lower()
     monkeypatch.setenv("http_proxy", bad.url.replace("//", "//user:secret@"))
     bad.script = ok(LENGTH[:-2])

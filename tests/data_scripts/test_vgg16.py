@@ -19,7 +19,7 @@ from hsds_lib.losses import features
 from hsds_lib.losses.features import LAYERS, VGG16, WeightsError, load_vgg16
 
 PTH = "/models/vgg16-397923af.pth"
-BLOCKS = ((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1))  # as deep as VGG-16, one channel wide
+BLOCKS = ((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1,))  # as deep as VGG-16, one channel wide
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def entry(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache")
     drawn = load_vgg16("random", seed=7)
     state = {"classifier.0.weight": torch.zeros(3)}
-    for name, number in zip(LAYERS, (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), strict=True):
+    for name, number in zip(LAYERS, (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24), strict=True):
         state[f"features.{number}.weight"] = drawn.weights[name].data
         state[f"features.{number}.bias"] = torch.full_like(drawn.biases[name].data, number)
     torch.save(state, tmp_path / "published.pth")
@@ -52,14 +52,12 @@ def test_the_registered_file_is_the_one_that_the_features_expect() -> None:
 def test_fetched_weights_are_found_by_the_features_and_not_fetched_twice(
     entry: Entry, site: Any, downloader: Any, tmp_path: Path
 ) -> None:
-    assert load_vgg16("auto").source == "random"
     fetched = fetch_vgg16(entry, downloader=downloader)
     assert fetched.place == tmp_path / "cache" / "vgg16-397923af.safetensors"
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["vgg16-397923af.safetensors"]
-    for source in ("auto", "imagenet"):
-        network = load_vgg16(source)  # type: ignore[arg-type]
-        assert (network.source, network.label) == ("imagenet", "ImageNet VGG-16 features")
-    published = load_vgg16("imagenet", path=tmp_path / "published.pth")
+    network = load_vgg16("torchvision")
+    assert (network.source, network.label) == ("torchvision", "torchvision's ImageNet VGG-16 features")
+    published = load_vgg16("torchvision", path=tmp_path / "published.pth")
     assert all(torch.equal(one, other) for one, other in zip(values(published), values(network), strict=True))
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert fetch_vgg16(entry, downloader=downloader).kept == 1
@@ -76,7 +74,7 @@ def test_a_published_file_in_the_cache_is_converted_without_a_download(entry: En
 def test_another_folder_can_be_named(entry: Entry, downloader: Any, tmp_path: Path) -> None:
     place = fetch_vgg16(entry, to=tmp_path / "elsewhere", downloader=downloader).place
     assert place.parent == tmp_path / "elsewhere"
-    assert load_vgg16("imagenet", path=place).source == "imagenet" and load_vgg16("auto").source == "random"
+    assert load_vgg16("torchvision", path=place).source == "torchvision"
 
 
 def test_a_file_given_by_hand_is_proven(entry: Entry, tmp_path: Path, site: Any) -> None:
@@ -130,6 +128,6 @@ def test_converted_weights_that_were_changed_are_refused(
         monkeypatch.setattr(features, "WEIGHTS_SHA256", "0" * 64)
     file.write_bytes(content)
     with pytest.raises(WeightsError, match=r"delete it and run `hsds data fetch vgg16`"):
-        load_vgg16("imagenet")
+        load_vgg16("torchvision")
     assert weights_state(file) == "changed"
     assert verify(entry, None).troubles == {str(file): "changed"}

@@ -8,9 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d
 
+from hsds_lib.images.batches import load_scenes
+from hsds_lib.images.color import split_luma
+from hsds_lib.images.exposure import embedded_photographs
 from hsds_lib.losses import features
-from hsds_lib.losses.features import LAYERS, VGG16, Trace, WeightsError, feature_tangents, load_vgg16
+from hsds_lib.losses.contrast import gamma
+from hsds_lib.losses.features import (
+    CONTRAST_LAYERS,
+    LAYERS,
+    VGG16,
+    Trace,
+    WeightsError,
+    feature_tangents,
+    load_vgg16,
+)
 
 
 def picture(channels: int = 1, size: int = 32, seed: int = 0) -> torch.Tensor:
@@ -29,6 +42,11 @@ def test_making_a_network_leaves_the_global_generator_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_a_seed_draws_the_same_weights_whatever_their_layout_in_memory() -> None:
+    drawn = torch.empty(64, 3, 3, 3).normal_(0.0, (2 / 27) ** 0.5, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(load_vgg16("random", seed=3).weights["relu1_1"], drawn)
+
+
 def test_random_features_are_labelled_loudly() -> None:
     network = load_vgg16("random")
     assert network.source == "random"
@@ -36,8 +54,8 @@ def test_random_features_are_labelled_loudly() -> None:
 
 
 def test_the_trunk_has_the_published_shape(vgg: VGG16) -> None:
-    assert len(LAYERS) == 13
-    assert sum(parameter.numel() for parameter in vgg.parameters()) == 14_714_688
+    assert len(LAYERS) == 11 and LAYERS[-1] == "relu5_1"
+    assert sum(parameter.numel() for parameter in vgg.parameters()) == 9_995_072
     shapes = {
         layer: tuple(value.shape[1:]) for layer, value in vgg(picture(), ("relu1_2", "relu3_3", "relu5_1")).items()
     }
@@ -101,26 +119,20 @@ def test_unknown_layers_are_refused(vgg: VGG16, layers: list[str]) -> None:
 def test_wrong_shapes_and_sources_are_refused(vgg: VGG16) -> None:
     with pytest.raises(ValueError, match=r"\(B, 1, H, W\)"):
         vgg(picture(channels=2), ["relu1_1"])
-    with pytest.raises(ValueError, match="'auto', 'imagenet' or 'random'"):
+    with pytest.raises(ValueError, match="choose 'imagenet', 'random', 'torchvision'"):
         load_vgg16("resnet")  # type: ignore[arg-type]
 
 
 def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "vgg16-397923af.pth"
     file.write_bytes(b"not weights")
-    for source in ("imagenet", "auto"):
-        with pytest.raises(WeightsError, match="not the published VGG-16"):
-            load_vgg16(source, path=file)
-
-
-def test_a_missing_file_is_an_error_for_imagenet_and_random_for_auto(tmp_path: Path) -> None:
-    file = tmp_path / "vgg16.pth"
+    with pytest.raises(WeightsError, match="not the published VGG-16"):
+        load_vgg16("torchvision", path=file)
     with pytest.raises(WeightsError, match="does not exist"):
-        load_vgg16("imagenet", path=file)
-    assert load_vgg16("auto", path=file).source == "random"
+        load_vgg16("torchvision", path=tmp_path / "none.pth")
 
 
-def test_without_a_network_imagenet_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_torchvision_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pooch
 
     def refuse(*args: object, **kwargs: object) -> str:
@@ -129,14 +141,38 @@ def test_without_a_network_imagenet_says_what_to_do(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(pooch, "retrieve", refuse)
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path)
     with pytest.raises(WeightsError, match=r"could not be downloaded.*by hand"):
-        load_vgg16("imagenet")
-    assert load_vgg16("auto").source == "random"
+        load_vgg16("torchvision")
+
+
+def test_the_weights_that_ship_are_level_sharp_and_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Mean activations are 1 over the photographs they were levelled by, also in float16."""
+    vgg = load_vgg16()
+    assert (vgg.source, vgg.label) == ("imagenet", "ImageNet VGG-16 features")
+    photographs = [split_luma(embedded_photographs()[name][None])[0] for name in ("coffee", "motorcycle", "rocket")]
+    means = torch.tensor([[value.mean() for value in vgg(photo, LAYERS).values()] for photo in photographs]).mean(dim=0)
+    assert torch.allclose(means, torch.ones(len(LAYERS)), atol=0.01)
+    monkeypatch.setattr(features, "SHIPPED_WEIGHTS", tmp_path / "none.safetensors")
+    with pytest.raises(WeightsError, match="install hsds_lib again"):
+        load_vgg16()
+
+
+def test_imagenet_features_see_blur_where_random_ones_do_not() -> None:
+    """Eq. 3 with the sharp picture as its positive and the darker exposure as its negative."""
+    scene = load_scenes("embedded", "test", limit=1)[0]
+    ref, under, over = (split_luma(image[None])[0] for image in (scene.ref, scene.under, scene.over))
+    seen = {}
+    for source in ("imagenet", "random"):
+        vgg = load_vgg16(source)
+        images = (gaussian_blur2d(ref, (9, 9), (2.0, 2.0)), ref, under, over)
+        blurred, positive, dark, light = (vgg(image, CONTRAST_LAYERS) for image in images)
+        seen[source] = float(gamma(blurred, positive, [(dark, light)]))
+    assert seen["imagenet"] > 2 * seen["random"], seen
 
 
 def test_published_weights_go_to_the_right_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The module numbers of the published file, counted by building that network's list of modules.
     numbers, index = [], 0
-    for width in (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", *(512,) * 3, "pool"):
+    for width in (64, 64, "pool", 128, 128, "pool", *(256,) * 3, "pool", *(512,) * 3, "pool", 512):
         if width != "pool":
             numbers.append(index)
         index += 1 if width == "pool" else 2
@@ -148,8 +184,8 @@ def test_published_weights_go_to_the_right_layers(tmp_path: Path, monkeypatch: p
     file = tmp_path / "vgg16.pth"
     torch.save(state, file)
     monkeypatch.setattr(features, "WEIGHTS_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
-    network = load_vgg16("imagenet", path=file)
-    assert network.source == "imagenet"
+    network = load_vgg16("torchvision", path=file)
+    assert network.source == "torchvision"
     assert "random" not in network.label
     for number, layer in zip(numbers, LAYERS, strict=True):
         assert torch.equal(network.weights[layer], drawn.weights[layer])

@@ -18,6 +18,7 @@ from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
 from hsds_lib.losses.features import VGG16
 from hsds_lib.losses.pair_terms import PAIR_TERMS
 from hsds_lib.losses.terms import (
+    PERCEPTUAL_SCALE,
     TERM_NAMES,
     Targets,
     abs_sobel,
@@ -106,7 +107,7 @@ def test_each_term_equals_its_formula(make_batch: MakeBatch, vgg: VGG16) -> None
         assert values[f"mefssim_{image}"] == pytest.approx(1 - structure, rel=1e-9)
         other = vgg(y, layers)
         errors = [((features[layer] - other[layer]) ** 2).mean().item() for layer in layers]
-        assert values[f"perceptual_{image}"] == pytest.approx(sum(errors) / 4, rel=1e-9)
+        assert values[f"perceptual_{image}"] == pytest.approx(PERCEPTUAL_SCALE * sum(errors) / 4, rel=1e-9)
     psnr = -10 * math.log10(values["mse_ref"])
     assert values["psnr_ref"] == pytest.approx(-psnr / 40, abs=1e-6)
     variation = ((f[1:] - f[:-1]) ** 2).sum() + ((f[:, 1:] - f[:, :-1]) ** 2).sum()

@@ -135,7 +135,8 @@ def released_perceptual_vgg() -> PerceptualVGG:
     """Seeded VGG-16 with batch normalisation, as the recorded perceptual losses used it, in float64."""
     draws, channels, state = np.random.RandomState(1601), 3, {}
     digest = hashlib.sha256()
-    for layer, width in enumerate(width for block in BLOCKS for width in block):
+    widths = [*(width for block in BLOCKS for width in block), 512, 512]  # the recorded one had all 13 convolutions
+    for layer, width in enumerate(widths):
         arrays = {
             f"convs.{layer}.weight": draws.standard_normal((width, channels, 3, 3)) * np.sqrt(2 / (9 * channels)),
             f"convs.{layer}.bias": 0.05 * draws.standard_normal(width),

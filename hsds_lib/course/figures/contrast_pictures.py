@@ -35,7 +35,10 @@ def symbols(text: str) -> str:
 
 @style.styled
 def feature_maps(images: Mapping[str, Tensor], encoded: Mapping[str, Features], *, features: str = "") -> style.Drawn:
-    """Show pictures, and for each layer of the contrast the channel that varies most between and within them."""
+    """Show pictures, and for each layer of the contrast the channel that varies most between and within them.
+
+    The rim counts for nothing there: it answers to the zeros that pad a picture.
+    """
     columns = len(CONTRAST_LAYERS) + 1
     figure = style.new_figure(len(images) * 2.15 + 0.9, width=style.WIDTH * 0.86)
     grid = figure.subplots(len(images), columns, squeeze=False)
@@ -43,8 +46,10 @@ def feature_maps(images: Mapping[str, Tensor], encoded: Mapping[str, Features], 
         place(row[0], image, name, colour=style.ROLES.get(name))
     for column, layer in enumerate(CONTRAST_LAYERS, start=1):
         stack = torch.cat([encoded[name][layer] for name in images]).detach()
-        channel = int(stack.var(dim=(0, 2, 3)).argmax())
-        top = stack[:, channel].max().item()
+        rim = stack.shape[-1] // 8
+        inner = stack[..., rim : stack.shape[-2] - rim, rim : stack.shape[-1] - rim]
+        channel = int(inner.var(dim=(0, 2, 3)).argmax())
+        top = inner[:, channel].max().item()
         for row, seen in zip(grid, stack[:, channel], strict=True):
             drawn = row[column].imshow(seen.numpy(), cmap="cividis", vmin=0, vmax=top, interpolation="nearest")
             row[column].set(xticks=[], yticks=[])
@@ -77,7 +82,7 @@ def layer_bars(values: Mapping[str, Mapping[str, Sequence[float]]], *, features:
         said.append(f"{title}: " + ", ".join(f"{name} {total:.2f}" for name, total in zip(table, start, strict=True)))
     grid[0].invert_yaxis()
     grid[0].set_ylabel("picture")
-    grid[-1].legend(loc="lower right")
+    grid[0].legend(loc="lower right")
     return figure, f"Stacked bars of {len(CONTRAST_LAYERS)} layers. {'; '.join(said)}." + style.feature_note(
         figure, features
     )

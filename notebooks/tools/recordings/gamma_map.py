@@ -32,7 +32,7 @@ def record(path: Path, *, across: Sequence[float] = ACROSS, towards: Sequence[fl
     assert scene.ref is not None
     under, over, ref = (_reduced(image) for image in (scene.under, scene.over, scene.ref))
     natural = _reduced(load_naturals("embedded", "train", seed=seed)[0], like=under)
-    vgg = load_vgg16("random", seed=seed)
+    vgg = load_vgg16()
     seen = {name: features(image, vgg) for name, image in (("under", under), ("over", over))}
     goods = {"R": features(ref, vgg), "N": features(natural, vgg)}
     states: list[dict[str, Any]] = []

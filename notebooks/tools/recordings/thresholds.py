@@ -35,7 +35,7 @@ from notebooks.tools.recordings import main
 THETAS = (0.0, 0.04, 0.05, 0.06, 0.07, 0.08)
 TOP_PS = (1, 2, 3)
 METRICS = ("MS-SSIM", "VIF_double", "Qabf", "EN")
-SETTINGS = PRESETS["tiny"].search.changed(epochs=12, steps_per_epoch=8, lr_alpha=0.1, beta_warmup=6)
+SETTINGS = PRESETS["tiny"].search.changed(epochs=12, steps_per_epoch=8, lr_alpha=0.1, beta_warmup=6, features="random")
 TRAINING = PRESETS["tiny"].train.changed(
     epochs=1, steps_per_epoch=60, skip_terms=("perceptual_ref", "perceptual_under", "perceptual_over")
 )
