@@ -484,10 +484,9 @@ show(*drawing.genotype_drawing(run.genotype, {"under": under, "over": over}, fea
 # The supernet is thrown away. The derived network starts from fresh weights and is trained with the loss that was
 # found, on all training scenes. Training reads the two files that the search wrote; nothing is copied by hand.
 # One exception: `tiny` leaves the three perceptual terms out, and scales the weights of the others to the sum 1. At
-# fresh weights they are about ten times as large as the others (see the figure of all terms above), and sixty steps are
-# too few to get over that: with seeds 0 to 2 and four validation scenes each, the network trained without them was
-# better in 10 of 12 cases by MEF-SSIM. `lesson` has all terms, but the perceptual ones see one item of each batch only,
-# since VGG-16 is most of the work; as batches are drawn at random that is the same loss on average, with more noise.
+# fresh weights they are the largest by far (see the figure of all terms above); whether sixty steps get over that, you
+# can try below. `lesson` has all terms, but the perceptual ones see one item of each batch only, since VGG-16 is most
+# of the work; as batches are drawn at random that is the same loss on average, with more noise.
 
 # %%
 genotype = hsds.Genotype.load(nb.out / "genotype.json")
