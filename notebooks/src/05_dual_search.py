@@ -185,7 +185,7 @@ Table(("picture", "Γ_R", "Γ_N", "Γ_H"), [(name, *values) for name, values in 
 
 # %% [markdown]
 # Small is good, so each column is a ranking. Does it agree with your eyes? $\Gamma_R$ puts both fusions before both
-# exposures, $\Gamma_N$ the other way round; as it is ten times as large, $\Gamma_H$ follows it.
+# exposures, $\Gamma_N$ does not; and as it is the larger part of the sum, $\Gamma_H$ follows it.
 # [Notebook 4](04_hybrid_contrast.ipynb) derives why $\Gamma_N$ favours what is far from both exposures at once.
 
 # %% tags=["verdict"]
