@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-Contrast = Literal["hybrid", "reference", "natural", "none"]
+Judge = Literal["hybrid", "reference", "natural", "none", "hybrid_own", "mef_ssim"]
 
 LEAST_SCALED_CROP = 44  # pixels; 11 at the third scale of MEF-SSIM
 WIDEST = 16.0  # times the channels of the paper
@@ -72,7 +72,9 @@ class SearchConfig(_Settings):
     mac_budget: Limit | None = None  # beyond the paper: multiply-accumulates per pixel; None: no budget
     budget_weight: Limit = 0.1  # what exceeding it by 100 % adds to the loss that alpha descends
     n_negatives: Count = 1  # M of Eq. 3, at most the batch size; not in the paper
-    contrast: Contrast = "hybrid"  # Gamma_H; "none" searches no loss (ablations of Table 3)
+    # Gamma_H judges the loss; "none" searches no loss (ablations of Table 3). "hybrid_own" repels both halves from the
+    # scene's own exposures (losses/contrast.py); beyond the paper: 1 - MEF-SSIM.
+    contrast: Judge = "hybrid"
     space: Literal["paper", "extended"] = "paper"  # loss search space
     features: Features = "imagenet"  # weights of VGG-16, see losses/features.py
     recompute: bool = False  # compute outputs of convolutions again instead of keeping them: half the memory
@@ -84,10 +86,11 @@ class SearchConfig(_Settings):
                 f"n_negatives is {self.n_negatives}, but a batch of {self.batch_size} has only as many; "
                 "raise batch_size"
             )
-        if self.space == "extended" and self.crop < LEAST_SCALED_CROP:
+        scaled = "the extended space" if self.space == "extended" else f"contrast '{self.contrast}'"
+        if (self.space == "extended" or self.contrast == "mef_ssim") and self.crop < LEAST_SCALED_CROP:
             raise ValueError(
-                f"crop is {self.crop}, but the extended space measures MEF-SSIM at three scales, which takes "
-                f"{LEAST_SCALED_CROP} pixels; raise crop or use space 'paper'"
+                f"crop is {self.crop}, but {scaled} measures MEF-SSIM at three scales, which takes "
+                f"{LEAST_SCALED_CROP} pixels; raise crop or use space 'paper' and another contrast"
             )
         return self
 

@@ -74,7 +74,8 @@ class Explorer:
 
     ``about`` says what the states are: real runs, a replay, a simulation. ``view`` takes the positions of the controls
     as keyword arguments, and is called once for each state at most, so that moving back costs nothing. ``width`` is
-    that of the picture; words that find less than ``words_width`` CSS pixels beside it go below it.
+    that of the picture; words that find less than ``words_width`` CSS pixels beside it go below it. ``above`` is HTML
+    that stays the same in all states.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Explorer:
     view: Callable[..., View]
     width: int = 480
     words_width: int = 280
+    above: str = ""
     _seen: dict[tuple[int, ...], View] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -139,7 +141,8 @@ class Explorer:
 
         for control in controls.values():
             control.observe(update, names="value")
-        return boxed(self, list(controls.values()), [picture, words] if first.picture else [words])
+        shown = [picture, words] if first.picture else [words]
+        return boxed(self, list(controls.values()), shown, above=self.above)
 
     def page(self) -> str:
         """The explorer as HTML that moves by itself; every state is inside."""
@@ -158,6 +161,7 @@ class Explorer:
             "words_width": f"flex-basis:{self.words_width}px",
             "title": escape(self.title),
             "controls": "".join(map(_input, self.controls)),
+            "above": self.above,
             "picture": picture if first.picture else "",
             "words": first.html,
             "note": escape(self.summary()),
@@ -187,7 +191,7 @@ def explore(explorer: Any) -> None:
         display({"text/html": explorer.page(), "text/plain": explorer.summary()}, raw=True)
 
 
-def boxed(explorer: Any, controls: Sequence[Any], shown: Sequence[Any]) -> Any:
+def boxed(explorer: Any, controls: Sequence[Any], shown: Sequence[Any], *, above: str = "") -> Any:
     """Put the widgets of an explorer into their frame: title, controls, what is shown, and what the states are."""
     import ipywidgets
 
@@ -195,7 +199,8 @@ def boxed(explorer: Any, controls: Sequence[Any], shown: Sequence[Any]) -> Any:
     head = ipywidgets.HTML(f"{_NARROW}<b>{escape(explorer.title)}</b>")
     look = "color:#555;line-height:1.4;display:block"
     note = ipywidgets.HTML(f'<small style="{look}">{escape(explorer.summary(sized=False))}</small>')
-    box = ipywidgets.VBox([head, *controls, ipywidgets.Box(shown, layout=wrap), note])
+    fixed = [ipywidgets.HTML(above)] if above else []
+    box = ipywidgets.VBox([head, *fixed, *controls, ipywidgets.Box(shown, layout=wrap), note])
     return box.add_class("hsds-live").add_class(f"hsds-{explorer.name}")
 
 

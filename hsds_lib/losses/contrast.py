@@ -53,34 +53,41 @@ def gamma_r(features: Features, targets: Targets, *, n_negatives: int = 1) -> Te
     return gamma(features, targets.ref_features, source_negatives(targets, n_negatives))
 
 
-def gamma_n(features: Features, targets: Targets, *, n_negatives: int = 1) -> Tensor:
-    """Contrast with a natural image as positive: Gamma_N, Eq. 3; as ``gamma_r``.
+def gamma_n(features: Features, targets: Targets, *, n_negatives: int = 1, own: bool = False) -> Tensor:
+    """Contrast with a natural image as positive: Gamma_N, Eq. 3; as ``gamma_r``, but for whose exposures repel.
 
-    ValueError if the targets were prepared without contrast.
+    They are those of the next items of the batch, which show other scenes as the positive does; with ``own``, or in a
+    batch of one, the item's own come first. ValueError if the targets hold no natural features.
+
+    # Paper: "the source images", which reads as the item's own. Released: of other scenes. With the item's own, the
+    # numerator hardly depends on the fused image and the denominator does: noise, black and blur then all have a
+    # smaller Gamma_H than the reference (in 33 of 33 batches; with those of other scenes noise in 3, the rest in none).
     """
     if targets.natural_features is None:
         raise ValueError("the targets hold no natural features; prepare them with prepare_targets(..., contrast=True)")
-    return gamma(features, targets.natural_features, source_negatives(targets, n_negatives))
+    return gamma(features, targets.natural_features, source_negatives(targets, n_negatives, first=0 if own else 1))
 
 
-def gamma_h(features: Features, targets: Targets, *, n_negatives: int = 1) -> Tensor:
+def gamma_h(features: Features, targets: Targets, *, n_negatives: int = 1, own: bool = False) -> Tensor:
     """Contrast with both positives: Gamma_H = Gamma_R + Gamma_N, Eq. 3 and the sentence after it.
 
     It does not contain beta: only its effect through the network weights does.
     """
-    return gamma_r(features, targets, n_negatives=n_negatives) + gamma_n(features, targets, n_negatives=n_negatives)
+    natural = gamma_n(features, targets, n_negatives=n_negatives, own=own)
+    return gamma_r(features, targets, n_negatives=n_negatives) + natural
 
 
-def source_negatives(targets: Targets, n_negatives: int = 1) -> list[tuple[Features, Features]]:
+def source_negatives(targets: Targets, n_negatives: int = 1, *, first: int = 0) -> list[tuple[Features, Features]]:
     """Choose the M negatives of Eq. 3: each item's own exposures, then those of the items after it (cyclically).
 
-    M pairs (under features, over features), each for the whole batch of B; ValueError if M is outside 1..B.
+    M pairs (under features, over features), each for the whole batch of B; ValueError if M is outside 1..B. ``first``
+    is the item to begin with, counted from the own one.
     """
     batch = targets.images.shape[0]
     if not 1 <= n_negatives <= batch:
         raise ValueError(f"n_negatives is {n_negatives}; a batch of {batch} gives between 1 and {batch} negatives")
     under, over = targets.under_features, targets.over_features
-    return [(_shifted(under, shift), _shifted(over, shift)) for shift in range(n_negatives)]
+    return [(_shifted(under, shift), _shifted(over, shift)) for shift in range(first, first + n_negatives)]
 
 
 def _shifted(features: Features, shift: int) -> Features:

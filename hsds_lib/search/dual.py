@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from torch.autograd import forward_ad
 from hsds_lib.config import SearchConfig
 from hsds_lib.images.batches import Batch
 from hsds_lib.losses.contrast import gamma_h, gamma_n, gamma_r
-from hsds_lib.losses.features import VGG16, Trace, feature_tangents
+from hsds_lib.losses.features import VGG16, Features, Trace, feature_tangents
+from hsds_lib.losses.mef_ssim import mef_ssim_pair
 from hsds_lib.losses.space import SPACES, LossWeights, initial_beta, mixture, weighted_loss
 from hsds_lib.losses.terms import PERCEPTUAL_LAYERS, Targets, encode_fused, prepare_targets, term_vector
 from hsds_lib.network.budget import check_budget, expected_macs, over_budget
@@ -29,11 +31,19 @@ from hsds_lib.search.wsras import prune_step, retain
 
 _CONTRASTS: dict[str, Callable[..., Tensor]] = {
     "hybrid": gamma_h,
+    "hybrid_own": partial(gamma_h, own=True),
     "reference": gamma_r,
     "natural": gamma_n,
     "none": gamma_h,  # logged, but nothing is searched by it
 }
-CONTRAST_NAMES = {"hybrid": "Gamma_H", "reference": "Gamma_R", "natural": "Gamma_N", "none": "Gamma_H"}
+CONTRAST_NAMES = {
+    "hybrid": "Gamma_H",
+    "hybrid_own": "Gamma_H, own negatives",
+    "reference": "Gamma_R",
+    "natural": "Gamma_N",
+    "none": "Gamma_H",
+    "mef_ssim": "1 - MEF-SSIM",
+}
 """What the contrast of each setting is called in logs and figures."""
 
 
@@ -158,11 +168,12 @@ class DualSearch:
     def _upper_level(self, batch: Batch, descent: _Descent) -> dict[str, Any]:
         """Algorithm 1 lines 4-7: beta, then alpha, from one forward pass on the validation batch."""
         with batch_statistics(self.network):
-            targets = prepare_targets(batch, self.vgg, contrast=True, names=self.names)
+            contrast = self.config.contrast in _CONTRASTS
+            targets = prepare_targets(batch, self.vgg, contrast=contrast, names=self.names)
             with recording(self.network, Tape(keep=not self.config.recompute)) as tape:
                 fused = self.network(batch.over_under_y, self.node_mix())
-            features = encode_fused(fused, self.vgg, contrast=True)
-            gamma = _CONTRASTS[self.config.contrast](features, targets, n_negatives=self.config.n_negatives)
+            features = encode_fused(fused, self.vgg, contrast=contrast)
+            gamma = self._judged(fused, features, targets)
             spread = self._beta_step(gamma, descent)
             terms = term_vector(fused, targets, features=features, names=self.names)
             loss = weighted_loss(terms, self.loss_mix().detach())
@@ -181,6 +192,12 @@ class DualSearch:
         with torch.no_grad():
             self.alpha.copy_(torch.where(self.active, self.alpha, held))
         return {"gamma": float(seen[-1]), "val_loss": float(seen[-2]), "step_spread": spread}
+
+    def _judged(self, fused: Tensor, features: Features, targets: Targets) -> Tensor:
+        """What beta descends: a contrast of Eq. 3 or, beyond the paper, what is missing to an MEF-SSIM of 1."""
+        if self.config.contrast == "mef_ssim":
+            return 1 - mef_ssim_pair(fused, targets.under_y, targets.over_y).mean()
+        return _CONTRASTS[self.config.contrast](features, targets, n_negatives=self.config.n_negatives)
 
     def _beta_step(self, gamma: Tensor, descent: _Descent) -> list[float] | None:
         """Algorithm 1 line 5 by one forward-mode pass; returns the 5 %, 50 % and 95 % points of the step factor."""

@@ -347,7 +347,7 @@ check("2.2", my_gradient_loss)
 # $\varphi_l$ are feature maps of VGG-16 after layer $l$: the picture as a network sees it that was trained to name
 # objects. Four layers, from fine to coarse; for each, the mean squared difference; then the mean of the four. Luma is
 # repeated to three channels, and ImageNet's mean and deviation are taken off. The layers are scaled to a mean response
-# of 1, and the library takes a tenth of the result, for the reason that −PSNR has its 40.
+# of 1, and the library takes a hundredth of the result, for the reason that −PSNR has its 40.
 
 # %%
 layers = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -365,7 +365,7 @@ Table(("layer", "channels × height × width", "distance"), [(k, shapes[k], dist
 
 # %% tags=["verdict"]
 for name, R in sources.items():
-    by_hand = sum(feature_distances(average, R).values()) / 4 / 10
+    by_hand = sum(feature_distances(average, R).values()) / 4 / 100
     print(f"perceptual_{name} equals the library:", isclose(by_hand, found[f"perceptual_{name}"], **close))
 
 # %% [markdown]
@@ -632,7 +632,7 @@ show(*loss_pictures.pull_bars(norms, features=vgg.label))
 hardest, weakest = max(norms.values()), min(norms.values())
 print("the strongest pulls more than five times as hard as the weakest:", hardest > 5 * weakest)
 print("the three strongest:", ", ".join(sorted(sorted(norms, key=norms.get)[-3:])))
-print("they are no larger than the largest other:", max(found[f"perceptual_{R}"] for R in sources) < others)
+print("perceptual terms are no larger than the largest other:", max(found[f"perceptual_{R}"] for R in sources) < others)
 whole = pulls.mean(dim=0)
 sides = cosines(torch.stack([whole, pulls[place["mefssim_under"]], pulls[place["mse_under"]]]))[0]
 print("equal weights follow mefssim_under more than mse_under:", bool(sides[1] > sides[2]))

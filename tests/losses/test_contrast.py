@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsds_lib.images.batches import Batch
+from hsds_lib.images.batches import Batch, PairBatches, load_naturals, load_scenes
 from hsds_lib.images.color import split_luma
 from hsds_lib.losses.contrast import CONTRAST_LAYERS, gamma, gamma_h, gamma_n, gamma_r, source_negatives
-from hsds_lib.losses.features import VGG16, Features
+from hsds_lib.losses.features import VGG16, Features, load_vgg16
 from hsds_lib.losses.terms import Targets, encode_fused, prepare_targets
 
 MakeBatch = Callable[..., Batch]
@@ -85,7 +85,8 @@ def test_gamma_of_two_is_the_mean_of_two_gammas_of_one(make_batch: MakeBatch, vg
         item = Batch(**{f.name: getattr(batch, f.name)[i : i + 1] for f in dataclasses.fields(batch)})
         features = encode_fused(fused[i : i + 1], vgg, contrast=True)
         alone.append(gamma_h(features, prepare_targets(item, vgg, contrast=True)).item())
-    together = gamma_h(encode_fused(fused, vgg, contrast=True), prepare_targets(batch, vgg, contrast=True)).item()
+    targets = prepare_targets(batch, vgg, contrast=True)
+    together = gamma_h(encode_fused(fused, vgg, contrast=True), targets, own=True).item()
     assert together == pytest.approx(sum(alone) / 2, rel=1e-10)
     assert abs(alone[0] - alone[1]) > 1e-6
 
@@ -101,10 +102,13 @@ def test_gamma_h_is_the_plain_sum(make_batch: MakeBatch, vgg: VGG16) -> None:
 @pytest.mark.paper("Eq. 3")
 def test_the_two_halves_are_the_equation_with_their_positives(make_batch: MakeBatch, vgg: VGG16) -> None:
     targets, features = prepared(make_batch, vgg)
-    own = [(targets.under_features, targets.over_features)]
+    own, other = ([pair] for pair in source_negatives(targets, 2))
     assert targets.natural_features is not None
-    for half, positive in ((gamma_r, targets.ref_features), (gamma_n, targets.natural_features)):
-        assert half(features, targets).item() == pytest.approx(gamma(features, positive, own).item(), rel=1e-12)
+    wanted = gamma(features, targets.ref_features, own).item()
+    assert gamma_r(features, targets).item() == pytest.approx(wanted, rel=1e-12)
+    for whose, negatives in ((True, own), (False, other)):
+        wanted = gamma(features, targets.natural_features, negatives).item()
+        assert gamma_n(features, targets, own=whose).item() == pytest.approx(wanted, rel=1e-12)
 
 
 def test_gamma_r_is_zero_at_the_reference(make_batch: MakeBatch, vgg: VGG16) -> None:
@@ -132,6 +136,22 @@ def test_further_negatives_are_those_of_the_other_items(make_batch: MakeBatch, v
     assert torch.equal(other[0]["relu3_3"], targets.under_features["relu3_3"].flip(0))
     assert torch.equal(other[1]["relu5_1"], targets.over_features["relu5_1"].flip(0))
     assert gamma_r(features, targets, n_negatives=2) < gamma_r(features, targets)
+
+
+@pytest.mark.paper("Eq. 3")
+def test_with_the_scenes_own_exposures_gamma_n_prefers_noise_to_the_reference() -> None:
+    """Why the negatives of Gamma_N are of other scenes: a count over real pictures, with ImageNet's features."""
+    vgg, scenes = load_vgg16("imagenet"), load_scenes("embedded", "train", seed=0)
+    naturals, rng = load_naturals("embedded", "train", seed=0), torch.Generator().manual_seed(0)
+    draws = PairBatches(scenes, naturals, crop=96, batch_size=2, generator=rng)
+    wins = {True: 0, False: 0}
+    for batch in draws:
+        targets = prepare_targets(batch, vgg, contrast=True)
+        noise = encode_fused(torch.rand(targets.ref_y.shape, generator=rng), vgg, contrast=True)
+        good = encode_fused(targets.ref_y, vgg, contrast=True)
+        for own in wins:
+            wins[own] += int(gamma_h(good, targets, own=own) < gamma_h(noise, targets, own=own))
+    assert wins[True] == 0 and wins[False] >= len(draws) - 1, "own: noise is always better; of others: nearly never"
 
 
 def test_wrong_use_gives_one_clear_sentence(make_batch: MakeBatch, vgg: VGG16) -> None:

@@ -12,10 +12,11 @@ import torch
 from hsds_lib.config import SearchConfig, preset
 from hsds_lib.images.batches import Batch, PairBatches, load_naturals, load_scenes
 from hsds_lib.losses.features import VGG16
-from hsds_lib.losses.terms import TERM_NAMES
+from hsds_lib.losses.mef_ssim import mef_ssim_pair
+from hsds_lib.losses.terms import TERM_NAMES, prepare_targets
 from hsds_lib.network.fusion_net import derive
 from hsds_lib.network.genotype import NODES
-from hsds_lib.network.operations import PRIMITIVES, BatchNorm
+from hsds_lib.network.operations import PRIMITIVES, BatchNorm, batch_statistics
 from hsds_lib.runs.scenes import halves
 from hsds_lib.runtime import RunError
 from hsds_lib.search.dual import DualSearch
@@ -188,6 +189,23 @@ def test_each_half_of_gamma_searches_another_loss(
     assert (half.beta != 0).all()
     # Not the first step on beta: that of Adam knows only signs.
     assert half.history[2]["loss_mix"] != searched.history[2]["loss_mix"]
+
+
+def test_mef_ssim_can_judge_the_loss(vgg: VGG16, batches: list[Batch]) -> None:
+    """Beyond the paper: the judge is what is missing to an MEF-SSIM of 1, and beta goes down its slope."""
+    config = SMALL.changed(contrast="mef_ssim", crop=48)
+    scenes, naturals = load_scenes("embedded", "train", seed=0), load_naturals("embedded", "train", seed=0)
+    draws = PairBatches(scenes, naturals, crop=48, batch_size=1, generator=torch.Generator().manual_seed(0))
+    large = [next(iter(draws)) for _ in range(4)]
+    search = run(config, vgg, large)
+    assert (search.beta != 0).all()
+    with torch.no_grad(), batch_statistics(search.network):
+        fused = search.network(large[0].over_under_y, search.node_mix())
+    targets = prepare_targets(large[0], None, contrast=False, names=("l1_ref",))
+    missing = 1 - mef_ssim_pair(fused, targets.under_y, targets.over_y).mean()
+    assert float(search._judged(fused, {}, targets)) == pytest.approx(float(missing), abs=1e-7)
+    with pytest.raises(ValueError, match="crop is 24, but contrast 'mef_ssim' measures"):
+        SMALL.changed(contrast="mef_ssim")
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_term(vgg: VGG16, batches: list[Batch]) -> None:

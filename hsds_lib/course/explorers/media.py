@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from hsds_lib.course.widgets import data_address
+
 SHADES = ("#f7f7f7", "#e1ebf5", "#c3d9ec", "#9ec3e0", "#6fa6d0", "#4387bd", "#1f66a3", "#0b4478")
 """From no weight to all of it: one hue, falling lightness, readable in gray as well."""
 _TABLE_STYLE = (
@@ -35,6 +37,17 @@ def encode(image: Tensor, *, form: Literal["webp", "png", "jpeg"] = "webp", qual
     options = {"png": {"optimize": True}, "webp": {"quality": quality, "method": 4}, "jpeg": {"quality": quality}}
     picture.save(buffer, format=form.upper(), **options[form])
     return buffer.getvalue()
+
+
+def data_figures(files: Sequence[tuple[str, bytes]], *, width: int) -> str:
+    """Pictures with their names below them, in a row; the files are inside."""
+    look = f"margin:0;font-size:12px;width:{width}px"
+    figures = "".join(
+        f'<figure style="{look}"><img src="{data_address(file)}" alt="{escape(name)}" style="width:100%">'
+        f"<figcaption>{escape(name)}</figcaption></figure>"
+        for name, file in files
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:8px;margin:0 0 8px">{figures}</div>' if files else ""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", strong: int | None = None) -> str:
