@@ -58,11 +58,10 @@ def gamma_n(features: Features, targets: Targets, *, n_negatives: int = 1, own: 
 
     They are those of the next items of the batch, which show other scenes as the positive does; with ``own``, or in a
     batch of one, the item's own come first. ValueError if the targets hold no natural features.
-
-    # Paper: "the source images", which reads as the item's own. Released: of other scenes. With the item's own, the
-    # numerator hardly depends on the fused image and the denominator does: noise, black and blur then all have a
-    # smaller Gamma_H than the reference (in 33 of 33 batches; with those of other scenes noise in 3, the rest in none).
     """
+    # Paper: "the source images", which reads as the item's own. Released: of other scenes. With the item's own, the
+    # numerator hardly depends on the fused image and the denominator does: noise and black then have a smaller Gamma_H
+    # than the reference (notebook 4: in 8 of 8 scenes, with exposures of other scenes in 1).
     if targets.natural_features is None:
         raise ValueError("the targets hold no natural features; prepare them with prepare_targets(..., contrast=True)")
     return gamma(features, targets.natural_features, source_negatives(targets, n_negatives, first=0 if own else 1))

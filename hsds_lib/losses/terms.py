@@ -53,8 +53,8 @@ TERM_NAMES: tuple[str, ...] = (
     "tv",
 )
 PSNR_SCALE = 1.0 / 40.0  # so that the dB do not drown the other terms
-# So that the slopes of the perceptual terms, of features of mean 1, are about those of SSIM: at the picture of a
-# trained network their gradients have norms of .05 to .07, SSIM's has .05; unscaled they are a hundred times as long.
+# So that the slopes of the perceptual terms, of features of mean 1, are of the size of SSIM's: at the picture of
+# `default` the norms of their gradients are .011 to .028 on two embedded scenes, those of SSIM's .028 to .056.
 PERCEPTUAL_SCALE = 1.0 / 100.0
 PSNR_FLOOR = 1e-8  # mean square error that counts as perfect: 80 dB
 

@@ -530,14 +530,14 @@ for p in facts["top_ps"]:
 print("baselines:", {name: round(found["MEF-SSIM"], 3) for name, found in facts["baselines"].items()})
 
 # %% [markdown]
-# **What $\theta$ buys is time.** From left to right of its range a search works less and less, down to a third. The
-# trained networks of $P = 2$ and $P = 3$ do not notice: the means of the thresholds are no further apart than the seeds
-# of one threshold. **What $P$ buys is safety.** After pruning a single operation per node is often a bad choice, two
-# are not, and a third costs half as much again and adds nothing beyond the scatter. Without pruning ($\theta = 0$) one
-# operation was as good as two: what pruning takes away in quality, it takes from $P = 1$.
+# **What $\theta$ buys is time.** The larger it is, the less a search works, down to a third. The trained networks of
+# $P = 2$ and $P = 3$ do not differ by it: the means of the thresholds are about as far apart as the seeds of one.
+# **What $P$ buys is safety.** After pruning, a single operation per node is often a bad choice. Two are not, and a
+# third costs more and adds nothing beyond the scatter. Without pruning ($\theta = 0$) one operation was as good as
+# two, so the quality that pruning costs is lost with $P = 1$ alone.
 #
 # That is said of these searches: 400 steps, a quarter of the width, three seeds, networks that were trained briefly.
-# They are ahead of the average and far from Mertens, and a difference of .005 cannot be seen here.
+# Those of $P = 2$ and 3 are ahead of the average, none is near Mertens, and a difference of .005 cannot be seen here.
 #
 # ## What do $\theta$ and $P$ cost?
 #

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from scipy.stats import f_oneway
 
 from hsds_lib.config import SearchConfig, TrainConfig
 from hsds_lib.course.explorers.media import SHADES
 from hsds_lib.course.explorers.structure import network, shade, weight_grid
 from hsds_lib.course.explorers.thresholds import BASELINES, SCORED, costs, explorer, kept_of, named, spread, state_of
 from hsds_lib.course.recording import FOLDER, read_recording
-from hsds_lib.network.genotype import NODES
+from hsds_lib.network.genotype import NODES, Genotype
 from hsds_lib.network.operations import PRIMITIVES
 from hsds_lib.search.run import run_search
 from hsds_lib.training.train import train_network
@@ -84,6 +85,18 @@ def test_networks_of_two_or_three_operations_beat_the_average():
     assert min(several) > FACTS["baselines"]["average"]["MEF-SSIM"]
 
 
+def test_what_notebook_3_concludes_holds_in_the_recording():
+    scored = {(one["theta"], one["top_p"], one["seed"]): one["scores"]["MEF-SSIM"] for one in FACTS["retained"]}
+    of = {(theta, p): [scored[theta, p, seed] for seed in SEEDS] for theta in THETAS for p in TOP_PS}
+    work = [np.mean([SEARCHES[theta, seed][-1]["work"] for seed in SEEDS]) for theta in THETAS]
+    assert work[-1] < 1 / 3, "the largest threshold takes less than a third of the work"
+    for p in (2, 3):
+        assert f_oneway(*(of[theta, p] for theta in THETAS)).pvalue > 0.1, "thresholds differ as seeds do"
+    assert all(np.mean(of[theta, 1]) < np.mean(of[theta, 2]) for theta in THETAS[1:]), "pruning hurts P = 1"
+    assert abs(np.mean(of[0.0, 1]) - np.mean(of[0.0, 2])) < np.ptp(of[0.0, 2]), "without it P = 1 is as good"
+    assert max(scored.values()) < FACTS["baselines"]["Mertens"]["MEF-SSIM"]
+
+
 def test_drawing_crosses_what_is_cut_and_frames_what_is_retained():
     state = SEARCHES[max(THETAS), 0][-1]
     genotype = kept_of(state, 2, FACTS["width"])
@@ -129,7 +142,10 @@ def test_news_tells_what_went_and_the_page_is_small():
     made = explorer()
     search = SEARCHES[max(THETAS), 0]
     gone = _masks(search)[0].sum() - _masks(search)[1].sum()
-    assert f"Since step {search[0]['step']} {gone or 'no'} operation" in made.at(theta=4, top_p=1, step=1).html
+    assert gone > 0
+    assert re.search(
+        rf"\b{gone} operations? (was|were) cut since step {search[0]['step']}:", made.at(theta=4, top_p=1, step=1).html
+    )
     assert "no operations were cut" in made.at(theta=0, top_p=0, step=0).html
     page = made.page()
     assert len(page) < 4_000_000 and loads_from_elsewhere(page) == []
@@ -171,6 +187,17 @@ def test_recording_repeats_itself_and_does_nothing_twice(tmp_path, monkeypatch):
         bare = [[{**one, "picture": ""} for one in group] for group in (same, second[kind])]
         assert bare[0] == bare[1]
     assert explorer(tmp_path / "a.zip").n_states == 2 * 3 * 2
+
+
+@pytest.mark.slow  # one tiny search
+def test_a_search_in_which_no_node_came_down_to_p_is_done_once(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(runs_of_studies, "KEPT_EVERY", 1)
+    rule = TINY.changed(theta=0.0, top_p=1)
+    one = runs_of_studies.searched(tmp_path, rule)
+    monkeypatch.setattr(runs_of_studies, "run_search", lambda *_, **__: pytest.fail("searched again"))
+    two = runs_of_studies.searched(tmp_path, rule.changed(top_p=2))
+    assert {len(kept) for kept in Genotype.load(two / "genotype.json").nodes.values()} == {2}
+    assert (one / "history.jsonl").read_bytes() == (two / "history.jsonl").read_bytes()
 
 
 @pytest.mark.slow

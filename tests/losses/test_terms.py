@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from hsds_lib.images.batches import Batch
+from hsds_lib.images.batches import Batch, load_scenes
 from hsds_lib.images.color import fuse_chroma, merge_luma, split_luma
-from hsds_lib.losses.features import VGG16
+from hsds_lib.losses.features import VGG16, load_vgg16
 from hsds_lib.losses.pair_terms import PAIR_TERMS
 from hsds_lib.losses.terms import (
     PERCEPTUAL_SCALE,
@@ -25,8 +25,10 @@ from hsds_lib.losses.terms import (
     colour_angle,
     encode_fused,
     prepare_targets,
+    term_gradient_norms,
     term_vector,
 )
+from hsds_lib.network.model_file import load_model
 
 MakeBatch = Callable[..., Batch]
 EXTENDED = (*TERM_NAMES, *PAIR_TERMS)
@@ -319,3 +321,16 @@ def test_wrong_use_gives_one_clear_sentence(make_batch: MakeBatch, vgg: VGG16) -
     with pytest.raises(ValueError, match="at least 11"):
         small = make_batch(size=8)
         term_vector(some_fused(small), prepare_targets(small, vgg, contrast=False), vgg)
+
+
+def test_perceptual_terms_pull_about_as_hard_as_ssim() -> None:
+    vgg, network = load_vgg16("imagenet"), load_model("default", device="cpu")
+    for scene in load_scenes("embedded", "val", seed=0, limit=2):
+        assert scene.ref is not None
+        ref, under, over = (image[None, :, 64:192, 64:192] for image in (scene.ref, scene.under, scene.over))
+        batch = Batch(under=under, over=over, ref=ref, natural=ref)
+        fused = network(batch.over_under_y).detach().clamp(0, 1)
+        names = tuple(f"{kind}_{image}" for kind in ("perceptual", "ssim") for image in ("ref", "under", "over"))
+        norms = term_gradient_norms(fused, prepare_targets(batch, vgg, contrast=False, names=names), vgg, names)
+        for image in ("ref", "under", "over"):
+            assert 1 / 5 < norms[f"perceptual_{image}"] / norms[f"ssim_{image}"] < 5

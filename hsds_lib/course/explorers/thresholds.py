@@ -222,7 +222,7 @@ def _news(state: State, before: State | None) -> str:
         return f"Since step {before['step']} no operation was cut."
     some = ", ".join(f"{node} {label(primitive)}" for node, primitive in cut[:4])
     more = f" and {len(cut) - 4} more" if len(cut) > 4 else ""
-    return f"Since step {before['step']} {_count(cut)}: {escape(some)}{more}."
+    return f"{_count(cut)} since step {before['step']}: {escape(some)}{more}."
 
 
 def _count(cut: Sequence[Any]) -> str:
